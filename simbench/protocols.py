@@ -1,0 +1,31 @@
+"""What a user writes: a generator. Everything else in simbench exists to measure one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """One method that answers conditions with events.
+
+    Optional beside it: `setup(task, device)`, called once before any event is asked for and never timed, where weights are
+    loaded; and a `version` string. Constructor arguments are the `--param key=value` of the command line, typed by their annotations.
+    A bare function with the signature of `sample` is a generator too.
+    """
+
+    def sample(self, conditions: Tensor, *, seed: int) -> Tensor:
+        """Generate one event per row of `conditions`.
+
+        Args:
+            conditions: (event, C) float32 in task units (`task.condition_names`, `task.condition_units`), on the device given to
+                `setup`. C is 0 for an unconditional task, so `len(conditions)` is always the number of events wanted.
+            seed: a plain integer below 2**31. The same seed and conditions give the same events.
+
+        Returns:
+            (event, *task.shape) in task units: photons for a calorimeter, [0, 1] for an image. Any real dtype, any device.
+        """
+        ...
