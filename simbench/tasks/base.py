@@ -1,0 +1,149 @@
+"""A task: a data set with a shape, units, named conditions, splits, a block size, its metrics and its Monte Carlo cost."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from simbench.errors import GeneratorError, UsageError
+from simbench.events import Events
+
+Split = Literal["train", "validation", "test", "floor"]
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """What the simulation that a generator replaces costs, and how that was measured. A speed-up is never quoted without it."""
+
+    engine: str
+    physics: str
+    cuts: str
+    seconds_per_event: float
+    cpu: str
+    threads: int
+    measured: str
+
+
+class Task(ABC):
+    """One task. Subclasses say what it is in class attributes and load its splits.
+
+    `load("test")` is what generators are scored against; `load("floor")` are real events, independent of `test`, that answer the same
+    conditions in the same order: what a perfect model would return. Nobody trains or tunes on either.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    summary: ClassVar[str]
+    shape: ClassVar[tuple[int, ...]]
+    unit: ClassVar[str]
+    maximum: ClassVar[float]
+    """No event of the task can hold a value above this; preflight refuses it. The minimum is 0."""
+    condition_names: ClassVar[tuple[str, ...]]
+    condition_units: ClassVar[tuple[str, ...]]
+    repeats: ClassVar[int]
+    """Test events per condition, stored side by side: `events` must be a multiple of it."""
+    block_size: ClassVar[int]
+    test_events: ClassVar[int]
+    smoke_events: ClassVar[int]
+    metrics: ClassVar[tuple[str, ...]]
+    """Keys `name/version` of the metrics of the task, in the order in which they are shown."""
+    primary: ClassVar[tuple[str, ...]]
+    """Keys of the metrics without which a run has measured nothing (exit code 5)."""
+    equivalent_metric: ClassVar[str]
+    """Key of the metric whose floor-against-N curve gives the equivalent Monte Carlo events."""
+    dataset_sha256: ClassVar[str]
+
+    @abstractmethod
+    def load_split(self, split: Split) -> Events:
+        """All events of a split. Raises DataError where the files are missing or damaged."""
+
+    @property
+    def monte_carlo(self) -> MonteCarlo | None:
+        """The recorded cost of the Monte Carlo that made the data, if it was recorded."""
+        return None
+
+    def load(self, split: Split, events: int | None = None) -> Events:
+        """The first `events` events of a split (all, if None): whole conditions on `test` and `floor`.
+
+        Raises:
+            UsageError: `events` is not a multiple of `repeats`, or more than there are.
+            DataError: the files are missing or damaged.
+        """
+        loaded = self.load_split(split)
+        if events is None or events == len(loaded):
+            return loaded
+        if not 0 < events <= len(loaded):
+            raise UsageError(f"{self.name} has {len(loaded)} {split} events", got=f"--events {events}", fix="Ask for fewer.")
+        if split in ("test", "floor") and events % self.repeats:
+            near = max(events // self.repeats, 1) * self.repeats
+            raise UsageError(
+                f"{self.name} has {self.repeats} events per condition and takes whole conditions",
+                got=f"--events {events}",
+                expected=f"a multiple of {self.repeats}",
+                fix=f"Try --events {near}.",
+            )
+        return loaded.take(torch.arange(events))
+
+    def check_samples(self, samples: object, count: int, who: str) -> Tensor:
+        """`samples` as a float32 CPU tensor if they are `count` events of this task; GeneratorError otherwise."""
+        expected = (count, *self.shape)
+        if isinstance(samples, np.ndarray):
+            samples = torch.as_tensor(samples)
+        if not isinstance(samples, Tensor):
+            raise GeneratorError(
+                f"{who} returned no tensor", got=type(samples).__name__, expected=f"a tensor of shape {expected}",
+                fix="Return a torch.Tensor (or a numpy array).",
+            )  # fmt: skip
+        if tuple(samples.shape) != expected:
+            raise GeneratorError(
+                f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}", fix=_shape_hint(tuple(samples.shape), expected)
+            )
+        if samples.is_complex() or samples.dtype == torch.bool:
+            raise GeneratorError(
+                f"{who} returned values of type {samples.dtype}", expected="real numbers",
+                fix="Return floats or integers in task units.",
+            )  # fmt: skip
+        samples = samples.detach().to("cpu", torch.float32)
+        if not bool(torch.isfinite(samples).all()):
+            bad = int((~torch.isfinite(samples)).flatten(1).any(1).sum()) if samples.dim() > 1 else 1
+            raise GeneratorError(
+                f"{who} returned NaN or infinite values", got=f"{bad} of {count} events with one",
+                expected="finite numbers", fix="Look for an overflow, e.g. exp of a large output: clamp it.",
+            )  # fmt: skip
+        low, high = float(samples.min()), float(samples.max())
+        if low < 0:
+            raise GeneratorError(
+                f"{who} returned negative {self.unit}", got=f"a minimum of {low:.4g}", expected=f"[0, {self.maximum:g}]",
+                fix="Clamp at zero, e.g. out.clamp(min=0).",
+            )  # fmt: skip
+        if high > self.maximum:
+            raise GeneratorError(
+                f"{who} returned too large {self.unit}", got=f"a maximum of {high:.4g}", expected=f"[0, {self.maximum:g}]",
+                fix="Return task units: undo the normalisation or the logarithm of your training.",
+            )  # fmt: skip
+        return samples
+
+
+def _shape_hint(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    if got[:1] != expected[:1]:
+        return "Return one event per row of conditions: len(conditions) of them."
+    if tuple(size for size in got if size != 1) == tuple(size for size in expected if size != 1):
+        if len(got) == len(expected) + 1:
+            axis = next(axis for axis in range(1, len(got)) if got[:axis] + got[axis + 1 :] == expected)
+            return f"Drop the channel axis, e.g. out.squeeze({axis})."
+        if len(got) == len(expected) - 1:
+            return "Add the channel axis, e.g. out.unsqueeze(1)."
+    if int(np.prod(got)) == int(np.prod(expected)):
+        return f"The number of values is right: out.reshape{expected} may be what you want."
+    return f"An event of this task has shape {expected[1:]}."
+
+
+def energy_quintiles(energy: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.str_]:
+    """The name `q1`..`q5` of the energy bin of each event, for the 4 inner edges given."""
+    return np.array([f"q{index + 1}" for index in range(5)])[np.searchsorted(edges, energy, side="right")]

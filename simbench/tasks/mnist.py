@@ -1,0 +1,168 @@
+"""MNIST: the handwritten digits, conditioned on a one-hot label. Not shipped: found on disk or downloaded, and verified."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import struct
+import zlib
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from simbench.errors import DataError
+from simbench.events import Events
+from simbench.seeds import derive_seed
+from simbench.tasks.base import Split, Task
+from simbench.tasks.files import cache_dir, candidates
+
+FILES = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+"""sha256 of the *decompressed* files, so that any recompression passes."""
+
+URL = "https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz"
+MAX_BYTES = 64 * 2**20
+HELD_OUT = 10_000
+
+
+def find(data_dir: Path | None) -> Path | None:
+    """The first folder that holds all four files, plain or gzipped."""
+    for folder in candidates("mnist", data_dir):
+        if all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in FILES):
+            return folder
+    return None
+
+
+def _missing(data_dir: Path | None, reason: str) -> DataError:
+    searched = ", ".join(str(folder) for folder in candidates("mnist", data_dir))
+    return DataError(
+        f"the MNIST files are missing (searched {searched}; {reason})",
+        expected=", ".join(f"{name}.gz" for name in FILES),
+        fix="Put those four files into a folder and pass --data-dir FOLDER, or set SIMBENCH_DATA.",
+    )
+
+
+def download(data_dir: Path | None) -> Path:
+    """Fetch the four files into the cache with pooch. Raises DataError where the network is closed."""
+    import pooch
+
+    target = cache_dir() / "mnist"
+    for name in FILES:
+        try:
+            pooch.retrieve(URL.format(name=name), known_hash=None, fname=f"{name}.gz", path=target)
+        except Exception as error:  # pooch raises whatever requests, urllib3 or the file system raise
+            raise _missing(data_dir, f"the download failed: {type(error).__name__}") from error
+    return target
+
+
+def read_verified(folder: Path, name: str) -> bytes:
+    """The decompressed bytes of one of the four files, with the right checksum. Raises DataError."""
+    path = folder / name if (folder / name).is_file() else folder / f"{name}.gz"
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as file:
+                content = file.read(MAX_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read", got=str(error), fix="Fetch the file again.") from error
+    got = hashlib.sha256(content).hexdigest()
+    if got != FILES[name]:
+        raise DataError(
+            f"{path} is not the MNIST file of that name", got=f"sha256 {got[:12]}… of the decompressed bytes",
+            expected=f"{FILES[name][:12]}…", fix="Fetch the file again.",
+        )  # fmt: skip
+    return content
+
+
+def parse_idx(content: bytes) -> NDArray[np.uint8]:
+    """An array from the IDX format: magic 0, 0, 8 (unsigned byte), dimensions; then sizes as big-endian uint32; then the bytes."""
+    dimensions = content[3]
+    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+class Mnist(Task):
+    """`mnist`: 28 x 28 digits in [0, 1]; the 10 000 test labels are the conditions.
+
+    10 000 training images with the test set's class counts are held out of *all* training: they are `validation` and `floor` at once.
+    """
+
+    name = "mnist"
+    version = "1.0"
+    summary = "handwritten digits on request: 28 x 28 grey values, conditioned on the label"
+    shape = (1, 28, 28)
+    unit = "grey values"
+    maximum = 1.0
+    condition_names = tuple(f"digit {digit}" for digit in range(10))
+    condition_units = ("one-hot",) * 10
+    repeats = 1
+    block_size = 1000
+    test_events = 10_000
+    smoke_events = 500
+    metrics: ClassVar[tuple[str, ...]] = (
+        "lenet_fid/1", "energy_distance/1", "kid/1", "diversity_ratio/1", "label_accuracy/1", "classifier_auc/1", "memorisation/1",
+        "precision/1", "recall/1", "density/1", "coverage/1", "sinkhorn/1", "exact_ot/1",
+    )  # fmt: skip
+    primary = ("lenet_fid/1", "energy_distance/1")
+    equivalent_metric = "lenet_fid/1"
+    dataset_sha256 = hashlib.sha256("".join(FILES.values()).encode()).hexdigest()
+
+    def __init__(self, data_dir: Path | None = None) -> None:
+        self.data_dir = data_dir
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        return find(self.data_dir) or download(self.data_dir)
+
+    def load_split(self, split: Split) -> Events:
+        return _load_split(self.folder, split)
+
+
+@functools.cache
+def _read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    images, labels = (parse_idx(read_verified(folder, f"{part}-{kind}-ubyte")) for kind in ("images-idx3", "labels-idx1"))
+    return images, labels
+
+
+def held_out_rows(train_labels: NDArray[np.uint8], test_labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Training rows held out of all training, ordered so that row i has the label of test image i."""
+    rng = np.random.default_rng(derive_seed(0, "mnist", "held-out"))
+    rows = np.empty(len(test_labels), np.int64)
+    for digit in range(10):
+        wanted = np.flatnonzero(test_labels == digit)
+        rows[wanted] = rng.permutation(np.flatnonzero(train_labels == digit))[: len(wanted)]
+    return rows
+
+
+@functools.cache
+def _load_split(folder: Path, split: str) -> Events:
+    test_images, test_labels = _read(folder, "t10k")
+    if split == "test":
+        images, labels = test_images, test_labels
+    else:
+        train_images, train_labels = _read(folder, "train")
+        held_out = held_out_rows(train_labels, test_labels)
+        rows = np.setdiff1d(np.arange(len(train_labels)), held_out) if split == "train" else held_out
+        images, labels = train_images[rows], train_labels[rows]
+    from simbench.features.extractors import lenet, lenet_labels
+
+    label = torch.from_numpy(labels.astype(np.int64))
+    return Events(
+        samples=torch.from_numpy(images.astype(np.float32) / 255).unsqueeze(1),
+        conditions=torch.nn.functional.one_hot(label, 10).to(torch.float32),
+        condition_id=label,
+        unit_id=torch.arange(len(label)),
+        strata={"label": labels.astype(str)},
+        derivations={"features": lenet("mnist"), "predicted_label": lenet_labels("mnist")},
+        other_split=lambda name: _load_split(folder, name),
+    )

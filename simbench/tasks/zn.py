@@ -1,0 +1,137 @@
+"""The neutron Zero Degree Calorimeter: 44 x 44 photon counts, nine conditions of the particle that enters."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import ClassVar
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from simbench.errors import DataError
+from simbench.events import Events
+from simbench.tasks.base import MonteCarlo, Split, Task, energy_quintiles
+
+SPECIES = {
+    22: "photon", 2112: "neutron", 2212: "proton", 3122: "Lambda", 130: "K0L", 310: "K0S", 3222: "Sigma+", 211: "pi+", -211: "pi-",
+    -2112: "anti-neutron", 321: "K+", -2212: "anti-proton", -321: "K-", 3112: "Sigma-", -3122: "anti-Lambda", 3322: "Xi0",
+}  # fmt: skip
+"""Name of every PDG code in the data."""
+
+MIN_STRATUM_CONDITIONS = 20
+"""Species with fewer test conditions are pooled as `other`."""
+
+
+def data_file() -> Path:
+    """The full-simulation file that the package ships."""
+    return Path(str(resources.files("simbench") / "data" / "zn_geant3.h5"))
+
+
+class ZnGeant3(Task):
+    """`zn-geant3`: GEANT 3.21 showers in an open neutron calorimeter. A benchmark, not ALICE's detector simulation."""
+
+    name = "zn-geant3"
+    version = "1.0"
+    summary = "showers of single particles in a neutron Zero Degree Calorimeter, GEANT 3.21 (a benchmark, not ALICE's own simulation)"
+    shape = (44, 44)
+    unit = "photons"
+    maximum = 1e5
+    condition_names = ("Energy", "Vx", "Vy", "Vz", "Px", "Py", "Pz", "mass", "charge")
+    condition_units = ("GeV", "m", "m", "m", "GeV", "GeV", "GeV", "MeV", "e")
+    repeats = 8
+    block_size = 256
+    test_events = 4000
+    smoke_events = 400
+    metrics: ClassVar[tuple[str, ...]] = (
+        "channel_wasserstein/1", "conditional_energy/1", "dispersion_ratio/1", "empty_fraction/1", "correlation_distance/1", "separation/1",
+        "fpd/1", "kpd/1", "classifier_auc/1", "memorisation/1", "energy_distance/1", "lenet_fid/1", "kid/1", "diversity_ratio/1",
+        "precision/1", "recall/1", "density/1", "coverage/1", "coverage_ties/1", "sinkhorn/1", "exact_ot/1", "channel_mae/1",
+        "conditional_wasserstein/1", "rmse/1",
+    )  # fmt: skip
+    primary = ("channel_wasserstein/1", "conditional_energy/1")
+    equivalent_metric = "channel_wasserstein/1"
+    dataset_sha256 = "ed88b7f1b811928b95dac8335716ec21facd55a6ad0f1e93b7c1cc927269b1dc"
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or data_file()
+
+    def load_split(self, split: Split) -> Events:
+        return _load_split(self.path, split, self.dataset_sha256)
+
+    @property
+    def monte_carlo(self) -> MonteCarlo:
+        attributes, seconds = _record(self.path, self.dataset_sha256)
+        return MonteCarlo(
+            engine=attributes["engine"],
+            physics=attributes["hadronic"],
+            cuts=attributes["cuts"],
+            seconds_per_event=seconds,
+            cpu=attributes["cpu"],
+            threads=1,
+            measured=attributes["mc_seconds"],
+        )
+
+
+@functools.cache
+def _verify(path: Path, sha256: str) -> None:
+    """Refuse a file that is not, byte for byte, the data set of this version."""
+    if not path.is_file():
+        raise DataError(f"the data of zn-geant3 are missing: {path}", fix="Install simbench again: the package ships them.")
+    got = hashlib.sha256(path.read_bytes()).hexdigest()
+    if got != sha256:
+        raise DataError(
+            f"{path} is damaged or of another version", got=f"sha256 {got[:12]}…", expected=f"{sha256[:12]}…",
+            fix="Install simbench again: the package ships the file.",
+        )  # fmt: skip
+
+
+@functools.cache
+def _record(path: Path, sha256: str) -> tuple[dict[str, str], float]:
+    """The file's attributes, and the mean Monte Carlo seconds of a test event."""
+    _verify(path, sha256)
+    with h5py.File(path, "r") as file:
+        attributes = {key: str(value) for key, value in file.attrs.items()}
+        return attributes, float(np.mean(file["test/mc_seconds"][:], dtype=np.float64))
+
+
+@functools.lru_cache(maxsize=4)
+def _load_split(path: Path, split: str, sha256: str) -> Events:
+    _verify(path, sha256)
+    with h5py.File(path, "r") as file:
+        group = file[split]
+        photons = group["photons"][:].astype(np.float32)
+        conditions = group["conditions"][:]
+        pdg = group["pdg"][:]
+        condition_id = group["condition_id"][:].astype(np.int64)
+        seconds = group["mc_seconds"][:].astype(np.float64)
+        test_pdg, test_energy = file["test/pdg"][:: ZnGeant3.repeats], file["test/conditions"][:: ZnGeant3.repeats, 0]
+    ids = torch.from_numpy(condition_id)
+    from simbench.features.extractors import lenet
+    from simbench.metrics.channels import channel_sums
+    from simbench.metrics.physics import physics_features
+
+    return Events(
+        samples=torch.from_numpy(photons),
+        conditions=torch.from_numpy(conditions.astype(np.float32)),
+        condition_id=ids,
+        unit_id=ids,
+        strata={
+            "species": species_strata(pdg, test_pdg),
+            "energy": energy_quintiles(conditions[:, 0], np.quantile(test_energy, [0.2, 0.4, 0.6, 0.8])),
+        },
+        derivations={"features": lenet("zn-geant3"), "channels": channel_sums, "physics": physics_features},
+        mc_seconds=torch.from_numpy(seconds),
+        other_split=lambda name: _load_split(path, name, sha256),
+    )
+
+
+def species_strata(pdg: NDArray[np.int32], test_pdg: NDArray[np.int32]) -> NDArray[np.str_]:
+    """The species of each event, with those of fewer than 20 test conditions (`test_pdg`, one a condition) pooled as `other`."""
+    codes, counts = np.unique(test_pdg, return_counts=True)
+    kept = {int(code) for code, count in zip(codes, counts, strict=True) if count >= MIN_STRATUM_CONDITIONS}
+    return np.array([SPECIES.get(int(code), "other") if int(code) in kept else "other" for code in pdg])
