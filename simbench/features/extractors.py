@@ -1,0 +1,121 @@
+"""The pinned extractors: event -> 84 features, or event -> predicted label, always the same network, known by the sha256 of its weights.
+
+The weights are read at the first use, not when an extractor is made. Everything runs on the CPU (see `LeNet5.frozen`): the features of an
+event are the same to the bit in chunks of any size and on any number of threads (tested); another machine's arithmetic may move a feature
+of unit variance by some 3e-6, and so a score by as much of itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from simbench.errors import DataError
+from simbench.features.lenet import VARIANTS, LeNet5
+from simbench.names import unknown_name
+
+SHA256 = {
+    "mnist": "a00b3adf0be89ff8d5db30d168210358b38354a90f30c851e38ea3a46d783310",
+    "zn-geant3": "b24cba1a49ee70e87b7c44cfbc20a3c967b6ce8797e8ac22316da8758445d4da",
+}
+"""sha256 of `lenet-<task>.safetensors`, which `python -m simbench.features.train_lenet` writes and prints."""
+
+CHUNK = 250
+"""Events that pass through the network at once: what the processor's cache holds, without effect on the result."""
+
+
+def weights_file(task_name: str) -> Path:
+    """Where the package ships the weights of a task's LeNet-5."""
+    return Path(str(resources.files("simbench") / "data" / f"lenet-{task_name}.safetensors"))
+
+
+def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+    """The tensors in a safetensors file, if it is byte for byte the pinned one. Raises DataError."""
+    if not path.is_file():
+        raise DataError(
+            f"the weights of a feature extractor are missing: {path}", got="no file", expected=f"sha256 {sha256[:12]}…",
+            fix="Install simbench again: the package ships them.",
+        )  # fmt: skip
+    content = path.read_bytes()
+    got = hashlib.sha256(content).hexdigest()
+    if got != sha256:
+        raise DataError(
+            f"{path} is not the pinned feature extractor", got=f"sha256 {got[:12]}…", expected=f"{sha256[:12]}…",
+            fix="Install simbench again: the package ships the file. Scores made with other weights cannot be compared.",
+        )  # fmt: skip
+    return load_safetensors(content)
+
+
+@functools.cache
+def network(task_name: str) -> LeNet5:
+    """The pinned network of a task, in evaluation mode and double precision, shared by all who ask.
+
+    Raises:
+        UsageError: the task has no LeNet-5.
+        DataError: its weights are missing or damaged.
+    """
+    if task_name not in VARIANTS:
+        raise unknown_name("task with a LeNet-5", task_name, VARIANTS)
+    lenet5 = LeNet5(VARIANTS[task_name])
+    lenet5.load_state_dict(read_weights(weights_file(task_name), SHA256[task_name]))
+    return lenet5.frozen()
+
+
+def in_chunks(function: Callable[[Tensor], Tensor], samples: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`function` of every event, CHUNK events at a time, on the CPU: (N, *shape) -> (N, ...). Raises ValueError for another shape."""
+    if samples.dim() != len(shape) + 1 or tuple(samples.shape[1:]) != shape or len(samples) == 0:
+        raise ValueError(
+            f"the feature extractor takes events of shape (N, {', '.join(map(str, shape))}), got {tuple(samples.shape)}"
+        )
+    with torch.inference_mode():
+        outputs = torch.cat([function(chunk.cpu()) for chunk in torch.split(samples.detach(), CHUNK)])
+    return outputs.clone().to(samples.device)
+
+
+@dataclass(frozen=True)
+class LeNetFeatures:
+    """(N, *shape) in task units -> (N, 84) float32: penultimate activations after the ReLU, times the pinned scalar."""
+
+    task_name: str
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """The features. Raises ValueError for events of another shape, DataError where the weights are not the pinned ones."""
+        lenet5 = network(self.task_name)
+        return in_chunks(
+            lambda x: (lenet5.activations(x) * lenet5.feature_scale).float(), samples, lenet5.variant.shape
+        )
+
+
+@dataclass(frozen=True)
+class LeNetLabels:
+    """(N, *shape) in task units -> (N,) int64: the most probable class of the head `head`."""
+
+    task_name: str
+    head: str
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """The labels. Raises as `LeNetFeatures` does."""
+        lenet5 = network(self.task_name)
+        return in_chunks(lambda x: lenet5(x)[self.head].argmax(1), samples, lenet5.variant.shape)
+
+
+def lenet(task_name: str) -> LeNetFeatures:
+    """The feature extractor of a task.
+
+    Features are the 84 penultimate activations of the pinned LeNet-5, after the non-linearity, times one pinned scalar: the mean over the
+    84 dimensions of the variance over the training split is 1.
+    """
+    return LeNetFeatures(task_name)
+
+
+def lenet_labels(task_name: str) -> LeNetLabels:
+    """The label that the pinned LeNet-5 of a task reads off an event: the digit for `mnist`, the index in `lenet.SPECIES` for `zn-geant3`."""
+    return LeNetLabels(task_name, "species" if task_name == "zn-geant3" else "digit")

@@ -1,0 +1,72 @@
+"""The TF-compatible Inception-v3 of torch-fidelity: 2048 features of an RGB image, on its published weights."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simbench.errors import DataError
+from simbench.tasks.files import cache_dir, candidates
+
+WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS}"
+SHA256_PREFIX = "6726825d"
+"""The published file's sha256 begins with this, as its name says."""
+DIMENSION = 2048
+CHUNK = 50
+
+
+def weights_path(data_dir: Path | None = None) -> Path:
+    """The weights on this machine, downloaded into the cache where they are not there yet.
+
+    Raises:
+        DataError: they are nowhere, and the network is closed.
+    """
+    folders = candidates("inception", data_dir)
+    for folder in folders:
+        if (folder / WEIGHTS).is_file():
+            return folder / WEIGHTS
+    import pooch
+
+    try:
+        return Path(pooch.retrieve(URL, known_hash=None, fname=WEIGHTS, path=cache_dir() / "inception"))
+    except Exception as error:  # pooch raises whatever requests, urllib3 or the file system raise
+        raise DataError(
+            f"the Inception weights are missing (searched {', '.join(map(str, folders))}; the download failed: {type(error).__name__})",
+            expected=WEIGHTS, fix=f"Fetch {URL} elsewhere, put it into a folder and pass --data-dir FOLDER, or set SIMBENCH_DATA.",
+        ) from error  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1)
+def load_network(path: Path, sha256_prefix: str = SHA256_PREFIX) -> Any:
+    """The extractor with the weights of `path`, which is unpickled as tensors only. Raises DataError where it is not the published file."""
+    got = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not got.startswith(sha256_prefix):
+        raise DataError(
+            f"{path} is not the published Inception",
+            got=f"sha256 {got[:8]}…",
+            expected=f"{sha256_prefix}…",
+            fix="Fetch it again.",
+        )
+    try:
+        torch.load(path, weights_only=True)
+    except Exception as error:  # whatever unpickling raises: the file is not a plain dictionary of tensors
+        raise DataError(f"{path} cannot be read as tensors", got=type(error).__name__, fix="Fetch it again.") from error
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    return FeatureExtractorInceptionV3(
+        "inception-v3-compat", [str(DIMENSION)], feature_extractor_weights_path=str(path)
+    )
+
+
+def inception(samples: Tensor) -> Tensor:
+    """(N, 3, H, W) images in [0, 1] -> (N, 2048) float32, by the pinned network; images are rounded to 8 bits as published scores do."""
+    network = load_network(weights_path())
+    with torch.inference_mode():
+        parts = [network((chunk * 255).round().to(torch.uint8))[0] for chunk in samples.split(CHUNK)]
+    return torch.cat(parts).clone()
