@@ -1,0 +1,141 @@
+"""The frame every metric hangs in: an Estimate, the pair of event sets it is made from, and the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from simbench.events import Events
+
+Direction = Literal["lower", "higher", "target"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """The metric on resampled events: what its standard error comes from, and the error of a difference of two generators.
+
+    All resampling has fixed seeds, so replicate i of two generators scored on the same events has the same units in it.
+    """
+
+    kind: Literal["bootstrap", "jackknife"]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric's value and how sure of it we are.
+
+    Attributes:
+        value: the number.
+        stderr: its standard error from sampling alone (None where the metric has no estimator for it). 95 % interval: value ± 1.96 stderr.
+        n: generated events that entered.
+        parts: the metric on parts of the event (`ch1`), or side numbers that explain it (`sd`).
+        strata: the metric within strata of events (`species=neutron`).
+        replicates: the metric on resampled events, where it was resampled.
+    """
+
+    value: float
+    stderr: float | None
+    n: int
+    parts: Mapping[str, float] = field(default_factory=dict)
+    strata: Mapping[str, Estimate] = field(default_factory=dict)
+    replicates: Replicates | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Generated events against reference events, row-paired: row i of both answers the same condition.
+
+    `memo` keeps what several metrics share (a distance matrix's summary, say) for the life of the comparison. Where `stratify` is False
+    metrics leave their strata out.
+    """
+
+    generated: Events
+    reference: Events
+    stratify: bool = True
+    _memo: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not torch.equal(self.generated.condition_id, self.reference.condition_id):
+            raise ValueError("generated and reference events must answer the same conditions in the same order")
+
+    def __len__(self) -> int:
+        return len(self.generated)
+
+    def derived(self, name: str) -> tuple[Tensor, Tensor]:
+        """The derived quantity `name` of the generated and of the reference events."""
+        return self.generated.derived(name), self.reference.derived(name)
+
+    def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
+        if key not in self._memo:
+            self._memo[key] = compute()
+        return cast(T, self._memo[key])
+
+    def take(self, index: Tensor) -> Comparison:
+        return Comparison(self.generated.take(index), self.reference.take(index), self.stratify)
+
+
+MetricFunction = Callable[[Comparison], Estimate]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A registered metric: the function with what must be known to read its number.
+
+    `key` is `name/version`; values of different keys are never compared. `ranks` says whether it may order models.
+    `direction` is "target" where `target` is the right value (a ratio of 1, a difference of 0). `slow` metrics are left out by `--fast`.
+    """
+
+    name: str
+    version: str
+    unit: str
+    direction: Direction
+    target: float | None
+    ranks: bool
+    slow: bool
+    summary: str
+    function: MetricFunction
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}/{self.version}"
+
+    def __call__(self, pair: Comparison) -> Estimate:
+        return self.function(pair)
+
+
+def metric(
+    key: str,
+    *,
+    unit: str = "",
+    direction: Direction = "lower",
+    target: float | None = None,
+    ranks: bool = True,
+    slow: bool = False,
+) -> Callable[[MetricFunction], Metric]:
+    """Make a function of a Comparison into a Metric; `key` is `name/version`, the docstring's first line its summary.
+
+    A package offers its own through the entry-point group `simbench.metrics`:
+
+        @metric("mean_photons/1", unit="photons", direction="target", target=0.0, ranks=False)
+        def mean_photons(pair):
+            '''Mean photon sum, generated minus real.'''
+            difference = pair.generated.samples.sum((1, 2)) - pair.reference.samples.sum((1, 2))
+            return bootstrap_mean(difference, pair.generated.unit_id)
+    """
+    name, _, version = key.partition("/")
+    if not name or not version:
+        raise ValueError(f"a metric's key is 'name/version', got {key!r}")
+    if (direction == "target") != (target is not None):
+        raise ValueError(f"{key}: a target belongs to direction 'target', and to it alone")
+
+    def register(function: MetricFunction) -> Metric:
+        summary = (function.__doc__ or "").strip().split("\n")[0]
+        return Metric(name, version, unit, direction, target, ranks, slow, summary, function)
+
+    return register

@@ -1,0 +1,358 @@
+"""Metrics on the calorimeter's five read-out channels: the sums of photons that the detector itself measures."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from simbench.errors import UsageError
+from simbench.metrics.arrays import Array, as_photons
+from simbench.metrics.base import Comparison, Estimate, metric
+from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_stratum, dense
+
+CHANNEL_VARIANTS = ("zn_2x2", "zn_2x2_odd", "zp_2x2", "zp_4x1")
+"""Which pixels feed which channel: named, never guessed."""
+
+
+@functools.cache
+def channel_masks(height: int, width: int, variant: str = "zn_2x2") -> Tensor:
+    """Pixels of each channel of a read-out, (H*W, 5) float64 of 0 and 1; row i, column j, h = H/2, w = W/2.
+
+    `zn_2x2`: ch1..ch4 are the quadrants (i < h, j < w), (i < h, j >= w), (i >= h, j < w), (i >= h, j >= w) of pixels with i + j even; ch5 is
+    every pixel with i + j odd: every second fibre goes to the common photomultiplier. `zp_2x2`: the same on the proton detector's shape.
+    `zn_2x2_odd`: the quadrants on odd pixels, in the order bottom left, bottom right, top left, top right (row 0 is the top), as in the
+    ExpertSim code. `zp_4x1`: four equal bands along the rows, the proton detector's real towers, on even pixels.
+
+    Raises:
+        UsageError: no such variant.
+    """
+    if variant not in CHANNEL_VARIANTS:
+        raise UsageError("unknown channel variant", got=repr(variant), expected=f"one of {', '.join(CHANNEL_VARIANTS)}")
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    even, top, left = (row + column) % 2 == 0, row < height // 2, column < width // 2
+    if variant == "zn_2x2_odd":
+        even = ~even
+        towers = [~top & left, ~top & ~left, top & left, top & ~left]
+    elif variant == "zp_4x1":
+        towers = [(row * 4) // height == band for band in range(4)]
+    else:
+        towers = [top & left, top & ~left, ~top & left, ~top & ~left]
+    masks = [*(even & tower for tower in towers), ~even]
+    return torch.stack(masks).flatten(1).T.to(torch.float64)
+
+
+def channel_sums(samples: Array, variant: str = "zn_2x2") -> Tensor:
+    """Photons in each of the five channels: (N, H, W) counts -> (N, 5) float64. Raises UsageError on another shape or variant."""
+    photons = torch.as_tensor(samples).to(torch.float64)
+    if photons.dim() != 3:
+        raise UsageError("channel sums need images", got=f"shape {tuple(photons.shape)}", expected="(N, H, W)")
+    return photons.flatten(1) @ channel_masks(photons.shape[1], photons.shape[2], variant).to(photons.device)
+
+
+def _channels(generated: Array, reference: Array, *, paired: bool = False) -> tuple[Tensor, Tensor]:
+    """Channel sums of two sets of images; sums that were made already, (N, C), pass through."""
+    first, second = as_photons(generated, reference, paired=paired)
+    return (channel_sums(first), channel_sums(second)) if first.dim() == 3 else (first, second)
+
+
+def _conditions(condition_id: Array, events: int, least: int = 2) -> tuple[Tensor, int]:
+    """Condition identifiers numbered 0..C-1 and C. Raises UsageError where a condition has fewer than `least` events."""
+    condition, count = dense(torch.as_tensor(condition_id))
+    if len(condition) != events:
+        raise UsageError("condition_id does not match the events", got=str(len(condition)), expected=str(events))
+    if int(torch.bincount(condition).min()) < least:
+        raise UsageError(f"the spread within a condition needs {least} events or more of every condition")
+    return condition, count
+
+
+def _names(channels: int) -> list[str]:
+    return [f"ch{index + 1}" for index in range(channels)]
+
+
+def wasserstein_1d(generated: Tensor, reference: Tensor) -> Tensor:
+    """1-D Wasserstein distance of each column, int |F_generated - F_reference|: (N, C), (M, C) -> (C,)."""
+    n, m = len(generated), len(reference)
+    weights = generated.new_full((1, n), m), reference.new_full((1, m), n)  # whole numbers: equal sets score 0 exactly
+    return weighted_wasserstein(generated, reference)(*weights)[0]
+
+
+def weighted_wasserstein(generated: Tensor, reference: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The distance as a function of event weights (B, N), (B, M), each row summing to the same total on both sides -> (B, C).
+
+    Values are sorted once; a resample costs one cumulative sum.
+    """
+    values, order = torch.sort(torch.cat([generated, reference]), dim=0, stable=True)
+    gaps = values.diff(dim=0)
+
+    def distance(weights_generated: Tensor, weights_reference: Tensor) -> Tensor:
+        signed = torch.cat([weights_generated, -weights_reference], 1)
+        per_channel = [
+            signed[:, order[:, c]].cumsum(1)[:, :-1].abs() @ gaps[:, c] for c in range(values.shape[1])
+        ]
+        return torch.stack(per_channel, 1) / weights_generated.sum(1, keepdim=True)
+
+    return distance
+
+
+def channel_wasserstein(generated: Array, reference: Array) -> float:
+    """Mean over the channels of the 1-D Wasserstein distance between generated and real photon sums.
+
+    mean_c int |F_generated,c(s) - F_reference,c(s)| ds
+
+    Args:
+        generated: (N, H, W) photon counts, or (N, C) channel sums.
+        reference: (M, H, W) or (M, C); N and M may differ.
+
+    Returns:
+        The distance in photons, >= 0; lower is better. Blind to correlations between channels and to conditions.
+        Biased upward at finite N: two independent samples of one distribution do not score 0, see the floor.
+
+    Reference: Deja et al., "End-to-end Sinkhorn Autoencoder with Noise Generator", section 4.
+    """
+    return float(wasserstein_1d(*_channels(generated, reference)).mean())
+
+
+@metric("channel_wasserstein/1", unit="photons", direction="lower")
+def channel_wasserstein_metric(pair: Comparison) -> Estimate:
+    """Distance between generated and real photon sums, mean over the 5 read-out channels."""
+
+    def estimate(pair: Comparison) -> Estimate:
+        generated, reference = pair.derived("channels")
+        distance = weighted_wasserstein(generated, reference)
+        per_channel = wasserstein_1d(generated, reference)
+        parts = dict(zip(_names(len(per_channel)), per_channel.tolist(), strict=True))
+        return bootstrapped(per_channel.mean(), lambda weights: distance(weights, weights).mean(1), pair.generated.unit_id, parts)
+
+    return by_stratum(pair, estimate)
+
+
+def channel_mae(generated: Array, reference: Array) -> float:
+    """Mean over events and channels of abs(generated - real), row-paired.
+
+    Args:
+        generated: (N, H, W) photon counts, or (N, C) channel sums; row i answers the condition of reference row i.
+        reference: the same shape.
+
+    Returns:
+        The error in photons, >= 0; lower looks better, but a constant median beats a perfect sampler, so it never ranks.
+
+    Reference: Deja et al., "End-to-end Sinkhorn Autoencoder with Noise Generator", table 1.
+    """
+    first, second = _channels(generated, reference, paired=True)
+    return float((first - second).abs().mean())
+
+
+@metric("channel_mae/1", unit="photons", direction="lower", ranks=False)
+def channel_mae_metric(pair: Comparison) -> Estimate:
+    """Row-paired absolute error of the channel sums; rewards collapse, so it only reports."""
+    generated, reference = pair.derived("channels")
+    error = (generated - reference).abs()
+    parts = dict(zip(_names(error.shape[1]), error.mean(0).tolist(), strict=True))
+    return bootstrap_mean(error.mean(1), pair.generated.unit_id, {**parts, "sd": float(error.mean(1).std())})
+
+
+def _per_condition(values: Tensor, condition: Tensor, conditions: int) -> tuple[Tensor, Tensor]:
+    """Rows grouped by condition and padded with zeros: (conditions, R, C), and the mask (conditions, R) of real rows."""
+    order = torch.argsort(condition, stable=True)
+    counts = torch.bincount(condition, minlength=conditions)
+    slot = torch.arange(len(condition), device=values.device) - (counts.cumsum(0) - counts)[condition[order]]
+    grouped = values.new_zeros(conditions, int(counts.max()), values.shape[1])
+    mask = torch.zeros(grouped.shape[:2], dtype=values.dtype, device=values.device)
+    grouped[condition[order], slot] = values[order]
+    mask[condition[order], slot] = 1
+    return grouped, mask
+
+
+def conditional_energies(generated: Tensor, reference: Tensor, condition: Tensor, conditions: int) -> Tensor:
+    """2E|X-Y| - E|X-X'| - E|Y-Y'| within each condition, U-statistics: (N, C) rows -> (conditions,)."""
+    x, mask_x = _per_condition(generated, condition, conditions)
+    y, mask_y = _per_condition(reference, condition, conditions)
+
+    def mean(a: Tensor, mask_a: Tensor, b: Tensor, mask_b: Tensor, pairs: Tensor) -> Tensor:
+        distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+        return (distance * mask_a[:, :, None] * mask_b[:, None, :]).sum((1, 2)) / pairs
+
+    n = mask_x.sum(1)
+    between = mean(x, mask_x, y, mask_y, n * n)
+    return 2 * between - mean(x, mask_x, x, mask_x, n * (n - 1)) - mean(y, mask_y, y, mask_y, n * (n - 1))
+
+
+def conditional_energy(generated: Array, reference: Array, condition_id: Array) -> float:
+    """Energy distance of the channel sums' square roots within each condition, averaged over conditions.
+
+    mean_c [ 2 E|X-Y| - E|X-X'| - E|Y-Y'| ], X and Y = sqrt(channel sums) generated and real of condition c, |.| Euclidean
+
+    Args:
+        generated: (N, H, W) photon counts or (N, C) channel sums; row i answers condition_id[i].
+        reference: the same shape.
+        condition_id: (N,) integers; every condition needs 2 events or more.
+
+    Returns:
+        The distance in sqrt(photons); lower is better. Unbiased at any number of repeats (a U-statistic): 0 on average for a perfect
+        model, below 0 by chance, above 0 in expectation for any other.
+
+    Raises:
+        UsageError: a condition has a single event.
+
+    Reference: Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference 143 (2013), eq. (6).
+    """
+    first, second = _channels(generated, reference, paired=True)
+    condition, count = _conditions(condition_id, len(first))
+    return float(conditional_energies(first.sqrt(), second.sqrt(), condition, count).mean())
+
+
+@metric("conditional_energy/1", unit="√photons", direction="lower")
+def conditional_energy_metric(pair: Comparison) -> Estimate:
+    """Distance between the generated and real answers to one and the same particle, mean over particles."""
+
+    def estimate(pair: Comparison) -> Estimate:
+        generated, reference = pair.derived("channels")
+        condition, count = _conditions(pair.generated.condition_id, len(pair))
+        values = conditional_energies(generated.sqrt(), reference.sqrt(), condition, count)
+        return replace(bootstrap_mean(values, torch.arange(count)), n=len(pair))
+
+    return by_stratum(pair, estimate)
+
+
+def _within_variance(values: Tensor, condition: Tensor, conditions: int) -> Tensor:
+    """Unbiased variance of each column within each condition: (N, C) -> (conditions, C)."""
+    grouped, mask = _per_condition(values, condition, conditions)
+    n = mask.sum(1)[:, None]
+    mean = grouped.sum(1) / n
+    return ((grouped - mean[:, None]).square() * mask[..., None]).sum(1) / (n - 1)
+
+
+def dispersion_ratio(generated: Array, reference: Array, condition_id: Array) -> float:
+    """Spread of the answers to one condition, generated over real.
+
+    mean_channel sqrt( sum_c var_generated / sum_c var_real ) of log(1 + photons), variances unbiased, summed over conditions c
+
+    Args:
+        generated: (N, H, W) photon counts or (N, C) channel sums; row i answers condition_id[i].
+        reference: the same shape.
+        condition_id: (N,) integers; every condition needs 2 events or more.
+
+    Returns:
+        The ratio, dimensionless; target 1, 0 is collapse, above 1 is too much noise.
+
+    Raises:
+        UsageError: a condition has a single event, or the real answers do not vary.
+    """
+    first, second = _channels(generated, reference, paired=True)
+    condition, count = _conditions(condition_id, len(first))
+    return float(_dispersion(first, second, condition, count)(torch.ones(1, count, dtype=torch.float64)).mean())
+
+
+def _dispersion(generated: Tensor, reference: Tensor, condition: Tensor, conditions: int) -> Callable[[Tensor], Tensor]:
+    """The ratio per channel as a function of condition weights (B, conditions) -> (B, C)."""
+    variance_generated = _within_variance(generated.log1p(), condition, conditions)
+    variance_reference = _within_variance(reference.log1p(), condition, conditions)
+    if not bool((variance_reference.sum(0) > 0).all()):
+        raise UsageError("the real answers to a condition do not vary: there is no dispersion to compare with")
+    return lambda weights: ((weights @ variance_generated) / (weights @ variance_reference)).sqrt()
+
+
+@metric("dispersion_ratio/1", direction="target", target=1.0)
+def dispersion_ratio_metric(pair: Comparison) -> Estimate:
+    """Spread of the answers to one and the same particle, generated over real; 0 is collapse."""
+
+    def estimate(pair: Comparison) -> Estimate:
+        generated, reference = pair.derived("channels")
+        condition, count = _conditions(pair.generated.condition_id, len(pair))
+        ratio = _dispersion(generated, reference, condition, count)
+        per_channel = ratio(torch.ones(1, count, dtype=torch.float64))[0]
+        parts = dict(zip(_names(len(per_channel)), per_channel.tolist(), strict=True))
+        estimate = bootstrapped(per_channel.mean(), lambda weights: ratio(weights).mean(1), torch.arange(count), parts)
+        return replace(estimate, n=len(pair))
+
+    return by_stratum(pair, estimate)
+
+
+def empty_fraction(generated: Array, reference: Array) -> float:
+    """Share of all-zero events, generated minus real: (N, ...), (M, ...) -> [-1, 1]; target 0."""
+    first, second = (events.flatten(1) for events in as_photons(generated, reference))
+    return float((first == 0).all(1).double().mean() - (second == 0).all(1).double().mean())
+
+
+@metric("empty_fraction/1", direction="target", target=0.0)
+def empty_fraction_metric(pair: Comparison) -> Estimate:
+    """Share of all-zero events, generated minus real."""
+
+    def estimate(pair: Comparison) -> Estimate:
+        generated, reference = ((channels.sum(1) == 0).double() for channels in pair.derived("channels"))
+        parts = {"generated": float(generated.mean()), "real": float(reference.mean())}
+        return bootstrap_mean(generated - reference, pair.generated.unit_id, parts)
+
+    return by_stratum(pair, estimate)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Average ranks of each column, ties shared: (N, C) -> (N, C) float64."""
+    columns = []
+    for column in values.T:
+        _, inverse, counts = torch.unique(column, return_inverse=True, return_counts=True)
+        columns.append((counts.cumsum(0).double() - (counts.double() - 1) / 2)[inverse])
+    return torch.stack(columns, 1)
+
+
+def _correlations(ranks: Tensor, weights: Tensor) -> Tensor:
+    """Weighted correlation matrices of the columns: (N, C), (B, N) -> (B, C, C); a constant column correlates with nothing."""
+    total = weights.sum(1)[:, None]
+    products = (ranks[:, :, None] * ranks[:, None, :]).flatten(1)
+    mean = weights @ ranks / total
+    covariance = (weights @ products / total).unflatten(1, (ranks.shape[1], -1)) - mean[:, :, None] * mean[:, None, :]
+    sd = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+    scale = sd[:, :, None] * sd[:, None, :]
+    return torch.where(scale > 1e-9, covariance / scale.clamp(min=1e-9), 0.0)
+
+
+def correlation_distance(generated: Array, reference: Array) -> float:
+    """Frobenius norm of the difference of the channels' rank-correlation matrices: (N, H, W), (M, H, W) counts -> [0, 2C); lower is better.
+
+    The mean channel Wasserstein distance cannot see correlations; this sees nothing else. Spearman's coefficient, ties at their mean rank.
+    """
+    first, second = _channels(generated, reference)
+    ones = (x.new_ones(1, len(x)) for x in (first, second))
+    matrices = [_correlations(_ranks(x), weight) for x, weight in zip((first, second), ones, strict=True)]
+    return float((matrices[0] - matrices[1]).square().sum().sqrt())
+
+
+@metric("correlation_distance/1", direction="lower")
+def correlation_distance_metric(pair: Comparison) -> Estimate:
+    """Distance between the generated and real rank correlations of the channels."""
+
+    def estimate(pair: Comparison) -> Estimate:
+        ranks = [_ranks(channels) for channels in pair.derived("channels")]
+
+        def distance(weights: Tensor) -> Tensor:
+            return (_correlations(ranks[0], weights) - _correlations(ranks[1], weights)).square().sum((1, 2)).sqrt()
+
+        return bootstrapped(distance(torch.ones(1, len(pair), dtype=torch.float64)), distance, pair.generated.unit_id)
+
+    return by_stratum(pair, estimate)
+
+
+SPLITS = 20
+HALF = 4
+
+
+@metric("conditional_wasserstein/1", unit="photons", direction="lower", ranks=False)
+def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
+    """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk samples: only reports."""
+    condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
+    x, y = (_per_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
+    repeats = int(torch.bincount(condition).min())
+    rng = torch.Generator().manual_seed(SEED)
+    generated, real = [], []
+    for _ in range(SPLITS):
+        order, drawn = torch.randperm(repeats, generator=rng), torch.randperm(repeats, generator=rng)
+        half, rest, made = y[:, order[:HALF]], y[:, order[HALF : 2 * HALF]], x[:, drawn[:HALF]]
+        half, rest, made = (values.sort(1).values for values in (half, rest, made))
+        generated.append((made - half).abs().mean((1, 2)))
+        real.append((rest - half).abs().mean((1, 2)))
+    mean = bootstrap_mean(torch.stack(generated).mean(0), torch.arange(count), {"real": float(torch.stack(real).mean())})
+    return replace(mean, n=len(pair))

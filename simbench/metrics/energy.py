@@ -1,0 +1,119 @@
+"""Energy distance and diversity ratio: two numbers that no collapsed generator can pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from simbench.errors import UsageError
+from simbench.metrics.arrays import Array, as_features
+from simbench.metrics.base import Comparison, Estimate, metric
+from simbench.metrics.pairs import BlockSums, block_sums
+from simbench.metrics.resampling import bootstrapped, jackknife_groups, jackknifed
+
+
+def energy_distance(generated: Array, reference: Array, *, paired: bool = False) -> float:
+    """Energy distance between two samples, as a U-statistic.
+
+    2 E|X - Y| - E|X - X'| - E|Y - Y'|      (Euclidean norm; means over pairs of different events)
+
+    Args:
+        generated: (N, d) features, N >= 2.
+        reference: (M, d) features, M >= 2.
+        paired: row i of both answers the same condition. Then the N pairs (x_i, y_i) are left out of the first mean, as the pairs
+            (x_i, x_i) are of the second: the expectation is 0 at the truth for given conditions too, not for random ones only.
+
+    Returns:
+        the distance in feature units, lower is better. Expectation 0 at the truth and > 0 elsewhere, at any N: single values can be negative.
+
+    Estimator: unbiased. Distances in float32 of centred data (float64 for float64 input), sums in float64; O(N) memory.
+
+    Reference: Szekely and Rizzo 2013, eq. (2.1); Gretton et al. 2012, eq. (3) with kernel -|x - y|.
+    """
+    x, y = as_features(generated, reference, minimum=2)
+    return float(_energy_sums(x, y, paired=paired).discrepancy())
+
+
+def _negative_distance(x: Tensor, y: Tensor) -> Tensor:
+    return -torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist")
+
+
+def _energy_sums(
+    x: Tensor, y: Tensor, groups_x: Tensor | None = None, groups_y: Tensor | None = None, *, paired: bool
+) -> BlockSums:
+    centre = torch.cat([x, y]).mean(0)
+    return block_sums(_negative_distance, x - centre, y - centre, groups_x, groups_y, paired=paired)
+
+
+@metric("energy_distance/1")
+def energy_distance_metric(pair: Comparison) -> Estimate:
+    """2E|X-Y| - E|X-X'| - E|Y-Y'| on the features, unbiased: the ranking metric of diversity."""
+    x, y = as_features(*pair.derived("features"), minimum=2)
+    groups = jackknife_groups(pair.generated.unit_id)
+    sums = _energy_sums(x, y, groups, groups, paired=True)
+    return jackknifed(sums.discrepancy(), sums.left_out(), len(x))
+
+
+def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) -> float:
+    """How much generated events of one condition vary, over how much real ones do.
+
+    sum_c sum_i |x_ci - mean_c x|^2 / sum_c sum_i |y_ci - mean_c y|^2      (the trace of the pooled within-condition covariance, as a ratio)
+
+    Args:
+        generated: (N, d) features.
+        reference: (N, d) features, row-paired with `generated` by condition.
+        condition_id: (N,) int64, equal where events share a condition.
+
+    Returns:
+        the ratio, >= 0, no unit; 1 is right, 0 is collapse to one event per condition, above 1 is too much variety.
+
+    Estimator: both traces are unbiased (degrees of freedom N - C, which cancel); conditions with a single event say nothing and drop out.
+
+    Reference: the pooled within-class scatter of Fisher 1936, here of generated over real.
+    """
+    x, y = as_features(generated, reference, minimum=2)
+    if len(x) != len(y) or len(condition_id) != len(x):
+        raise UsageError(
+            "diversity needs row-paired events", got=f"{len(x)} generated, {len(y)} reference, {len(condition_id)} conditions",
+            expected="equal numbers", fix="Generate one event per row of conditions.",
+        )  # fmt: skip
+    ones = torch.ones(1, len(x), dtype=torch.float64, device=x.device)
+    scatter_x, scatter_y = (within_scatter(values.double(), condition_id.to(x.device), ones) for values in (x, y))
+    if not float(scatter_y) > 0:
+        raise UsageError(
+            "the reference does not vary within its conditions", got="a within-condition variance of 0",
+            expected="at least one condition with two different events", fix="Use whole conditions, or more events.",
+        )  # fmt: skip
+    return float(scatter_x / scatter_y)
+
+
+def within_scatter(values: Tensor, condition_id: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum over conditions of squared distances to the condition's weighted mean: (N, d), (N,), (R, N) float64 -> (R,)."""
+    scatter = weights.new_zeros(len(weights))
+    order = torch.argsort(condition_id, stable=True)
+    sizes = torch.unique(condition_id, return_counts=True)[1].tolist()
+    for events in order.split(sizes):
+        if len(events) < 2:
+            continue
+        centred = values[events] - values[events].mean(0)
+        weight = weights[:, events]
+        total = weight.sum(1)
+        scatter += weight @ centred.square().sum(1) - (weight @ centred).square().sum(1) / total.clamp(min=1)
+    return scatter
+
+
+@metric("diversity_ratio/1", direction="target", target=1.0)
+def diversity_ratio_metric(pair: Comparison) -> Estimate:
+    """Within-condition variance of the features, generated over real: 1 is right, 0 is collapse."""
+    x, y = pair.derived("features")
+    condition_id = pair.generated.condition_id
+    value = diversity_ratio(x, y, condition_id)
+    x, y = as_features(x, y)
+    x, y = x.double(), y.double()
+
+    def ratio(weights: Tensor) -> Tensor:
+        weights = weights.to(x.device)
+        condition = condition_id.to(x.device)
+        return within_scatter(x, condition, weights) / within_scatter(y, condition, weights)
+
+    return bootstrapped(value, ratio, pair.generated.unit_id)
