@@ -1,0 +1,308 @@
+"""The Result: one JSON file per run, with its provenance; written whole or not at all, and never overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from simbench.errors import DataError, UsageError
+
+SCHEMA: Literal["simbench.run/1"] = "simbench.run/1"
+MAX_BYTES = 16 * 2**20
+
+Count = Annotated[int, Field(ge=0)]
+Short = Annotated[str, Field(max_length=500)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Spec(_Record):
+    """What was asked for."""
+
+    task: Short
+    generator: Short
+    root_seed: int
+    repetitions: Count
+    events: Count
+    block: Count
+    dtype: Short
+    definitions: Short
+
+
+class TaskRecord(_Record):
+    """The data that were scored against."""
+
+    name: Short
+    version: Short
+    split: Short
+    dataset_sha256: Short
+    events: Count
+
+
+class GeneratorRecord(_Record):
+    """The generator: `deterministic` = the same seed gives the same events; `stochastic` = another seed gives others. None: not known."""
+
+    name: Short
+    version: Short | None
+    parameters: dict[str, bool | int | FiniteFloat | Short | None]
+    weights_sha256: Short | None
+    source_sha256: Short | None
+    deterministic: bool | None
+    stochastic: bool | None
+
+
+class StratumValue(_Record):
+    """A metric within one stratum of events."""
+
+    value: FiniteFloat
+    stderr: FiniteFloat | None
+    n: Count
+
+
+class Calibrated(_Record):
+    """The metric after the generator's photons are multiplied by one factor, measured on validation events."""
+
+    factor: FiniteFloat
+    value: FiniteFloat
+
+
+class ReplicatesRecord(_Record):
+    """The metric on resampled events, in a fixed order: what paired differences are made from."""
+
+    kind: Literal["bootstrap", "jackknife"]
+    values: Annotated[list[FiniteFloat], Field(max_length=1000)]
+
+
+class Measurement(_Record):
+    """One metric. `value` is the mean over repetitions; `stderr` is from sampling, `sd_repetition` from the generator's seed.
+
+    `floor` is the score of independent real events at the same N, `ratio` is value over floor, `memoriser` the score of replayed training
+    events, `p` the one-sided normal p-value of being worse than the floor.
+    """
+
+    metric: Short
+    version: Short
+    definition: Short
+    status: Literal["ok", "failed", "skipped"]
+    value: FiniteFloat | None
+    per_repetition: list[FiniteFloat]
+    stderr: FiniteFloat | None
+    sd_repetition: FiniteFloat | None
+    unit: Short
+    direction: Literal["lower", "higher", "target"]
+    target: FiniteFloat | None
+    ranks: bool
+    n: Count
+    floor: FiniteFloat | None
+    floor_sd: FiniteFloat | None
+    floor_n: Count | None
+    memoriser: FiniteFloat | None
+    ratio: FiniteFloat | None
+    p: FiniteFloat | None
+    calibrated: Calibrated | None
+    replicates: ReplicatesRecord | None = None
+    parts: dict[str, FiniteFloat]
+    strata: dict[str, StratumValue]
+    seconds: FiniteFloat
+    error: Annotated[str, Field(max_length=5000)] | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.metric}/{self.version}"
+
+
+class Percentiles(_Record):
+    """5th, 50th and 95th percentile of the repeats."""
+
+    p5: FiniteFloat
+    p50: FiniteFloat
+    p95: FiniteFloat
+
+
+class Latency(_Record):
+    """Milliseconds of a call for one batch."""
+
+    p50: FiniteFloat
+    p95: FiniteFloat
+
+
+class Throughput(_Record):
+    """The speed at one batch size on one device. `host_copy_ms` is apart from the calls; `peak_mib` is the process's (CPU) or the device's."""
+
+    device: Short
+    threads: Count
+    batch: Count
+    precision: Short
+    compiled: bool
+    repeats: Count
+    events_per_s: Percentiles
+    latency_ms: Latency
+    first_call_s: FiniteFloat
+    host_copy_ms: FiniteFloat
+    peak_mib: FiniteFloat | None
+    joules_per_event: FiniteFloat | None
+    synchronised: bool
+
+
+class MonteCarloRecord(_Record):
+    """What the Monte Carlo cost, and how that was measured."""
+
+    engine: Short
+    physics: Short
+    cuts: Short
+    seconds_per_event: FiniteFloat
+    cpu: Short
+    threads: Count
+    measured: Short
+
+
+class Speedup(_Record):
+    """Monte Carlo seconds over the generator's for the same conditions: on the device at hand, and on one CPU core against one CPU core."""
+
+    value: FiniteFloat
+    per_core: FiniteFloat | None
+    batch: Count
+    device: Short
+    monte_carlo: MonteCarloRecord
+
+
+class EquivalentEvents(_Record):
+    """How many Monte Carlo events are as close to the truth as the generator. `bound` says where the shipped curve ends before the score."""
+
+    value: FiniteFloat
+    bound: Literal["exact", "at least", "below"]
+    metric: Short
+
+
+class Provenance(_Record):
+    """Where the numbers come from."""
+
+    simbench: Short
+    git_sha: Short | None
+    git_dirty: bool | None
+    python: Short
+    packages: dict[str, Short]
+    hardware: dict[str, Short]
+    host_sha256: Short
+    flags: dict[str, Short]
+    command: Annotated[str, Field(max_length=10_000)]
+
+
+class Result(_Record):
+    """One run: a generator on a task. This is the file format `simbench.run/1`."""
+
+    schema_: Literal["simbench.run/1"] = Field(SCHEMA, alias="schema")
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,120}$")]
+    created: AwareDatetime
+    status: Literal["complete", "incomplete"]
+    spec: Spec
+    task: TaskRecord
+    generator: GeneratorRecord
+    measurements: list[Measurement]
+    throughput: list[Throughput]
+    throughput_error: Annotated[str, Field(max_length=5000)] | None
+    speedup: Speedup | None
+    equivalent_events: EquivalentEvents | None
+    warnings: list[Annotated[str, Field(max_length=2000)]]
+    provenance: Provenance
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+    def measurement(self, key: str) -> Measurement | None:
+        """The measurement of `name/version`, or None."""
+        return next((m for m in self.measurements if m.key == key), None)
+
+    def to_json(self) -> str:
+        """The file's text: numbers are numbers, times are ISO 8601 UTC."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a Result file."""
+    return Result.model_json_schema(by_alias=True)
+
+
+def safe_name(name: str) -> str:
+    """A name that is safe as a folder or file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "unnamed"
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse an output folder that cannot be written, before any work is done. Raises UsageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"the output folder {folder} cannot be written", got=error.strerror or str(error), fix="Choose another with --out."
+        ) from error
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a new file atomically: readers see all of it or none. Raises UsageError where it exists or cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(scratch, 0o644)
+            os.link(scratch, path)
+        finally:
+            os.unlink(scratch)
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists and is never overwritten", fix="Move it away or choose another --out.") from error
+    except OSError as error:
+        raise UsageError(f"{path} could not be written", got=error.strerror or str(error), fix="Choose another folder with --out.") from error
+
+
+def result_path(result: Result, out: Path) -> Path:
+    """Where a result belongs: `<out>/<task>/<generator>/<id>.json`."""
+    return out / safe_name(result.task.name) / safe_name(result.generator.name) / f"{result.id}.json"
+
+
+def write_result(result: Result, out: Path) -> Path:
+    """Write a result below `out`; returns its path. A result that cannot be written is an error, never a warning."""
+    path = result_path(result, out)
+    write_new(path, result.to_json())
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Read a result file, trusting nothing in it.
+
+    Raises:
+        DataError: missing, too large, not JSON, or not of the schema; the message names the first field that is wrong.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{path} is too large for a result", got=f"{path.stat().st_size} bytes", expected=f"at most {MAX_BYTES}")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read", got=str(error), fix="Pass the JSON file that `simbench run` wrote.") from error
+    try:
+        schema = json.loads(text).get("schema")
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise DataError(f"{path} is not a result", got=str(error)[:200] or "deep nesting", expected="a JSON object") from error
+    if schema != SCHEMA:
+        raise DataError(f"{path} is not a result of this version", got=f"schema {schema!r}", expected=repr(SCHEMA))
+    try:
+        return Result.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{path}: the field {where!r} is wrong", got=repr(first["input"])[:80], expected=first["msg"],
+            fix="Results are not edited by hand: run again.",
+        ) from error  # fmt: skip

@@ -1,0 +1,249 @@
+"""What every shipped generator keeps to, on every task that it ships weights for; and every shipped network on shapes that it never saw."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from simbench.errors import DataError
+from simbench.events import Events
+from simbench.names import entry_points, load_entry_point
+from simbench.seeds import derive_seed
+from simbench.tasks import get_task
+from simbench.tasks.base import Split, Task
+from simbench.training.weights import load_weights, save_weights
+from simbench_baselines.blocks import from_log, to_log
+from simbench_baselines.likelihoods import Counts, kl_to_prior
+from simbench_baselines.trained import FOLDER, TrainedModel
+from simbench_baselines.vae import VAE
+
+NETWORKS: dict[str, type[TrainedModel]] = {"vae": VAE}
+SHIPPED = [(name, task) for name in NETWORKS for task in ("zn-geant3", "mnist")]
+ORACLES = ["floor", "memoriser", "mean_response", "channel_marginals", "wrong_condition"]
+CASES = [*SHIPPED, *((name, "zn-geant3") for name in ORACLES)]
+DETERMINISTIC = {"mean_response"}
+DEVICES = ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]
+
+
+def some_conditions(task: Task, count: int) -> Tensor:
+    """Conditions of the task, without its data where those are not shipped."""
+    if task.name == "mnist":
+        return torch.nn.functional.one_hot(torch.arange(count) % 10, 10).to(torch.float32)
+    split: Split = "test"
+    return task.load(split, events=count // task.repeats * task.repeats).conditions
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
+def shipped(request: pytest.FixtureRequest) -> tuple[str, Any, Task, Tensor]:
+    name, task_name = request.param
+    task = get_task(task_name)
+    generator = load_entry_point(entry_points("simbench.generators")[name])()
+    generator.setup(task, "cpu")
+    return name, generator, task, some_conditions(task, 40)
+
+
+def test_events_are_the_tasks(shipped: tuple[str, Any, Task, Tensor]) -> None:
+    name, generator, task, conditions = shipped
+    before = conditions.clone()
+    samples = task.check_samples(generator.sample(conditions, seed=1), len(conditions), name)
+    assert torch.equal(conditions, before)
+    assert float(samples.max()) > 0
+    if task.unit == "photons" and name != "mean_response":
+        assert torch.equal(samples, samples.round())
+
+
+def test_seed_decides_and_nothing_else(shipped: tuple[str, Any, Task, Tensor]) -> None:
+    name, generator, _, conditions = shipped
+    torch.manual_seed(1)
+    first = torch.as_tensor(generator.sample(conditions, seed=3))
+    torch.manual_seed(2)
+    expected_next = torch.rand(4, generator=torch.Generator().manual_seed(2))
+    again = torch.as_tensor(generator.sample(conditions.clone(), seed=3))
+    assert torch.equal(first, again)
+    assert torch.equal(torch.rand(4), expected_next), "sample must leave the global random numbers alone"
+    other = torch.as_tensor(generator.sample(conditions, seed=4))
+    assert torch.equal(first, other) == (name in DETERMINISTIC)
+
+
+@pytest.mark.parametrize(("name", "task_name"), SHIPPED)
+@pytest.mark.parametrize("device", DEVICES)
+def test_network_on_device(name: str, task_name: str, device: str) -> None:
+    task = get_task(task_name)
+    model = NETWORKS[name]().setup(task, device)
+    assert all(tensor.device == torch.device(device) for tensor in model.state_dict().values())
+    conditions = some_conditions(task, 8).to(device)
+    assert model.sample(conditions, seed=0).shape == (8, *task.shape)
+    assert model.sample(conditions[:1], seed=0).shape == (1, *task.shape)
+    assert not model.training
+
+
+@pytest.mark.parametrize(("name", "task_name"), SHIPPED)
+def test_shipped_weights(name: str, task_name: str) -> None:
+    path = FOLDER / f"{name}-{task_name}.safetensors"
+    state, metadata = load_weights(path)
+    assert path.stat().st_size <= 1.2e6
+    assert sum(tensor.numel() for tensor in state.values()) <= 300_000
+    assert metadata["seed"] == "0"
+    assert metadata["task_version"] == get_task(task_name).version
+    assert metadata["command"].startswith(f"simbench train {name} --task {task_name} --preset cpu --seed 0")
+    assert json.loads(metadata["validation_score"])["score"] < 10
+
+
+@pytest.mark.parametrize(("name", "task_name"), SHIPPED)
+def test_saved_and_loaded_is_the_same(name: str, task_name: str, tmp_path: Path) -> None:
+    task = get_task(task_name)
+    model = NETWORKS[name]().setup(task, "cpu")
+    _, metadata = load_weights(model.weights_path or Path())
+    copy = tmp_path / "copy.safetensors"
+    save_weights(model, copy, metadata)
+    loaded = NETWORKS[name](weights=str(copy)).setup(task, "cpu")
+    conditions = some_conditions(task, 16)
+    assert torch.equal(loaded.sample(conditions, seed=5), model.sample(conditions, seed=5))
+    assert loaded.weights_path == copy
+
+
+class Shape(Task):
+    """Noise of any shape, with any conditions."""
+
+    version = "1"
+    summary = ""
+    repeats = 1
+    block_size = 8
+    test_events = 0
+    smoke_events = 0
+    metrics: ClassVar[tuple[str, ...]] = ()
+    primary: ClassVar[tuple[str, ...]] = ()
+    equivalent_metric = ""
+    dataset_sha256 = ""
+
+    def __init__(self, shape: tuple[int, ...], names: tuple[str, ...], units: str, unit: str) -> None:
+        self.name = "shape"  # type: ignore[misc]
+        self.shape, self.unit = shape, unit  # type: ignore[misc]
+        self.condition_names, self.condition_units = names, (units,) * len(names)  # type: ignore[misc]
+        self.maximum = 1.0 if unit == "grey values" else 1e5  # type: ignore[misc]
+
+    def load_split(self, split: Split) -> Events:
+        rng = torch.Generator().manual_seed(0)
+        samples = torch.rand(12, *self.shape, generator=rng)
+        if self.unit == "photons":
+            samples = (10 * samples).floor()
+        conditions = torch.rand(12, len(self.condition_names), generator=rng)
+        return Events(samples=samples, conditions=conditions, condition_id=torch.arange(12), unit_id=torch.arange(12))
+
+
+ZN = ("Energy", "Vx", "Vy", "Vz", "Px", "Py", "Pz", "mass", "charge")
+SHAPES = {
+    "28 unconditional": Shape((1, 28, 28), (), "", "grey values"),
+    "28 labels": Shape((1, 28, 28), ("digit 0", "digit 1"), "one-hot", "grey values"),
+    "64 colour unconditional": Shape((3, 64, 64), (), "", "grey values"),
+    "44 conditional": Shape((44, 44), ZN, "GeV", "photons"),
+    "44 unconditional": Shape((44, 44), (), "", "photons"),
+    "56x30": Shape((56, 30), ZN, "GeV", "photons"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_trains_and_samples(name: str, shape: str, tmp_path: Path) -> None:
+    task = SHAPES[shape]
+    events = task.load("train")
+    model = NETWORKS[name]()
+    model.prepare(task, events)
+    model.train()
+    losses: dict[str, Tensor] = model.losses(*model.augment(events.samples, events.conditions))  # type: ignore[operator]
+    total = torch.stack(list(losses.values())).sum()
+    total.backward()  # type: ignore[no-untyped-call]
+    assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters() if p.grad is not None)
+    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
+    model.eval()
+    task.check_samples(model.sample(events.conditions, seed=0), 12, name)
+    metadata = {
+        "model": name,
+        "task": task.name,
+        "config": json.dumps(model.config),
+        "command": "",
+        "seed": "0",
+        "steps": "0",
+    }
+    save_weights(model, tmp_path / "w.safetensors", {**metadata, "validation_score": "{}"})
+    loaded = NETWORKS[name](weights=str(tmp_path / "w.safetensors")).setup(task, "cpu")
+    assert torch.equal(loaded.sample(events.conditions, seed=0), model.sample(events.conditions, seed=0))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_paper_preset_has_the_papers_layers(name: str) -> None:
+    model = NETWORKS[name](preset="paper")
+    with torch.device("meta"):
+        model.build(get_task("zn-geant3"))
+    convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
+    assert [module.kernel_size for module in convolutions] == [(5, 5)] * 8
+    assert sum(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()) == 4 + 3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None:
+    zn = get_task("zn-geant3")
+    with pytest.raises(DataError, match=f"simbench train {name} --task shape"):
+        NETWORKS[name]().setup(SHAPES["28 labels"], "cpu")
+    with pytest.raises(DataError, match="no weights at"):
+        NETWORKS[name](weights=str(tmp_path / "absent")).setup(zn, "cpu")
+    with pytest.raises(DataError, match="another task"):
+        NETWORKS[name](weights=str(FOLDER / f"{name}-mnist.safetensors")).setup(zn, "cpu")
+    model = NETWORKS[name]().setup(zn, "cpu")
+    _, metadata = load_weights(FOLDER / f"{name}-zn-geant3.safetensors")
+    config = json.loads(metadata["config"])
+    bad = tmp_path / "bad.safetensors"
+    for change, message in (
+        ({"latent": 10**7}, "does not fit"),
+        ({"latent": "16"}, "another version"),
+        ({"latent": -1}, "damaged"),
+    ):
+        save_weights(model, bad, {**metadata, "config": json.dumps({**config, **change})})
+        with pytest.raises(DataError, match=message):
+            NETWORKS[name](weights=str(bad)).setup(zn, "cpu")
+
+
+def test_photon_transform() -> None:
+    photons = torch.tensor([0.0, 1.0, 2.0, 1763.0, 20_000.0])
+    assert torch.equal(from_log(to_log(photons)), photons)
+    assert torch.equal(from_log(torch.tensor([-5.0, 0.4, 0.41, 1e9])), torch.tensor([0.0, 0.0, 1.0, 20_000.0]))
+
+
+def test_counts_likelihood_is_a_distribution() -> None:
+    """Each pixel's probabilities sum to 1, the mean is exp(a) and the variance mean + exp(b) mean^2; draws follow them."""
+    n = torch.arange(400.0)
+    decoded = torch.tensor([1.5, -0.5])[None, :, None, None].expand(400, 2, 1, 1)
+    logit = torch.tensor(-1.0).expand(400)
+    log_p = -Counts.negative_log(decoded, logit, n[:, None, None]) - torch.lgamma(n + 1)
+    filled = logit[0].neg().sigmoid()
+    p = torch.where(n > 0, log_p.exp() / filled, (-Counts.negative_log(decoded, logit, n[:, None, None])).exp())
+    r, mean = torch.tensor(0.5).exp(), torch.tensor(1.5).exp()
+    p_zero = (r / (r + mean)) ** r
+    assert float(p[0]) == pytest.approx(float(1 - filled), rel=1e-5)  # an empty event costs only the logit
+    assert float(p[1:].sum()) == pytest.approx(float(1 - p_zero), rel=1e-4)
+    assert float((n * p)[1:].sum()) == pytest.approx(float(mean), rel=1e-4)
+    variance = float((n * n * p)[1:].sum()) - float(mean) ** 2
+    assert variance == pytest.approx(float(mean + torch.tensor(-0.5).exp() * mean**2), rel=1e-3)
+
+    many = torch.tensor([1.5, -0.5])[None, :, None, None].expand(2000, 2, 10, 10)
+    drawn = Counts.draw(many, torch.full((2000,), -1.0), torch.Generator().manual_seed(derive_seed(0, "counts")))
+    empty = (drawn == 0).flatten(1).all(1)
+    assert float(empty.float().mean()) == pytest.approx(float(1 - filled), abs=4 * 0.01)
+    kept = drawn[~empty]
+    assert float(kept.mean()) == pytest.approx(float(mean), rel=0.02)
+    assert float(kept.var()) == pytest.approx(variance, rel=0.05)
+
+
+def test_kl_to_prior() -> None:
+    mean, log_variance = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    posterior = torch.distributions.Normal(mean, (log_variance / 2).exp())
+    prior = torch.distributions.Normal(torch.zeros(1, 2), torch.ones(1, 2))
+    assert float(kl_to_prior(mean, log_variance)) == pytest.approx(
+        float(torch.distributions.kl_divergence(posterior, prior).sum())
+    )
+    assert float(kl_to_prior(torch.zeros(1, 3), torch.zeros(1, 3))) == 0

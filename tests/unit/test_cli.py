@@ -1,0 +1,398 @@
+"""The command line: what it prints, where, and what it exits with. Whatever goes wrong is one line, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from factories import make_result
+from typer.testing import CliRunner
+
+import simbench
+from simbench.cli.main import app
+
+MODELS = """
+import sys
+import torch
+
+def noise(conditions, seed): return torch.rand(len(conditions), 44, 44, generator=torch.Generator().manual_seed(seed))
+
+class Good:
+    def __init__(self, scale: float = 1.0): self.scale = scale
+    def sample(self, conditions, *, seed):
+        print("chatter on stdout")
+        return noise(conditions, seed) * self.scale
+
+class Channel:
+    def sample(self, conditions, *, seed): return noise(conditions, seed)[:, None]
+class NaN:
+    def sample(self, conditions, *, seed): return noise(conditions, seed) * float("nan")
+class Negative:
+    def sample(self, conditions, *, seed): return -noise(conditions, seed)
+class Huge:
+    def sample(self, conditions, *, seed): return noise(conditions, seed) * 1e30
+class Sampleless: ...
+class Needy:
+    def __init__(self, depth: int): ...
+    def sample(self, conditions, *, seed): ...
+class Raises:
+    def sample(self, conditions, *, seed): raise ValueError("in sample")
+class Interrupted:
+    def sample(self, conditions, *, seed): raise KeyboardInterrupt
+class Slow:
+    def sample(self, conditions, *, seed):
+        import time
+        print("sampling", file=sys.stderr, flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("SIMBENCH_DEBUG", raising=False)
+    (tmp_path / "cli_models.py").write_text(MODELS)
+    (tmp_path / "cli_broken.py").write_text("raise RuntimeError('at import')")
+    yield tmp_path
+    sys.modules.pop("cli_models", None)
+
+
+def simbench_does(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words), prog_name="simbench")
+
+
+def fails(code: int, kind: str, *words: str) -> str:
+    """Run a command that must fail: exit code, one line on stderr that starts with `kind`, nothing on stdout."""
+    done = simbench_does(*words)
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith(("preflight", "reading"))]
+    assert done.exit_code == code, (done.exit_code, done.stderr)
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"{kind}: "), lines
+    assert "Traceback" not in done.output
+    assert done.stdout.replace("chatter on stdout\n", "") == ""
+    return str(lines[0])
+
+
+# --- a process of its own ------------------------------------------------------------------------------------------------------------
+
+HEAVY = ("torch", "pydantic", "h5py", "numpy", "rich", "scipy", "matplotlib")
+HELP = f"""
+import sys
+from simbench.cli.main import app
+try:
+    app(["--help"])
+except SystemExit as stop:
+    assert stop.code == 0
+print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+
+
+def test_help_imports_nothing_heavy_and_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert done.stderr.strip() == "[]"
+    assert "simbench run --generator" in done.stdout
+    assert min(seconds) < 1.0  # 0.15 s of CPU on an idle machine; the limit leaves room for a busy one
+
+
+def test_ctrl_c_in_the_middle_is_one_line_and_leaves_nothing(workdir: Path) -> None:
+    command = [sys.executable, "-m", "simbench", "run", "-g", "cli_models:Slow", "--smoke", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "sampling" not in (line := process.stderr.readline()):
+        assert line, process.wait()
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "Interrupted: nothing more is written."
+    assert "Traceback" not in stderr
+    assert stdout == ""
+    assert [path for path in workdir.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")] == []
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simbench", "generators"], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    _, stderr = process.communicate(timeout=60)
+    assert stderr == ""
+    assert process.returncode == 141
+
+
+# --- help, names, usage --------------------------------------------------------------------------------------------------------------
+
+VERBS = ("run", "score", "train", "init", "check", "conditions", "tasks", "metrics", "generators", "doctor", "floor")
+
+
+@pytest.mark.parametrize("verb", [(verb,) for verb in VERBS if verb != "conditions"] + [("conditions", "export")])
+def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
+    done = simbench_does(*verb, "--help")
+    assert done.exit_code == 0
+    assert "Examples:" in done.stdout
+    assert f"simbench {' '.join(verb)}" in done.stdout.partition("Examples:")[2]
+    assert "--json" in done.stdout
+
+
+def test_the_help_lists_the_verbs_but_not_the_maintainers() -> None:
+    listed = {
+        line.split()[0]
+        for line in simbench_does("--help").stdout.splitlines()
+        if line.startswith("  ") and line.strip()
+    }
+    assert set(VERBS) - {"floor"} <= listed
+    assert "floor" not in listed
+
+
+def test_version() -> None:
+    assert simbench_does("--version").stdout == f"simbench {simbench.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rum"], "Did you mean 'run'?"),
+        (["run", "--genrator", "vae"], "--generator"),
+        (["run", "--seed", "x"], "seed"),
+        (["run", "--seed", "-1"], "seed"),
+        (["run", "--repetitions", "0"], "repetitions"),
+        (["conditions", "exprt"], "export"),
+        (["score"], "FILE"),
+    ],
+)
+def test_usage_errors_of_the_parser_exit_with_2(words: list[str], said: str) -> None:
+    done = simbench_does(*words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize(
+    ("code", "kind", "words", "said"),
+    [
+        (2, "UsageError", ["run"], "--generator"),
+        (2, "UsageError", ["run", "-g", "memoriserr"], "Did you mean 'memoriser'?"),
+        (2, "UsageError", ["run", "-g", "vae", "--task", "mnits"], "Did you mean 'mnist'?"),
+        (2, "UsageError", ["run", "-g", "cli_models:Goood"], "Did you mean 'Good'?"),
+        (2, "UsageError", ["run", "-g", "nowhere.py:Good"], "no such file"),
+        (2, "UsageError", ["run", "-g", "cli_models:Good", "--param", "scale"], "key=value"),
+        (2, "UsageError", ["run", "-g", "cli_models:Good", "--param", "scael=3"], "Did you mean 'scale'?"),
+        (2, "UsageError", ["run", "-g", "cli_models:Good", "--param", "scale=x"], "float"),
+        (2, "UsageError", ["run", "-g", "cli_models:Needy"], "--param depth=…"),
+        (2, "UsageError", ["run", "-g", "cli_models:Good", "--events", "9"], "--events 8"),
+        (2, "UsageError", ["run", "-g", "cli_models:Good", "--device", "gpu"], "auto, cpu, cuda"),
+        (2, "UsageError", ["run", "-g", "cli_models:Good", "--device", "cuda:99"], "no device cuda:99"),
+        (2, "UsageError", ["run", "-g", "cli_models:Good", "--definitions", "mine"], "unknown definitions"),
+        (2, "UsageError", ["run", "-g", "cli_models:Good", "--out", "cli_models.py"], "cannot be written"),
+        (2, "UsageError", ["run", "-g", "samples:x.h5", "--smoke"], "--smoke"),
+        (3, "GeneratorError", ["run", "-g", "cli_broken:Model"], "RuntimeError: at import (cli_broken.py:1)"),
+        (3, "GeneratorError", ["run", "-g", "cli_models:Sampleless"], "without a method `sample`"),
+        (3, "GeneratorError", ["run", "-g", "cli_models:Channel"], "squeeze(1)"),
+        (3, "GeneratorError", ["run", "-g", "cli_models:NaN"], "NaN"),
+        (3, "GeneratorError", ["run", "-g", "cli_models:Negative"], "negative photons"),
+        (3, "GeneratorError", ["run", "-g", "cli_models:Huge"], "too large photons"),
+        (3, "GeneratorError", ["run", "-g", "cli_models:Raises"], "ValueError: in sample (cli_models.py:"),
+        (130, "Interrupted", ["run", "-g", "cli_models:Interrupted"], "nothing"),
+        (4, "DataError", ["run", "-g", "samples:missing.h5"], "no file missing.h5"),
+        (4, "DataError", ["score", "missing.npz"], "no file missing.npz"),
+        (4, "DataError", ["score", "cli_models.py"], "neither HDF5 nor npz"),
+        (2, "UsageError", ["check", "cli_models:Nobody"], "has no 'Nobody'"),
+        (2, "UsageError", ["init", "mymodel.txt"], "mymodel.py"),
+        (2, "UsageError", ["init", "cli_models.py"], "never overwritten"),
+        (2, "UsageError", ["init", "new.py", "--task", "mnits"], "Did you mean 'mnist'?"),
+        (2, "UsageError", ["conditions", "export", "-o", "c.xlsx"], "one of"),
+        (2, "UsageError", ["tasks", "mnits"], "Did you mean 'mnist'?"),
+        (2, "UsageError", ["metrics", "chanel_wasserstein"], "Did you mean 'channel_wasserstein/1'?"),
+    ],
+)
+def test_every_mistake_is_one_line_with_its_exit_code(code: int, kind: str, words: list[str], said: str) -> None:
+    assert said in fails(code, kind, *words)
+    assert not list(Path("runs").rglob("*.json"))
+
+
+def test_missing_mnist_says_which_files_to_put_where(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pooch
+
+    def closed_network(*_: object, **__: object) -> None:
+        raise OSError("the network is closed")
+
+    monkeypatch.setattr(pooch, "retrieve", closed_network)
+    monkeypatch.setenv("SIMBENCH_DATA", str(workdir / "empty"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "cache"))
+    said = fails(4, "DataError", "run", "-g", "cli_models:Good", "--task", "mnist", "--data-dir", "nowhere")
+    assert all(word in said for word in ("train-images-idx3-ubyte.gz", "--data-dir", "nowhere", "empty"))
+
+
+def test_a_defect_of_simbench_is_one_line_and_its_traceback_on_request(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("simbench.scaffold.write_scaffold", defect)
+    assert "ZeroDivisionError: a defect" in fails(70, "InternalError", "init", "new.py")
+    monkeypatch.setenv("SIMBENCH_DEBUG", "1")
+    assert "Traceback" in simbench_does("init", "new.py").stderr
+
+
+# --- what verbs do -------------------------------------------------------------------------------------------------------------------
+
+
+def data(*words: str) -> Any:
+    """The JSON that a verb prints on stdout."""
+    done = simbench_does(*words, "--json")
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+class Engine:
+    """Stands in for the evaluation: runs the generator once, and has a result ready."""
+
+    def __init__(self, status: str = "complete") -> None:
+        self.result = make_result(status=status)
+        self.asked: dict[str, Any] = {}
+
+    def __call__(self, resolved: Any, task: Any, **asked: Any) -> Any:
+        from simbench.evaluation import Evaluated
+
+        self.asked = asked | {"resolved": resolved, "task": task}
+        resolved.generator.sample(task.load("test", 8).conditions, seed=1)
+        return Evaluated(self.result, None)  # type: ignore[arg-type]
+
+
+def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    monkeypatch.setattr("simbench.evaluation.evaluate", engine)
+    done = simbench_does(
+        "run", "-g", "cli_models:Good", "-p", "scale=2", "--seed", "7", "--smoke", "--repetitions", "2", "--batch-size", "10", "--fast",
+        "--device", "cpu", "--no-report",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    asked = engine.asked
+    assert asked["resolved"].parameters == {"scale": 2.0}
+    assert asked["task"].name == "zn-geant3"
+    assert (asked["root_seed"], asked["events"], asked["repetitions"], asked["batch_size"]) == (7, 400, 2, 10)
+    assert (asked["device"], asked["fast"], asked["definitions"]) == ("cpu", True, "simbench")
+    written = list((workdir / "runs").rglob("*.json"))
+    assert [path.read_text() for path in written] == [engine.result.to_json()]
+    assert written[0].name in done.stdout.replace("\n", "")
+
+
+def test_run_json_is_the_result_and_nothing_else(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    monkeypatch.setattr("simbench.evaluation.evaluate", engine)
+    done = simbench_does("run", "-g", "cli_models:Good", "--json", "--no-report", "--out", "elsewhere")
+    assert done.stdout == engine.result.to_json()
+    assert "chatter on stdout" in done.stderr
+    assert len(list((workdir / "elsewhere").rglob("*.json"))) == 1
+
+
+def test_a_run_that_measured_nothing_is_written_and_exits_with_5(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simbench.evaluation.evaluate", Engine("incomplete"))
+    done = simbench_does("run", "-g", "cli_models:Good", "--no-report", "--json")
+    assert done.exit_code == 5
+    assert done.stderr.splitlines()[-1].startswith("NothingMeasuredError: ")
+    assert len(list((workdir / "runs").rglob("*.json"))) == 1
+
+
+def test_init_then_check_passes(workdir: Path) -> None:
+    done = simbench_does("init", "mymodel.py")
+    assert done.exit_code == 0
+    assert "simbench check mymodel.py:Model" in done.stdout
+    found = data("check", "mymodel.py:Model")
+    assert found["passed"]
+    assert {check["status"] for check in found["checks"]} == {"ok"}
+    table = simbench_does("check", "mymodel.py:Model", "--param", "width=4")
+    assert table.exit_code == 0
+    assert "0 failed" in table.stdout
+
+
+def test_check_exits_with_3_where_the_contract_is_broken(workdir: Path) -> None:
+    for spec in ("cli_models:Negative", "cli_broken:Model", "cli_models:Sampleless"):
+        done = simbench_does("check", spec)
+        assert done.exit_code == 3
+        assert "1 failed" in done.stdout
+    assert json.loads(simbench_does("check", "cli_models:Negative", "--json").stdout)["passed"] is False
+
+
+def test_conditions_go_out(workdir: Path) -> None:
+    assert data("conditions", "export", "-o", "c.h5", "--events", "16") == {
+        "file": "c.h5",
+        "task": "zn-geant3",
+        "events": 16,
+    }
+    with h5py.File("c.h5") as file:
+        assert file["conditions"].shape == (16, 9)
+        assert file.attrs["task"] == "zn-geant3"
+    assert "simbench score" in simbench_does("conditions", "export", "-o", "c.csv", "--events", "16").stdout
+
+
+def test_samples_of_the_wrong_shape_are_an_invalid_generator(workdir: Path) -> None:
+    np.savez("s.npz", samples=np.zeros((8, 1, 44, 44)), condition_index=np.arange(8))
+    assert "squeeze(1)" in fails(3, "GeneratorError", "score", "s.npz")
+    shutil.copy("s.npz", "t.npz")
+    os.truncate("t.npz", 700)
+    assert "t.npz" in fails(4, "DataError", "score", "t.npz")
+
+
+def test_tasks_metrics_and_generators_are_listed_and_described() -> None:
+    tasks = {task["name"]: task for task in data("tasks")}
+    assert tasks["zn-geant3"]["conditions"]["Energy"] == "GeV"
+    assert data("tasks", "mnist")["shape"] == [1, 28, 28]
+    metrics = {metric["key"]: metric for metric in data("metrics")}
+    assert metrics["channel_wasserstein/1"]["unit"] == "photons"
+    assert data("metrics", "channel_wasserstein") == metrics["channel_wasserstein/1"]
+    assert {"memoriser", "floor"} <= {generator["name"] for generator in data("generators")}
+    for words in (["tasks"], ["tasks", "mnist"], ["metrics"], ["metrics", "channel_wasserstein"], ["generators"]):
+        done = simbench_does(*words)
+        assert done.exit_code == 0
+        assert done.stdout.strip()
+
+
+def test_doctor_looks_at_everything_and_leaves_nothing(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMBENCH_DATA", str(workdir / "empty"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "cache"))
+    done = simbench_does("doctor", "--json", "--out", "deep/er")
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert {
+        "versions",
+        "devices",
+        "data of zn-geant3",
+        "data of mnist",
+        "generator memoriser",
+        "output",
+        "disk",
+    } <= set(found)
+    assert found["data of mnist"]["status"] == "warn"
+    assert "SIMBENCH_DATA" in found["data of mnist"]["fix"]
+    assert found["data of zn-geant3"]["status"] == "ok"
+    assert done.exit_code == (4 if any(check["status"] == "fail" for check in found.values()) else 0)
+    assert sorted(path.name for path in workdir.iterdir()) == ["cli_broken.py", "cli_models.py"]
+
+
+def test_doctor_fails_where_results_cannot_be_written(workdir: Path) -> None:
+    done = simbench_does("doctor", "--json", "--out", "cli_models.py/below")
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.exit_code == 4
+    assert found["output"]["status"] == "fail"

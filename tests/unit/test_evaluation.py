@@ -1,0 +1,130 @@
+"""The whole way from a generator to a Result, on a small task size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from simbench import evaluation
+from simbench.errors import GeneratorError, UsageError
+from simbench.evaluation import evaluate, measure, score_file
+from simbench.metrics.base import Comparison, Estimate, metric
+from simbench.progress import Progress
+from simbench.resolve import Resolved
+from simbench.samples import write_samples
+from simbench.sampling import sample_blocks
+from simbench.tasks import get_task
+
+QUIET = Progress(quiet=True)
+
+
+class Blob:
+    """Poisson photons, more of them at higher energy."""
+
+    def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+        rng = torch.Generator().manual_seed(seed)
+        rate = (conditions[:, :1, None] / 2000).clamp(0.01, 5).expand(-1, 44, 44)
+        return torch.poisson(rate, generator=rng)
+
+
+def resolved(generator: object) -> Resolved:
+    return Resolved(spec="test:Blob", name="blob", generator=generator)  # type: ignore[arg-type]
+
+
+def test_scores_do_not_depend_on_the_batch_size() -> None:
+    task = get_task("zn-geant3")
+    one, many = (evaluate(resolved(Blob()), task, events=160, batch_size=size, progress=QUIET).result for size in (1, 100))
+    assert [m.value for m in one.measurements] == [m.value for m in many.measurements]
+    assert [m.stderr for m in one.measurements] == [m.stderr for m in many.measurements]
+    assert [row.batch for row in one.throughput] != [row.batch for row in many.throughput]
+    assert one.status == "complete"
+    assert one.generator.deterministic
+    assert one.speedup is not None
+
+
+def test_blocks_have_seeds_of_their_own_that_depend_on_root_and_repetition() -> None:
+    seeds: list[int] = []
+
+    class Spy:
+        def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+            seeds.append(seed)
+            return torch.zeros(len(conditions), 44, 44)
+
+    task = get_task("zn-geant3")
+    conditions = task.load("test", 600).conditions
+    for root, repetition in ((0, 0), (0, 1), (1, 0), (0, 0)):
+        sample_blocks(Spy(), conditions, task, root_seed=root, repetition=repetition, device="cpu", who="spy")
+    assert len(seeds) == 12
+    assert len(set(seeds)) == 9
+    assert seeds[:3] == seeds[9:]
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_repetitions_are_kept_apart_from_the_sampling_error() -> None:
+    result = evaluate(resolved(Blob()), get_task("zn-geant3"), events=80, repetitions=3, batch_size=1, progress=QUIET).result
+    found = result.measurement("channel_wasserstein/1")
+    assert found is not None
+    assert len(set(found.per_repetition)) == 3
+    assert found.value == pytest.approx(sum(found.per_repetition) / 3)
+    assert found.sd_repetition is not None
+    assert found.stderr is not None
+    assert found.sd_repetition != found.stderr
+
+
+def test_a_metric_that_fails_is_recorded_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    @metric("channel_wasserstein/1", unit="photons")
+    def broken(pair: Comparison) -> Estimate:
+        """Broken."""
+        raise ZeroDivisionError("no luck")
+
+    real = evaluation.get_metric
+    monkeypatch.setattr(evaluation, "get_metric", lambda key: broken if key == broken.key else real(key))
+    result = evaluate(resolved(Blob()), get_task("zn-geant3"), events=160, batch_size=1, progress=QUIET).result
+    failed = result.measurement("channel_wasserstein/1")
+    assert failed is not None
+    assert (failed.status, failed.value, failed.error) == ("failed", None, "ZeroDivisionError: no luck")
+    assert result.measurement("conditional_energy/1").value is not None  # type: ignore[union-attr]
+    assert result.status == "incomplete"
+
+
+def test_fast_leaves_out_slow_metrics_only() -> None:
+    task = get_task("zn-geant3")
+    test = task.load("test", 80)
+    pair = Comparison(task.load("floor", 80), test)
+    slow = replace(evaluation.get_metric("empty_fraction/1"), slow=True)
+    assert measure(slow, [pair], task, fast=True, definitions="simbench").status == "skipped"
+    assert measure(slow, [pair], task, fast=False, definitions="simbench").status == "ok"
+
+
+def test_a_generator_that_breaks_in_the_middle_is_one_error() -> None:
+    class Breaks(Blob):
+        calls = 0
+
+        def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+            self.calls += 1
+            samples = super().sample(conditions, seed=seed)
+            return samples * torch.nan if self.calls > 4 else samples
+
+    with pytest.raises(GeneratorError, match="NaN"):
+        evaluate(resolved(Breaks()), get_task("zn-geant3"), events=640, progress=QUIET)
+
+
+def test_a_file_of_samples_scores_as_the_generator_that_made_it(tmp_path: Path) -> None:
+    task = get_task("zn-geant3")
+    live = evaluate(resolved(Blob()), task, events=160, batch_size=1, progress=QUIET)
+    path = tmp_path / "blob.h5"
+    write_samples(path, task, live.pair.generated.samples, torch.arange(160), generator="blob", seed=0)
+    scored = score_file(path, task, progress=QUIET).result
+    assert [m.value for m in scored.measurements] == [m.value for m in live.result.measurements]
+    assert scored.generator.deterministic is None
+    assert scored.throughput == []
+
+
+def test_unknown_definitions_and_counts_are_refused() -> None:
+    task = get_task("zn-geant3")
+    for arguments in ({"definitions": "deja"}, {"repetitions": 0}, {"batch_size": 0}, {"events": 9}):
+        with pytest.raises(UsageError):
+            evaluate(resolved(Blob()), task, progress=QUIET, **arguments)  # type: ignore[arg-type]
