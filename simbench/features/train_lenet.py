@@ -109,7 +109,7 @@ def train(network: LeNet5, recipe: Recipe, images: Tensor, targets: Targets, see
                 network, recipe.augment(images[batch], rng), {name: values[batch] for name, values in targets.items()}
             )
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
             total += loss.item()

@@ -135,7 +135,7 @@ def test_unknown_task() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_gradient_reaches_every_weight(name: str) -> None:
     lenet5 = LeNet5(VARIANTS[name])
-    torch.stack([output.square().sum() for output in lenet5(some(name)).values()]).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack([output.square().sum() for output in lenet5(some(name)).values()]).sum().backward()
     assert all(weight.grad is not None and bool(weight.grad.any()) for weight in lenet5.parameters())
 
 
