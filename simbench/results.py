@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
@@ -18,13 +18,16 @@ MAX_BYTES = 16 * 2**20
 
 Count = Annotated[int, Field(ge=0)]
 Short = Annotated[str, Field(max_length=500)]
+Record = TypeVar("Record", bound=BaseModel)
 
 
-class _Record(BaseModel):
+class StrictRecord(BaseModel):
+    """A record of a file format: unknown fields and converted types are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Spec(_Record):
+class Spec(StrictRecord):
     """What was asked for."""
 
     task: Short
@@ -37,7 +40,7 @@ class Spec(_Record):
     definitions: Short
 
 
-class TaskRecord(_Record):
+class TaskRecord(StrictRecord):
     """The data that were scored against."""
 
     name: Short
@@ -47,7 +50,7 @@ class TaskRecord(_Record):
     events: Count
 
 
-class GeneratorRecord(_Record):
+class GeneratorRecord(StrictRecord):
     """The generator: `deterministic` = the same seed gives the same events; `stochastic` = another seed gives others. None: not known."""
 
     name: Short
@@ -59,7 +62,7 @@ class GeneratorRecord(_Record):
     stochastic: bool | None
 
 
-class StratumValue(_Record):
+class StratumValue(StrictRecord):
     """A metric within one stratum of events."""
 
     value: FiniteFloat
@@ -67,21 +70,21 @@ class StratumValue(_Record):
     n: Count
 
 
-class Calibrated(_Record):
+class Calibrated(StrictRecord):
     """The metric after the generator's photons are multiplied by one factor, measured on validation events."""
 
     factor: FiniteFloat
     value: FiniteFloat
 
 
-class ReplicatesRecord(_Record):
+class ReplicatesRecord(StrictRecord):
     """The metric on resampled events, in a fixed order: what paired differences are made from."""
 
     kind: Literal["bootstrap", "jackknife"]
     values: Annotated[list[FiniteFloat], Field(max_length=1000)]
 
 
-class Measurement(_Record):
+class Measurement(StrictRecord):
     """One metric. `value` is the mean over repetitions; `stderr` is from sampling, `sd_repetition` from the generator's seed.
 
     `floor` is the score of independent real events at the same N, `ratio` is value over floor, `memoriser` the score of replayed training
@@ -116,10 +119,11 @@ class Measurement(_Record):
 
     @property
     def key(self) -> str:
+        """`name/version`."""
         return f"{self.metric}/{self.version}"
 
 
-class Percentiles(_Record):
+class Percentiles(StrictRecord):
     """5th, 50th and 95th percentile of the repeats."""
 
     p5: FiniteFloat
@@ -127,14 +131,14 @@ class Percentiles(_Record):
     p95: FiniteFloat
 
 
-class Latency(_Record):
+class Latency(StrictRecord):
     """Milliseconds of a call for one batch."""
 
     p50: FiniteFloat
     p95: FiniteFloat
 
 
-class Throughput(_Record):
+class Throughput(StrictRecord):
     """The speed at one batch size on one device. `host_copy_ms` is apart from the calls; `peak_mib` is the process's (CPU) or the device's."""
 
     device: Short
@@ -152,7 +156,7 @@ class Throughput(_Record):
     synchronised: bool
 
 
-class MonteCarloRecord(_Record):
+class MonteCarloRecord(StrictRecord):
     """What the Monte Carlo cost, and how that was measured."""
 
     engine: Short
@@ -164,7 +168,7 @@ class MonteCarloRecord(_Record):
     measured: Short
 
 
-class Speedup(_Record):
+class Speedup(StrictRecord):
     """Monte Carlo seconds over the generator's for the same conditions: on the device at hand, and on one CPU core against one CPU core."""
 
     value: FiniteFloat
@@ -174,7 +178,7 @@ class Speedup(_Record):
     monte_carlo: MonteCarloRecord
 
 
-class EquivalentEvents(_Record):
+class EquivalentEvents(StrictRecord):
     """How many Monte Carlo events are as close to the truth as the generator. `bound` says where the shipped curve ends before the score."""
 
     value: FiniteFloat
@@ -182,7 +186,7 @@ class EquivalentEvents(_Record):
     metric: Short
 
 
-class Provenance(_Record):
+class Provenance(StrictRecord):
     """Where the numbers come from."""
 
     simbench: Short
@@ -196,7 +200,7 @@ class Provenance(_Record):
     command: Annotated[str, Field(max_length=10_000)]
 
 
-class Result(_Record):
+class Result(StrictRecord):
     """One run: a generator on a task. This is the file format `simbench.run/1`."""
 
     schema_: Literal["simbench.run/1"] = Field(SCHEMA, alias="schema")
@@ -249,8 +253,8 @@ def check_writable(folder: Path) -> None:
 
 def write_new(path: Path, text: str) -> None:
     """Write a new file atomically: readers see all of it or none. Raises UsageError where it exists or cannot be written."""
+    check_writable(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -267,6 +271,25 @@ def write_new(path: Path, text: str) -> None:
         raise UsageError(f"{path} could not be written", got=error.strerror or str(error), fix="Choose another folder with --out.") from error
 
 
+def write_over(path: Path, text: str) -> None:
+    """Write a file in place of what is there: readers see the old one or the new one, never a part. Raises UsageError."""
+    check_writable(path.parent)
+    try:
+        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(scratch, 0o644)
+            os.replace(scratch, path)
+        except BaseException:
+            os.unlink(scratch)
+            raise
+    except OSError as error:
+        raise UsageError(f"{path} could not be written", got=error.strerror or str(error), fix="Choose another path.") from error
+
+
 def result_path(result: Result, out: Path) -> Path:
     """Where a result belongs: `<out>/<task>/<generator>/<id>.json`."""
     return out / safe_name(result.task.name) / safe_name(result.generator.name) / f"{result.id}.json"
@@ -279,30 +302,76 @@ def write_result(result: Result, out: Path) -> Path:
     return path
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a derived file atomically over an old one: readers see the one or the other. Raises UsageError where it cannot be written."""
+    check_writable(path.parent)
+    try:
+        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(scratch, 0o644)
+            os.replace(scratch, path)
+        except BaseException:
+            os.unlink(scratch)
+            raise
+    except OSError as error:
+        raise UsageError(f"{path} could not be written", got=error.strerror or str(error), fix="Make room, or check its permissions.") from error
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes. Raises DataError."""
+    try:
+        if not path.is_file():
+            raise DataError(f"{path} cannot be read", got="no regular file" if path.exists() else "no such file", fix="Pass the JSON file that "
+                            "`simbench run` wrote.")  # fmt: skip
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", got=error.strerror or str(error)) from error
+    if len(data) > limit:
+        raise DataError(f"{path} is too large", got=f"over {limit} bytes", expected=f"at most {limit}")
+    return data
+
+
 def read_result(path: Path) -> Result:
     """Read a result file, trusting nothing in it.
 
     Raises:
         DataError: missing, too large, not JSON, or not of the schema; the message names the first field that is wrong.
     """
+    return parse_result(read_bytes(path), path)
+
+
+def parse_result(data: bytes, path: Path) -> Result:
+    """The Result in the bytes of a file; `path` is for messages. JSON is parsed and validated in one pass; only a failure is looked at twice.
+
+    Raises:
+        DataError: not JSON, or not of the schema.
+    """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path} is too large for a result", got=f"{path.stat().st_size} bytes", expected=f"at most {MAX_BYTES}")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return Result.model_validate_json(data)
+    except ValidationError as error:
+        _explain(data, path)
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{path}: the field {where!r} is wrong", got=repr(first["input"])[:80], expected=first["msg"],
+            fix="Results are not edited by hand: run again.",
+        ) from error  # fmt: skip
+
+
+def _explain(data: bytes, path: Path) -> None:
+    """Say what bytes that are no Result are, where that can be said of the whole. Raises DataError."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
         raise DataError(f"{path} cannot be read", got=str(error), fix="Pass the JSON file that `simbench run` wrote.") from error
     try:
         schema = json.loads(text).get("schema")
     except (ValueError, RecursionError, AttributeError) as error:
         raise DataError(f"{path} is not a result", got=str(error)[:200] or "deep nesting", expected="a JSON object") from error
     if schema != SCHEMA:
-        raise DataError(f"{path} is not a result of this version", got=f"schema {schema!r}", expected=repr(SCHEMA))
-    try:
-        return Result.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{path}: the field {where!r} is wrong", got=repr(first["input"])[:80], expected=first["msg"],
-            fix="Results are not edited by hand: run again.",
-        ) from error  # fmt: skip
+        raise DataError(f"{path} is not a result of this version", got=f"schema {str(schema)[:80]!r}", expected=repr(SCHEMA))

@@ -66,6 +66,7 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("SIMBENCH_DEBUG", raising=False)
     (tmp_path / "cli_models.py").write_text(MODELS)
     (tmp_path / "cli_broken.py").write_text("raise RuntimeError('at import')")
+    (tmp_path / "cli_other.json").write_text('{"schema": "another/1"}')
     yield tmp_path
     sys.modules.pop("cli_models", None)
 
@@ -123,7 +124,11 @@ def test_ctrl_c_in_the_middle_is_one_line_and_leaves_nothing(workdir: Path) -> N
     assert stderr.splitlines()[-1] == "Interrupted: nothing more is written."
     assert "Traceback" not in stderr
     assert stdout == ""
-    assert [path for path in workdir.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")] == []
+    assert [
+        path
+        for path in workdir.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc") and path.name != "cli_other.json"
+    ] == []
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
@@ -140,7 +145,20 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 # --- help, names, usage --------------------------------------------------------------------------------------------------------------
 
-VERBS = ("run", "score", "train", "init", "check", "conditions", "tasks", "metrics", "generators", "doctor", "floor")
+VERBS = (
+    "run",
+    "score",
+    "train",
+    "report",
+    "init",
+    "check",
+    "conditions",
+    "tasks",
+    "metrics",
+    "generators",
+    "doctor",
+    "floor",
+)
 
 
 @pytest.mark.parametrize("verb", [(verb,) for verb in VERBS if verb != "conditions"] + [("conditions", "export")])
@@ -316,6 +334,32 @@ def test_a_run_that_measured_nothing_is_written_and_exits_with_5(
     assert len(list((workdir / "runs").rglob("*.json"))) == 1
 
 
+def test_run_leaves_a_report_beside_the_result_and_report_compares_several(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simbench.evaluation.evaluate", Engine())
+    assert simbench_does("run", "-g", "cli_models:Good").exit_code == 0
+    (page,) = (workdir / "runs").rglob("*.html")
+    (result,) = (workdir / "runs").rglob("*.json")
+    assert page.stem == result.stem
+    assert data("report", str(result), "-o", "both.html")["report"] == "both.html"
+    assert "<html" in (workdir / "both.html").read_text()
+    assert "schema" in fails(4, "DataError", "report", str(result), "cli_other.json")
+
+
+def test_a_report_that_fails_hides_no_result(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    engine = Engine()
+    monkeypatch.setattr("simbench.evaluation.evaluate", engine)
+    monkeypatch.setattr("simbench.report.write_report", defect)
+    done = simbench_does("run", "-g", "cli_models:Good", "--json")
+    assert done.exit_code == 70
+    assert done.stdout == engine.result.to_json()
+    assert len(list((workdir / "runs").rglob("*.json"))) == 1
+
+
 def test_init_then_check_passes(workdir: Path) -> None:
     done = simbench_does("init", "mymodel.py")
     assert done.exit_code == 0
@@ -388,7 +432,7 @@ def test_doctor_looks_at_everything_and_leaves_nothing(workdir: Path, monkeypatc
     assert "SIMBENCH_DATA" in found["data of mnist"]["fix"]
     assert found["data of zn-geant3"]["status"] == "ok"
     assert done.exit_code == (4 if any(check["status"] == "fail" for check in found.values()) else 0)
-    assert sorted(path.name for path in workdir.iterdir()) == ["cli_broken.py", "cli_models.py"]
+    assert sorted(path.name for path in workdir.iterdir()) == ["cli_broken.py", "cli_models.py", "cli_other.json"]
 
 
 def test_doctor_fails_where_results_cannot_be_written(workdir: Path) -> None:

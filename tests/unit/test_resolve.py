@@ -10,7 +10,9 @@ import pytest
 
 import simbench
 from simbench.errors import GeneratorError, SimbenchError, UsageError
-from simbench.resolve import FunctionGenerator, Generator, construct, find, parse_params, resolve
+from simbench.parameters import parse_params
+from simbench.protocols import Generator
+from simbench.resolve import FunctionGenerator, construct, find, resolve
 
 MODELS = """
 from __future__ import annotations

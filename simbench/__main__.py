@@ -1,0 +1,5 @@
+"""`python -m simbench`."""
+
+from simbench.cli.main import main
+
+main()

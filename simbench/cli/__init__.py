@@ -1,0 +1,1 @@
+"""The command line. One module per kind of verb; nothing heavy is imported before a verb runs."""

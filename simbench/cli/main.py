@@ -1,0 +1,121 @@
+"""The `simbench` command: its verbs, and what becomes of errors.
+
+Exit codes: 0 pass, 1 regression (of `gate`), 2 usage, 3 invalid generator, 4 data or provenance mismatch, 5 nothing was measured,
+70 an error of simbench itself, 130 interrupted, 141 the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from simbench import __version__
+from simbench.cli import files, look, measure, train
+from simbench.errors import SimbenchError
+from simbench.formatting import printable
+
+INTERNAL_ERROR, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
+
+SECTIONS = {
+    "Measure": ("run", "score", "train", "report"),
+    "Write a generator": ("init", "check", "conditions"),
+    "Look around": ("tasks", "metrics", "generators", "doctor"),
+}
+"""The verbs as `simbench --help` groups them; others come under the last heading, hidden ones nowhere."""
+
+
+class Verbs(TyperGroup):
+    """The root of the command line: one line and an exit code for every error, never a traceback (but with SIMBENCH_DEBUG=1)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except typer.Exit:
+            raise
+        except SimbenchError as error:
+            _fail(type(error).__name__, str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail("Interrupted", "nothing more is written.", INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(BROKEN_PIPE) from None
+        except Exception as error:
+            if hasattr(error, "format_message"):  # a usage error of typer's, which shows itself and exits with 2
+                raise
+            hint = "This is a defect of simbench: please report it with the traceback that SIMBENCH_DEBUG=1 shows."
+            _fail("InternalError", f"{type(error).__name__}: {error}. {hint}", INTERNAL_ERROR)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The verbs in their sections."""
+        listed = {name for names in SECTIONS.values() for name in names}
+        others = tuple(name for name in self.list_commands(ctx) if name not in listed)
+        last = list(SECTIONS)[-1]
+        for title, names in SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in (names + others if title == last else names)]
+            rows = [
+                (name, command.get_short_help_str(90)) for name, command in commands if command and not command.hidden
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _fail(kind: str, message: str, code: int) -> NoReturn:
+    """One line on stderr, red on a terminal; the traceback too with SIMBENCH_DEBUG=1."""
+    if os.environ.get("SIMBENCH_DEBUG") == "1":
+        traceback.print_exc()
+    line = f"{kind}: {printable(message, 2000)}"
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        line = f"\x1b[31m{line}\x1b[0m"
+    print(line, file=sys.stderr, flush=True)
+    raise typer.Exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"simbench {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="simbench",
+    cls=Verbs,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 pass, 1 regression, 2 usage, 3 invalid generator, 4 data or provenance mismatch, 5 nothing was measured, "
+    "70 an error of simbench itself, 130 interrupted. SIMBENCH_DEBUG=1 shows tracebacks.",
+)
+for module in (measure, train, files, look):
+    module.register(app)
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Hand simbench any generator of detector responses or images, and it says how good it is, how fast, how sure of each number, and
+    where it stands.
+
+    \b
+    Examples:
+      simbench run --generator memoriser --smoke     a first look, in under a minute
+      simbench init mymodel.py                       ten lines to start from
+      simbench run --generator mymodel.py:Model      measure it
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    app(prog_name="simbench")
+    raise SystemExit(0)

@@ -1,0 +1,291 @@
+"""The verbs that measure: run, score, report, and the maintainers' floor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simbench.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    JsonOption,
+    ParamOption,
+    SeedOption,
+    TaskOption,
+    command_line,
+    print_json,
+    stdout_console,
+    stdout_kept_for_data,
+)
+from simbench.errors import NothingMeasuredError, UsageError
+from simbench.tasks import DEFAULT
+
+if TYPE_CHECKING:
+    from simbench.evaluation import Evaluated
+    from simbench.progress import Progress
+    from simbench.tasks.base import Task
+
+OutOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="FOLDER", help="Results go to FOLDER/<task>/<generator>/<id>.json.")
+]
+FastOption = Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")]
+DefinitionsOption = Annotated[
+    str, typer.Option("--definitions", metavar="NAME", help="Whose definitions of the metrics.")
+]
+ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write an HTML report beside the result.")]
+
+
+def run(
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            "--generator",
+            "-g",
+            metavar="SPEC",
+            help="pkg.module:attr, path/file.py:attr, a name of `simbench generators`, or samples:FILE.",
+        ),
+    ] = None,
+    task: TaskOption = DEFAULT,
+    param: ParamOption = None,
+    seed: SeedOption = 0,
+    events: Annotated[
+        int | None, typer.Option("--events", min=1, metavar="N", help="The first N test events instead of all.")
+    ] = None,
+    repetitions: Annotated[
+        int, typer.Option("--repetitions", min=1, metavar="N", help="Generate and score N times, with other seeds.")
+    ] = 1,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, metavar="N", help="Time this batch size only; scores do not change."),
+    ] = None,
+    device: DeviceOption = "auto",
+    smoke: Annotated[bool, typer.Option("--smoke", help="A few hundred events: a first try, not a result.")] = False,
+    fast: FastOption = False,
+    definitions: DefinitionsOption = "simbench",
+    out: OutOption = Path("runs"),
+    report: ReportOption = True,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure a generator: how faithful, how diverse, how fast.
+
+    \b
+    Examples:
+      simbench run --generator memoriser --smoke
+      simbench run --generator mymodel.py:Model --param width=4
+      simbench run -g mypkg.models:Flow --task mnist --repetitions 5 --device cuda
+      simbench run -g vae --json > result.json
+    """
+    if generator is None:
+        raise UsageError("no generator is named", fix="Pass --generator; `simbench generators` lists those installed, `simbench init "
+                         "mymodel.py` writes one.")  # fmt: skip
+    if generator.startswith("samples:"):
+        refused = {
+            "--param": param,
+            "--events": events,
+            "--batch-size": batch_size,
+            "--repetitions": repetitions > 1,
+            "--smoke": smoke,
+        }
+        if any(refused.values()):
+            given = ", ".join(option for option, value in refused.items() if value)
+            raise UsageError("samples that are made already take no such option", got=given, fix="Leave it out.")
+        score(Path(generator.removeprefix("samples:")), task, fast, definitions, out, report, data_dir, json)
+        return
+
+    from simbench.devices import choose_device
+    from simbench.evaluation import evaluate
+    from simbench.parameters import parse_params
+    from simbench.progress import Progress
+    from simbench.resolve import resolve
+    from simbench.results import check_writable
+    from simbench.tasks import get_task
+
+    params = parse_params(param or [])
+    chosen = get_task(task, data_dir)
+    on = choose_device(device)
+    check_writable(out)
+    with stdout_kept_for_data(json), Progress() as progress:
+        evaluated = evaluate(
+            resolve(generator, params), chosen, root_seed=seed, events=events or (chosen.smoke_events if smoke else None),
+            repetitions=repetitions, batch_size=batch_size, device=on, fast=fast, definitions=definitions, command=command_line(),
+            progress=progress,
+        )  # fmt: skip
+    _finish(evaluated, chosen, out, report, json)
+
+
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="HDF5 or npz, as below.")],
+    task: TaskOption = DEFAULT,
+    fast: FastOption = False,
+    definitions: DefinitionsOption = "simbench",
+    out: OutOption = Path("runs"),
+    report: ReportOption = True,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Score a file of samples that another program made.
+
+    It answers the conditions of `simbench conditions export` and holds `samples` (N, *shape) in task units and `condition_index` (N), the rows of the test split that they answer, or in its
+    place `conditions` (N, C); whole conditions, each row once. Attributes (npz: scalars) task, generator and seed are optional.
+
+    \b
+    Examples:
+      simbench conditions export --task zn-geant3 -o conditions.h5
+      ./my_program conditions.h5 samples.h5
+      simbench score samples.h5 --task zn-geant3
+    """
+    from simbench.evaluation import score_file
+    from simbench.progress import Progress
+    from simbench.results import check_writable
+    from simbench.tasks import get_task
+
+    chosen = get_task(task, data_dir)
+    check_writable(out)
+    with stdout_kept_for_data(json), Progress() as progress:
+        evaluated = score_file(
+            file, chosen, fast=fast, definitions=definitions, command=command_line(), progress=progress
+        )
+    _finish(evaluated, chosen, out, report, json)
+
+
+def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: bool) -> None:
+    """Write the result, then the report, then show it. Raises NothingMeasuredError where a primary metric has no value."""
+    from simbench.results import write_result
+
+    result = evaluated.result
+    path = write_result(result, out)
+    try:
+        if report:
+            _report_beside(evaluated, task, path)
+    finally:
+        if json:
+            print(result.to_json(), end="")
+        else:
+            from simbench.console import print_result
+
+            print_result(result, path, stdout_console())
+    if result.status != "complete":
+        failed = [m.key for m in result.measurements if m.value is None and m.status != "skipped"]
+        raise NothingMeasuredError(
+            "a primary metric of the task has no value", got=", ".join(failed), fix=f"The reasons are in {path}."
+        )
+
+
+def _report_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
+    from simbench.progress import Progress
+    from simbench.report import ReportEntry, write_report
+
+    with Progress() as progress, progress.step("report", 1) as advance:
+        written = write_report([ReportEntry(evaluated.result, evaluated.pair)], task, path.with_suffix(".html"))
+        advance(1)
+        progress.note(f"The report is {written}.")
+
+
+def report_(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULT.json...", help="Results of one task, as `simbench run` wrote them.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The page; an old one is replaced.")
+    ] = Path("report.html"),
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="FOLDER", help="Leave every figure as PDF and PNG here.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Put one or more results on one page.
+
+    The page compares scores and speeds. Figures of single events are only in the report that `simbench run` writes: results hold no events.
+
+    \b
+    Examples:
+      simbench report runs/zn-geant3/*/*.json -o comparison.html
+    """
+    from simbench.report import ReportEntry, write_report
+    from simbench.results import read_result
+    from simbench.tasks import get_task
+
+    read = [read_result(path) for path in results]
+    written = write_report(
+        [ReportEntry(result, None) for result in read], get_task(read[0].task.name, data_dir), output, figures=figures
+    )
+    if json:
+        print_json({"report": str(written), "results": [result.id for result in read]})
+    else:
+        print(f"The report is {written}.")
+
+
+def floor(
+    task: TaskOption = DEFAULT,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Measure the floors again and write the shipped file (minutes).")
+    ] = False,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What a perfect model would score: independent real events against the test events.
+
+    \b
+    Examples:
+      simbench floor --task mnist
+      simbench floor --rebuild
+    """
+    from simbench.floors import floor_of
+    from simbench.formatting import number
+    from simbench.progress import Progress
+    from simbench.tasks import get_task
+
+    chosen = get_task(task, data_dir)
+    if rebuild:
+        with Progress() as progress:
+            _rebuild(chosen.name, data_dir, progress)
+    with Progress() as progress, progress.step("floors", len(chosen.metrics)) as advance:
+        floors = {}
+        for key in chosen.metrics:
+            floors[key] = floor_of(chosen, key, chosen.test_events)
+            advance(1)
+    if json:
+        print_json({key: found.model_dump() for key, found in floors.items()})
+        return
+    for key, found in floors.items():
+        print(f"{key:26} {number(found.value)}" + ("" if found.sd is None else f" ± {number(found.sd, 2)}"))
+
+
+def _rebuild(task_name: str, data_dir: Path | None, progress: Progress) -> None:
+    """Measure the floors of a task again, at the sizes of a smoke run and of a full one, and replace the shipped file."""
+    import torch
+
+    from simbench.events import Events
+    from simbench.floors import build, table_json, table_path
+    from simbench.preflight import call, set_up
+    from simbench.resolve import resolve
+    from simbench.seeds import derive_seed
+    from simbench.tasks import get_task
+
+    task = get_task(task_name, data_dir)
+    memoriser = resolve("memoriser").generator
+    set_up(memoriser, task, torch.device("cpu"), "memoriser")
+
+    def replayed(events: Events) -> Events:
+        seed = derive_seed(0, task.name, "floor", "memoriser")
+        return events.with_samples(
+            task.check_samples(call(memoriser, events.conditions, seed, "memoriser"), len(events), "memoriser")
+        )
+
+    table = build(task, replayed, [task.smoke_events, task.test_events], progress.note)
+    path = table_path(task.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(table_json(table), encoding="utf-8")
+    progress.note(f"{path} is written.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs; `floor` is for maintainers."""
+    app.command()(run)
+    app.command()(score)
+    app.command("report")(report_)
+    app.command(hidden=True)(floor)

@@ -1,0 +1,77 @@
+"""The verb that trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simbench.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    JsonOption,
+    ParamOption,
+    TaskOption,
+    print_json,
+    stdout_kept_for_data,
+)
+from simbench.tasks import DEFAULT
+
+
+def train(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC", help="A model with `sample` and `losses`: pkg.module:attr, file.py:attr or a name."
+        ),
+    ],
+    task: TaskOption = DEFAULT,
+    param: ParamOption = None,
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="cpu (minutes on two cores) or paper (for a GPU).")
+    ] = "cpu",
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of everything random in the training.")] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="In place of the preset's.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="Weights, curve and checkpoint. [default: training/<model>-<task>]"
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, if it is this training.")
+    ] = True,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a model on a task.
+
+    Shipped models and yours go through the same loop. Ctrl-C stops it; the same command goes on from there.
+
+    \b
+    Examples:
+      simbench train vae --task mnist
+      simbench train mymodel.py:Model --steps 500 --param learning_rate=3e-4
+    """
+    from simbench.parameters import parse_params
+    from simbench.tasks import get_task
+    from simbench.training.command import run_training
+
+    params, chosen = parse_params(param or []), get_task(task, data_dir)
+    with stdout_kept_for_data(json):
+        weights = run_training(
+            model, chosen, preset=preset, seed=seed, steps=steps, out=out, device=device, params=params, resume=resume,
+        )  # fmt: skip
+    if json:
+        print_json({"model": model, "task": task, "weights": str(weights)})
+    else:
+        print(
+            f"The weights are in {weights}. Measure them: simbench run --generator {model} --task {task} --param weights={weights}"
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Add this verb."""
+    app.command()(train)
