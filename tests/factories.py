@@ -48,11 +48,14 @@ def make_strata(value: float, names: tuple[str, ...] = SPECIES, quintiles: bool 
     """A value in each species and energy quintile, drifting upwards."""
     keys = [f"species={name}" for name in names] + [f"energy=q{index}" for index in range(1, 6) if quintiles]
     return {
-        key: StratumValue(value=value * (0.8 + 0.08 * index), stderr=abs(value) * 0.05, n=2400 // (index + 1)) for index, key in enumerate(keys)
+        key: StratumValue(value=value * (0.8 + 0.08 * index), stderr=abs(value) * 0.05, n=2400 // (index + 1))
+        for index, key in enumerate(keys)
     }
 
 
-def make_throughput(batch: int = 1000, events_per_s: float = 2300.0, device: str = "cpu", threads: int = 1, **changes: Any) -> Throughput:
+def make_throughput(
+    batch: int = 1000, events_per_s: float = 2300.0, device: str = "cpu", threads: int = 1, **changes: Any
+) -> Throughput:
     fields: dict[str, Any] = {
         "device": device, "threads": threads, "batch": batch, "precision": "float32", "compiled": False, "repeats": 10,
         "events_per_s": Percentiles(p5=events_per_s * 0.9, p50=events_per_s, p95=events_per_s * 1.05),
@@ -92,10 +95,14 @@ def zn_measurements(quality: float = 2.0) -> list[Measurement]:
 def mnist_measurements(quality: float = 2.0) -> list[Measurement]:
     """What a run on mnist measures."""
     digits = {f"digit {digit}": 0.99 - 0.01 * digit for digit in range(10)}
-    strata = {f"label={digit}": StratumValue(value=0.1 * quality + 0.01 * digit, stderr=0.008, n=1000) for digit in range(10)}
+    strata = {
+        f"label={digit}": StratumValue(value=0.1 * quality + 0.01 * digit, stderr=0.008, n=1000) for digit in range(10)
+    }
     return [
         make_measurement("lenet_fid", 0.2 * quality, floor=0.2, memoriser=0.21, strata=strata),
-        make_measurement("energy_distance", 0.0031 * quality, floor=0.00002, floor_sd=0.0001, ratio=None, stderr=0.0003),
+        make_measurement(
+            "energy_distance", 0.0031 * quality, floor=0.00002, floor_sd=0.0001, ratio=None, stderr=0.0003
+        ),
         make_measurement("diversity_ratio", 0.87, direction="target", target=1.0, floor=1.0, stderr=0.01),
         make_measurement("label_accuracy", 0.951, direction="higher", floor=0.989, stderr=0.002, parts=digits),
         make_measurement("sinkhorn", 61.2, ranks=False, floor=58.6, stderr=1.4),

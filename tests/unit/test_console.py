@@ -1,0 +1,170 @@
+import io
+from pathlib import Path
+
+import pytest
+from factories import make_measurement, make_result, zn_measurements
+from rich.console import Console
+
+from simbench.console import print_result
+from simbench.formatting import THIN
+from simbench.results import EquivalentEvents, Measurement, Result, StratumValue
+from simbench.verdict import MEANING, equivalent_sentence, meaning, speed_sentence, standing, verdict
+
+HOSTILE = "<script>alert(1)</script>[red]\x1b[31m$\\frac"
+
+
+def shown(result: Result, path: Path | None = None, width: int = 80) -> str:
+    file = io.StringIO()
+    print_result(result, path, Console(file=file, width=width))
+    return file.getvalue()
+
+
+def test_equivalent_events_come_first_and_the_verdict_last() -> None:
+    lines = shown(make_result(), Path("/runs/x.json")).strip().splitlines()
+    assert lines[0] == f"As close to the truth as 1{THIN}000 GEANT3 events"
+    assert lines[-1] == f"2.0x the floor; 1{THIN}900x GEANT3 per core; weakest: energy distance 0.0062 ± 0.0002"
+    assert "Written to /runs/x.json" in lines
+
+
+def test_eighty_columns_are_enough_and_no_colour_is_needed() -> None:
+    text = shown(make_result(warnings=["a warning"]), Path("/runs/zn-geant3/vae/20260102T030405Z-0a1b2c3d.json"))
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "\x1b" not in text
+    row = next(line for line in text.splitlines() if "channel Wasserstein" in line)
+    assert row.split("  ")[0] == "↓"
+    for cell in ("8.80 ± 0.44", "photons", "4.40", "2.0x", "6.21"):
+        assert cell in row
+
+
+def test_a_target_metric_stands_in_errors_from_its_target() -> None:
+    row = next(line for line in shown(make_result()).splitlines() if "dispersion" in line)
+    assert row.startswith("→1 dispersion")
+    assert "−13σ" in row
+
+
+def test_reported_metrics_come_after_those_that_rank() -> None:
+    text = shown(make_result())
+    assert text.index("coverage") < text.index("reported only") < text.index("sinkhorn")
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_what_was_not_measured_is_listed_with_its_reason(status: str) -> None:
+    failed = make_measurement("kid", None, status=status, error="ValueError: too few events")
+    assert f"kid/1 {status}: ValueError: too few events" in shown(
+        make_result(measurements=[*zn_measurements(), failed])
+    )
+
+
+def test_strangers_text_is_shown_and_not_obeyed() -> None:
+    failed = make_measurement(HOSTILE, None, status="failed", error=HOSTILE)
+    text = shown(
+        make_result(HOSTILE, measurements=[failed], warnings=[HOSTILE], parameters={HOSTILE: HOSTILE}), width=400
+    )
+    assert "\x1b" not in text
+    assert text.count("[red]") >= 4
+    assert "<script>alert(1)</script>" in text
+
+
+def test_nothing_measured_and_nothing_timed_still_prints() -> None:
+    failed = make_measurement("channel_wasserstein", None, status="failed", error="x")
+    result = make_result(
+        measurements=[failed],
+        throughput=[],
+        throughput_error="out of memory",
+        speedup=None,
+        equivalent_events=None,
+        status="incomplete",
+    )
+    text = shown(result)
+    assert "Incomplete" in text
+    assert "Not timed: out of memory" in text
+    assert verdict(result) == "no score: channel Wasserstein failed; not timed"
+    assert (
+        verdict(make_result(measurements=[], throughput=[], speedup=None, equivalent_events=None))
+        == "no score; not timed"
+    )
+
+
+# The verdict
+
+
+def of(*measurements: Measurement) -> Result:
+    return make_result(
+        measurements=[make_measurement("channel_wasserstein", 9.24, floor=4.4, stderr=0.3), *measurements]
+    )
+
+
+def test_the_line_of_the_design() -> None:
+    strata = {
+        "species=neutron": StratumValue(value=0.81, stderr=0.03, n=900),
+        "species=photon": StratumValue(value=0.99, stderr=0.03, n=2400),
+    }
+    result = of(make_measurement("dispersion_ratio", 0.97, direction="target", target=1.0, stderr=0.012, strata=strata))
+    assert verdict(result) == f"2.1x the floor; 1{THIN}900x GEANT3 per core; weakest: neutron dispersion 0.81 ± 0.03"
+
+
+def test_a_perfect_model_has_no_weakest_score() -> None:
+    perfect = make_measurement("channel_wasserstein", 4.5, floor=4.4, stderr=0.3)
+    assert (
+        verdict(make_result(measurements=[perfect]))
+        == f"at the floor; 1{THIN}900x GEANT3 per core; no other score off by more than 3 errors"
+    )
+
+
+def test_what_only_reports_is_never_the_weakest() -> None:
+    assert "sinkhorn" not in verdict(of(make_measurement("sinkhorn", 900.0, floor=58.0, stderr=0.1, ranks=False)))
+
+
+def test_less_is_worse_where_more_is_better() -> None:
+    low, high = (
+        make_measurement("recall", value, floor=0.8, stderr=0.01, floor_sd=0.01, direction="higher")
+        for value in (0.3, 0.99)
+    )
+    assert "weakest: recall 0.30 ± 0.01" in verdict(of(low))
+    assert "no other score off" in verdict(of(high))
+
+
+def test_a_score_without_an_error_is_not_called_weak() -> None:
+    assert "no other score off" in verdict(of(make_measurement("lenet_fid", 9.0, floor=0.1, stderr=None)))
+
+
+def test_without_a_cpu_core_the_speed_names_the_device() -> None:
+    result = make_result(gpu=True)
+    assert result.speedup is not None
+    result = result.model_copy(update={"speedup": result.speedup.model_copy(update={"per_core": None})})
+    assert f"750{THIN}000x GEANT3 on cuda:0 NVIDIA H100 80GB HBM3" in verdict(result)
+
+
+def test_the_speed_up_names_both_machines() -> None:
+    sentence = speed_sentence(make_result())
+    assert "Intel(R) Xeon(R) CPU @ 2.60GHz" in sentence
+    assert "GEANT 3.21/11 on Intel Xeon, 1 core of 2 (virtual machine)" in sentence
+    assert speed_sentence(make_result(task="mnist")).startswith("No speed-up")
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [("exact", "as 210 GEANT3"), ("at least", "as at least 210 GEANT3"), ("below", "as fewer than 210 GEANT3")],
+)
+def test_equivalent_events_say_their_bound(bound: str, expected: str) -> None:
+    equivalent = EquivalentEvents.model_validate({"value": 210.4, "bound": bound, "metric": "channel_wasserstein/1"})
+    assert expected in equivalent_sentence(make_result(equivalent_events=equivalent))
+
+
+def test_a_floor_of_about_nothing_gives_errors_and_not_a_ratio() -> None:
+    place = standing(make_measurement("energy_distance", 0.003, floor=1e-5, floor_sd=0.0003, ratio=None, stderr=0.0004))
+    assert place.text == "+6.0σ"
+    assert place.factor is None
+
+
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+def test_the_factor_counts_how_much_worse(direction: str) -> None:
+    value = 2.0 if direction == "lower" else 0.5
+    assert standing(make_measurement("x", value, floor=1.0, direction=direction)).factor == pytest.approx(2)
+
+
+def test_every_shipped_metric_has_a_sentence() -> None:
+    from simbench.metrics.registry import SHIPPED
+
+    assert {metric.name for metric in SHIPPED} <= set(MEANING)
+    assert meaning(make_measurement("nobody_knows")) == ""
