@@ -7,8 +7,7 @@ the copy to the host is apart. Definition: METRICS `throughput/1`, `speedup/1`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from simbench.protocols import Generator
 from simbench.results import Latency, MonteCarloRecord, Percentiles, Speedup, Throughput
 from simbench.seeds import derive_seed
 from simbench.tasks.base import MonteCarlo, Task
+from simbench.threads import torch_threads
 
 LADDER = (1, 100, 1000, 10_000)
 REPEATS = 10
@@ -41,16 +41,6 @@ def synchronise(device: str) -> None:
 def tile(values: Tensor, count: int) -> Tensor:
     """The first `count` rows of `values` repeated as often as needed."""
     return values.repeat(-(-count // len(values)), *[1] * (values.dim() - 1))[:count]
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _PeakMemory:

@@ -12,7 +12,7 @@ from torch import Tensor
 from simbench.errors import UsageError
 from simbench.metrics.arrays import Array, as_photons
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_stratum, dense
+from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_condition, by_stratum, dense
 
 CHANNEL_VARIANTS = ("zn_2x2", "zn_2x2_odd", "zp_2x2", "zp_4x1")
 """Which pixels feed which channel: named, never guessed."""
@@ -155,22 +155,10 @@ def channel_mae_metric(pair: Comparison) -> Estimate:
     return bootstrap_mean(error.mean(1), pair.generated.unit_id, {**parts, "sd": float(error.mean(1).std())})
 
 
-def _per_condition(values: Tensor, condition: Tensor, conditions: int) -> tuple[Tensor, Tensor]:
-    """Rows grouped by condition and padded with zeros: (conditions, R, C), and the mask (conditions, R) of real rows."""
-    order = torch.argsort(condition, stable=True)
-    counts = torch.bincount(condition, minlength=conditions)
-    slot = torch.arange(len(condition), device=values.device) - (counts.cumsum(0) - counts)[condition[order]]
-    grouped = values.new_zeros(conditions, int(counts.max()), values.shape[1])
-    mask = torch.zeros(grouped.shape[:2], dtype=values.dtype, device=values.device)
-    grouped[condition[order], slot] = values[order]
-    mask[condition[order], slot] = 1
-    return grouped, mask
-
-
 def conditional_energies(generated: Tensor, reference: Tensor, condition: Tensor, conditions: int) -> Tensor:
     """2E|X-Y| - E|X-X'| - E|Y-Y'| within each condition, U-statistics: (N, C) rows -> (conditions,)."""
-    x, mask_x = _per_condition(generated, condition, conditions)
-    y, mask_y = _per_condition(reference, condition, conditions)
+    x, mask_x = by_condition(generated, condition, conditions)
+    y, mask_y = by_condition(reference, condition, conditions)
 
     def mean(a: Tensor, mask_a: Tensor, b: Tensor, mask_b: Tensor, pairs: Tensor) -> Tensor:
         distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
@@ -220,7 +208,7 @@ def conditional_energy_metric(pair: Comparison) -> Estimate:
 
 def _within_variance(values: Tensor, condition: Tensor, conditions: int) -> Tensor:
     """Unbiased variance of each column within each condition: (N, C) -> (conditions, C)."""
-    grouped, mask = _per_condition(values, condition, conditions)
+    grouped, mask = by_condition(values, condition, conditions)
     n = mask.sum(1)[:, None]
     mean = grouped.sum(1) / n
     return ((grouped - mean[:, None]).square() * mask[..., None]).sum(1) / (n - 1)
@@ -344,7 +332,7 @@ HALF = 4
 def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
     """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk samples: only reports."""
     condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
-    x, y = (_per_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
+    x, y = (by_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
     repeats = int(torch.bincount(condition).min())
     rng = torch.Generator().manual_seed(SEED)
     generated, real = [], []

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import SEED, jackknife_groups
+from simbench.threads import torch_threads
 
 FOLDS = 5
 HIDDEN = (128, 64)
@@ -61,9 +62,13 @@ def classifier_auc(generated: Array, reference: Array, conditions: Array, unit_i
     Reference: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests" (arXiv:1610.06545); Krause and Shih (arXiv:2106.05285).
     """
     x, y = as_features(generated, reference, minimum=FOLDS)
-    fold = jackknife_groups(torch.as_tensor(unit_id), FOLDS).repeat(2)
-    condition = torch.as_tensor(conditions).repeat(2, 1)
-    inputs = torch.cat([torch.cat([x, y]).float(), condition.float()], 1)
+    with torch_threads(1):  # the layers are too small to share: more threads only wait for one another
+        return _fold_aucs(x, y, torch.as_tensor(conditions), torch.as_tensor(unit_id))
+
+
+def _fold_aucs(x: Tensor, y: Tensor, conditions: Tensor, unit_id: Tensor) -> Tensor:
+    fold = jackknife_groups(unit_id, FOLDS).repeat(2)
+    inputs = torch.cat([torch.cat([x, y]).float(), conditions.repeat(2, 1).float()], 1)
     labels = torch.cat([torch.ones(len(x)), torch.zeros(len(y))])
     values = []
     for held_out in range(FOLDS):

@@ -9,7 +9,7 @@ from simbench.errors import UsageError
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.pairs import BlockSums, block_sums
-from simbench.metrics.resampling import bootstrapped, jackknife_groups, jackknifed
+from simbench.metrics.resampling import bootstrapped, by_condition, dense, jackknife_groups, jackknifed
 
 
 def energy_distance(generated: Array, reference: Array, *, paired: bool = False) -> float:
@@ -26,7 +26,7 @@ def energy_distance(generated: Array, reference: Array, *, paired: bool = False)
     Returns:
         the distance in feature units, lower is better. Expectation 0 at the truth and > 0 elsewhere, at any N: single values can be negative.
 
-    Estimator: unbiased. Distances in float32 of centred data (float64 for float64 input), sums in float64; O(N) memory.
+    Estimator: unbiased. Float64, for in float32 |x|^2 + |y|^2 - 2 x.y puts identical events apart; O(N) memory.
 
     Reference: Szekely and Rizzo 2013, eq. (2.1); Gretton et al. 2012, eq. (3) with kernel -|x - y|.
     """
@@ -41,6 +41,7 @@ def _negative_distance(x: Tensor, y: Tensor) -> Tensor:
 def _energy_sums(
     x: Tensor, y: Tensor, groups_x: Tensor | None = None, groups_y: Tensor | None = None, *, paired: bool
 ) -> BlockSums:
+    x, y = x.double(), y.double()
     centre = torch.cat([x, y]).mean(0)
     return block_sums(_negative_distance, x - centre, y - centre, groups_x, groups_y, paired=paired)
 
@@ -89,17 +90,13 @@ def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) ->
 
 def within_scatter(values: Tensor, condition_id: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum over conditions of squared distances to the condition's weighted mean: (N, d), (N,), (R, N) float64 -> (R,)."""
-    scatter = weights.new_zeros(len(weights))
-    order = torch.argsort(condition_id, stable=True)
-    sizes = torch.unique(condition_id, return_counts=True)[1].tolist()
-    for events in order.split(sizes):
-        if len(events) < 2:
-            continue
-        centred = values[events] - values[events].mean(0)
-        weight = weights[:, events]
-        total = weight.sum(1)
-        scatter += weight @ centred.square().sum(1) - (weight @ centred).square().sum(1) / total.clamp(min=1)
-    return scatter
+    condition, count = dense(condition_id)
+    gathered, mask = by_condition(values, condition, count)
+    centred = (gathered - gathered.sum(1, keepdim=True) / mask.sum(1)[:, None, None]) * mask[..., None]
+    weight = by_condition(weights.T, condition, count)[0].transpose(1, 2)  # (conditions, R, repeats)
+    squares = torch.bmm(weight, centred.square().sum(2, keepdim=True)).squeeze(2)
+    means = torch.bmm(weight, centred).square().sum(2) / weight.sum(2).clamp(min=1)
+    return (squares - means).sum(0)
 
 
 @metric("diversity_ratio/1", direction="target", target=1.0)

@@ -46,7 +46,8 @@ def _factor(centred: Tensor) -> Tensor:
 def _covariance_root(covariance: Tensor) -> Tensor:
     """F with F'F = covariance, (..., d, d): eigenvectors times the roots of the eigenvalues, negative ones (rounding) clipped."""
     values, vectors = torch.linalg.eigh(covariance)
-    return values.clamp(min=0).sqrt().unsqueeze(-1) * vectors.mT
+    root: Tensor = values.clamp(min=0).sqrt().unsqueeze(-1) * vectors.mT
+    return root
 
 
 def weighted_frechet(generated: Tensor, reference: Tensor, weights: Tensor) -> Tensor:
@@ -56,7 +57,8 @@ def weighted_frechet(generated: Tensor, reference: Tensor, weights: Tensor) -> T
     shift = mean_x + generated.mean(0) - mean_y - reference.mean(0)
     traces = (covariance_x + covariance_y).diagonal(dim1=1, dim2=2).sum(1)
     overlap = torch.linalg.svdvals(_covariance_root(covariance_x) @ _covariance_root(covariance_y).mT).sum(1)
-    return shift.square().sum(1) + traces - 2 * overlap
+    distance: Tensor = shift.square().sum(1) + traces - 2 * overlap
+    return distance
 
 
 def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,9 @@ NEIGHBOURS = 5
 SPARE_NEIGHBOURS = 16
 """Neighbours kept beyond the k-th, so that a ball with a group left out seldom needs another look at the data."""
 
+ELEMENTS = 2_000_000
+"""Distances screened at once: few enough to stay in the processor's cache."""
+FOLDS = 16
 PAIRS = 500_000
 """Pairs of events compared at once."""
 
@@ -68,23 +71,22 @@ class _Points:
     """One side of a comparison.
 
     Attributes:
-        exact: (N, d) the values as given; `screen`: centred.
-        lower: (N,) squared norms of `screen` less `slack`, their share of the rounding error of a squared distance.
+        exact: (N, d) the values as given.
+        left, right: (N, d + 2) centred and augmented: left_i . right_j is a lower bound of the squared distance of i and j, by at most
+            2 (slack_i + slack_j).
+        slack: (N,) each point's share of the rounding error.
         radii: (N, 1 + G) float64 squared radii: [:, 0] of the ball, [:, 1 + g] with group g left out, never smaller.
+        reach: (N,) the largest of them.
         groups: (N,) the group of each point.
     """
 
     exact: Tensor
-    screen: Tensor
-    lower: Tensor
+    left: Tensor
+    right: Tensor
     slack: Tensor
     radii: Tensor
+    reach: Tensor
     groups: Tensor | None
-
-
-def _lower_bounds(rows: Tensor, row_norms: Tensor, columns: Tensor, column_norms: Tensor) -> Tensor:
-    """Lower bounds of squared distances, (B, M); `norms` are squared norms less their share of the rounding error."""
-    return torch.addmm(column_norms.unsqueeze(0), rows, columns.T, alpha=-2).add_(row_norms.unsqueeze(1))
 
 
 def _exact(x: Tensor, y: Tensor) -> Tensor:
@@ -97,30 +99,34 @@ def _exact(x: Tensor, y: Tensor) -> Tensor:
 
 def _points(values: Tensor, centre: Tensor, k: int, groups: Tensor | None) -> _Points:
     screen = (values.double() - centre).to(values.dtype)
-    norms = screen.double().square().sum(1)
-    # |x|^2 + |y|^2 - 2 x.y: (d + 2) roundings of at most |x||y| each, twice; 4 more from the rounding of the centred coordinates
+    norms = screen.double().square().sum(1, keepdim=True)
+    # |x|^2 + |y|^2 - 2 x.y is a sum of d + 2 products whose sizes add up to 2 (|x|^2 + |y|^2) at most; 4 more roundings of the coordinates
     slack = norms * ((2 * values.shape[1] + 16) * torch.finfo(values.dtype).eps)
-    lower = (norms - slack).to(values.dtype)
-    radii = _radii(values, screen, lower, k, groups)
-    return _Points(values, screen, lower, slack, radii, groups)
+    lower, one = (norms - slack).to(values.dtype), torch.ones_like(norms, dtype=values.dtype)
+    left, right = torch.cat([-2 * screen, lower, one], 1), torch.cat([screen, one, lower], 1)
+    radii = _radii(values, left, right, k, groups)
+    return _Points(values, left, right, slack.squeeze(1), radii, radii.amax(1), groups)
 
 
-def _radii(values: Tensor, screen: Tensor, norms: Tensor, k: int, groups: Tensor | None) -> Tensor:
+def _radii(values: Tensor, left: Tensor, right: Tensor, k: int, groups: Tensor | None) -> Tensor:
     """Squared distance to the k-th nearest other point, (N, 1 + G) float64: of all, then with each group left out (own group: of all)."""
     n = len(values)
     size = 0 if groups is None else int(groups.max()) + 1
     keep = min(n - 1, k + (SPARE_NEIGHBOURS if size else 3))
     radii = torch.empty(n, 1 + size, dtype=torch.float64, device=values.device)
-    for rows in chunks(n, n):
-        lower = _lower_bounds(screen[rows], norms[rows], screen, norms)
+    padding = torch.zeros(-n % FOLDS, right.shape[1], dtype=right.dtype, device=right.device)
+    padding[:, -1] = torch.finfo(right.dtype).max / 4
+    padded = torch.cat([right, padding]).T
+    for rows in chunks(n, n, ELEMENTS):
+        lower = left[rows] @ padded
         here = torch.arange(rows.start, rows.stop, device=values.device)
         lower[torch.arange(len(here), device=values.device), here] = torch.inf
-        bounds, nearest = lower.topk(keep, largest=False, sorted=False)
+        bounds, nearest = _smallest(lower, keep)
         distances = _exact(values[here].repeat_interleave(keep, 0), values[nearest.flatten()]).view(-1, keep)
         found = _kth(distances, nearest, k, groups, size)
         horizon = bounds.amax(1).double().clamp(min=0) if keep < n - 1 else torch.full_like(found[:, 0], torch.inf)
         for row in (found.amax(1) > horizon).nonzero().flatten().tolist():
-            candidates = (lower[row] <= found[row].amax()).nonzero().flatten()
+            candidates = (lower[row, :n] <= found[row].amax()).nonzero().flatten()
             candidates = candidates[candidates != here[row]]
             distances = _exact(values[here[row]].expand(len(candidates), -1), values[candidates]).unsqueeze(0)
             found[row] = _kth(distances, candidates.unsqueeze(0), k, groups, size)[0]
@@ -129,6 +135,16 @@ def _radii(values: Tensor, screen: Tensor, norms: Tensor, k: int, groups: Tensor
             found.scatter_(1, own, found[:, :1])
         radii[rows] = found
     return radii
+
+
+def _smallest(values: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """The `keep` smallest of each row and where they are, (B, keep): those lie in the `keep` folds of smallest minimum."""
+    folds = values.view(len(values), FOLDS, -1)
+    if folds.shape[2] <= 2 * keep:
+        return values.topk(keep, largest=False, sorted=False)
+    fold = folds.amin(1).topk(keep, largest=False, sorted=False).indices
+    smallest, at = folds.gather(2, fold.unsqueeze(1).expand(-1, FOLDS, -1)).flatten(1).topk(keep, largest=False, sorted=False)
+    return smallest, at // keep * folds.shape[2] + fold.gather(1, at % keep)
 
 
 def _kth(distances: Tensor, neighbours: Tensor, k: int, groups: Tensor | None, size: int) -> Tensor:
@@ -187,10 +203,10 @@ def _counts(fake: _Points, real: _Points, inclusive: bool) -> _Counts:
     size = fake.radii.shape[1] - 1
     precision = _Tally(len(fake.exact), size, fake.exact.device)
     recall, coverage = (_Tally(len(real.exact), size, fake.exact.device) for _ in range(2))
-    fake_reach, real_reach = (_round_up(side.radii.amax(1), fake.screen.dtype) for side in (fake, real))
-    for rows in chunks(len(real.exact), len(fake.exact)):
-        lower = _lower_bounds(real.screen[rows], real.lower[rows], fake.screen, fake.lower)
-        near = lower <= torch.maximum(real_reach[rows].unsqueeze(1), fake_reach)
+    fake_reach, real_reach = (_round_up(side.reach, fake.left.dtype) for side in (fake, real))
+    for rows in chunks(len(real.exact), len(fake.exact), ELEMENTS):
+        lower = real.left[rows] @ fake.right.T
+        near = (lower <= real_reach[rows].unsqueeze(1)).logical_or_(lower <= fake_reach)
         for pairs in near.nonzero().split(PAIRS):
             bounds = lower[pairs[:, 0], pairs[:, 1]].double()
             i, j = pairs[:, 0] + rows.start, pairs[:, 1]
@@ -211,8 +227,7 @@ def _resolve(bounds: Tensor, i: Tensor, j: Tensor, fake: _Points, real: _Points)
     upper = bounds + 2 * (real.slack[i] + fake.slack[j])
     open_ = torch.zeros_like(bounds, dtype=torch.bool)
     for side, index in ((real, i), (fake, j)):
-        radii = side.radii[index]
-        open_ |= (bounds <= radii.amax(1)) & (upper >= radii[:, 0])
+        open_ |= (bounds <= side.reach[index]) & (upper >= side.radii[index, 0])
     bounds[open_] = _exact(real.exact[i[open_]], fake.exact[j[open_]])
     return bounds
 
@@ -222,7 +237,7 @@ def _compare(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Which pairs lie in the ball of point `index` (P,); of the others, which (Q,) lie in it once some group is left out, and which (Q, G)."""
     core = below(distances, side.radii[index, 0])
-    maybe = (~core).nonzero().flatten()
+    maybe = (~core & (distances <= side.reach[index])).nonzero().flatten()
     wider = below(distances[maybe].unsqueeze(1), side.radii[index[maybe], 1:])
     any_ = wider.any(1)
     return core, (maybe[any_], wider[any_])

@@ -26,6 +26,18 @@ def dense(unit_id: Tensor) -> tuple[Tensor, int]:
     return inverse, len(unique)
 
 
+def by_condition(values: Tensor, condition: Tensor, conditions: int) -> tuple[Tensor, Tensor]:
+    """Rows (N, C) gathered by condition 0..conditions-1 and padded with zeros: (conditions, R, C), and the mask (conditions, R) of real rows."""
+    order = torch.argsort(condition, stable=True)
+    counts = torch.bincount(condition, minlength=conditions)
+    slot = torch.arange(len(condition), device=values.device) - (counts.cumsum(0) - counts)[condition[order]]
+    gathered = values.new_zeros(conditions, int(counts.max()), values.shape[1])
+    mask = torch.zeros(gathered.shape[:2], dtype=values.dtype, device=values.device)
+    gathered[condition[order], slot] = values[order]
+    mask[condition[order], slot] = 1
+    return gathered, mask
+
+
 def bootstrap_counts(units: int, resamples: int = RESAMPLES, *, chunk: int = 50, seed: int = SEED) -> Iterator[Tensor]:
     """How often each unit is drawn in each resample, in chunks of (resamples, U) float64; each row sums to U."""
     rng = torch.Generator().manual_seed(seed)

@@ -48,6 +48,9 @@ MAX_STEP = 30.0
 """No Newton step changes a column's scaling by more than exp(MAX_STEP) ..."""
 ABSORB = 40.0
 """... and the kernel is computed anew once one has changed by more than exp(ABSORB)."""
+MAX_ROUNDS = 20
+UNSOLVED, EXACT_PAIRS, MAX_EXACT_ITERATIONS = 1e-4, 10_000_000, 100_000_000
+"""A solution left with a larger error starts again from the exact one, up to this many pairs of events."""
 
 Vector = NDArray[np.float64]
 
@@ -277,13 +280,12 @@ def _match(build: Callable[[Vector], _Kernel], g: Vector, eps: float, tolerance:
 
 def _newton_step(kernel: _Kernel, u: Vector, v: Vector, s: Vector, c: Vector, error: float) -> Vector:
     """The change of s by one damped Newton step."""
-    scale = len(v) / len(u)
     damping = DAMPING * error
 
     def hessian(p: Vector) -> Vector:
         return (1 + damping) * c * p - v * kernel.columns(u * u * kernel.rows(v * p))
 
-    diagonal = damping * c + np.maximum(c - v * v * kernel.squares(u * u), 1e-9 * c)
+    diagonal = np.maximum((1 + damping) * c - v * v * kernel.squares(u * u), damping * c + 1e-12)
     step = _conjugate_gradients(hessian, 1 - c, diagonal, min(0.1, error**0.5))
     dual, slope = float(np.log(u).mean()), float((1 - c) @ step / len(v))
     length = MAX_STEP / max(MAX_STEP, float(np.abs(step).max()))
@@ -306,7 +308,7 @@ def _conjugate_gradients(product: Callable[[Vector], Vector], b: Vector, diagona
             break
         image = product(direction)
         curvature = float(direction @ image)
-        if curvature <= 0:
+        if curvature <= 1e-12 * energy:
             break
         x = x + energy / curvature * direction
         residual = residual - energy / curvature * image
@@ -334,15 +336,36 @@ def _solve(x: Tensor, y: Tensor, eps: float) -> EntropicPlan:
             if not last and cast(_Dense, match.kernel).density(match.v) <= SPARSE:
                 pairs = _Pairs(x, y, cast(_Dense, match.kernel).pairs(match.u, match.v))
         g = match.g
-    while pairs is not None:
-        grown = _Pairs(x, y, torch.cat([_codes_to_pairs(pairs), _overlooked(x, y, match, eps)]))
-        if len(grown.codes) == len(pairs.codes):
-            break
-        pairs = grown
-        match = _match(partial(_Sparse, pairs, eps=eps), match.g, eps, TIGHT)
+    if pairs is not None:
+        match = _finish(x, y, match, pairs, eps)
+        if match.error > UNSOLVED and n * m <= EXACT_PAIRS:
+            again = _finish(x, y, _exact_potentials(x, y), None, eps)
+            match = min(match, again, key=lambda candidate: candidate.error)
     reach = float(x.square().sum(1).max().sqrt() + y.square().sum(1).max().sqrt()) ** 2 / 2
     gap = match.error / 2 * (reach + float(np.ptp(match.g)))
     return EntropicPlan(float(match.f.mean() + match.g.mean()), match.f, match.g, match.error, gap)
+
+
+def _finish(x: Tensor, y: Tensor, match: _Match, pairs: _Pairs | None, eps: float) -> _Match:
+    """The match at eps on all pairs that count under its own potentials, found in as many rounds as it takes."""
+    for _ in range(MAX_ROUNDS):
+        found = _overlooked(x, y, match, eps)
+        grown = _Pairs(x, y, found if pairs is None else torch.cat([_codes_to_pairs(pairs), found]))
+        if pairs is not None and len(grown.codes) == len(pairs.codes):
+            break
+        pairs = grown
+        match = _match(partial(_Sparse, pairs, eps=eps), match.g, eps, TIGHT)
+    return match
+
+
+def _exact_potentials(x: Tensor, y: Tensor) -> _Match:
+    """The dual of exact transport: within eps log N of the entropic one's, where cooling went astray (heavy tails, very small eps)."""
+    import ot
+
+    cost = squared_distances(x, y).div_(2).cpu().numpy()
+    log_ = ot.emd([], [], cost, numItermax=MAX_EXACT_ITERATIONS, log=True)[1]
+    f, g = np.asarray(log_["u"], np.float64), np.asarray(log_["v"], np.float64)
+    return _Match(cast(_Kernel, None), np.ones_like(f), np.ones_like(g), f, g, 1.0)
 
 
 def _codes_to_pairs(pairs: _Pairs) -> Tensor:
@@ -352,11 +375,14 @@ def _codes_to_pairs(pairs: _Pairs) -> Tensor:
 def _overlooked(x: Tensor, y: Tensor, match: _Match, eps: float) -> Tensor:
     """All pairs whose entry of the plan exceeds exp(-LAST_WINDOW) of the independent plan's: rows and columns, (P, 2)."""
     f, g = (torch.as_tensor(potential, device=x.device) for potential in (match.f, match.g))
-    left, right = x.float(), y.float().T
-    row, column = ((f - x.square().sum(1) / 2).float().unsqueeze(1), (g - y.square().sum(1) / 2).float())
+    row, column = (f - x.square().sum(1) / 2).unsqueeze(1), g - y.square().sum(1) / 2
+    size = float(max(x.square().sum(1).max(), y.square().sum(1).max(), row.abs().max(), column.abs().max()))
+    dtype = torch.float32 if eps * LAST_WINDOW > 1e-3 * size else torch.float64
+    lowest = -eps * LAST_WINDOW - (x.shape[1] + 8) * torch.finfo(dtype).eps * size
+    left, right, row, column = (part.to(dtype) for part in (x, y.T, row, column))
     found = []
     for rows in chunks(len(x), len(y)):
-        near = (torch.addmm(column, left[rows], right).add_(row[rows]) > -eps * LAST_WINDOW).nonzero()
+        near = (torch.addmm(column, left[rows], right).add_(row[rows]) > lowest).nonzero()
         near[:, 0] += rows.start
         found.append(near)
     return torch.cat(found)
@@ -405,7 +431,7 @@ def sinkhorn_loss(x: Tensor, y: Tensor, blur: float = BLUR) -> Tensor:
 
     Reference: papers/e2e-sae, eqs. (4) and (7); Feydy et al. 2019 (arXiv:1810.08278), eq. (26).
     """
-    return cast(Tensor, _Divergence.apply(x, y, blur))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Divergence.apply(x, y, blur))
 
 
 class _Divergence(torch.autograd.Function):

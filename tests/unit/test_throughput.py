@@ -9,7 +9,8 @@ import torch
 
 from simbench.errors import GeneratorError
 from simbench.tasks import get_task
-from simbench.throughput import Clock, measure_ladder, speedup, tile, torch_threads
+from simbench.threads import torch_threads
+from simbench.throughput import Clock, measure_ladder, speedup, tile
 
 
 class Zeros:

@@ -1,0 +1,191 @@
+"""Physics features, separation, correlations, the classifier, memorisation, presets: closed forms and what each must see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from simbench.errors import UsageError
+from simbench.events import Events
+from simbench.metrics.base import Comparison
+from simbench.metrics.channels import CHANNEL_VARIANTS, channel_masks, correlation_distance
+from simbench.metrics.classifier import auc, classifier_auc
+from simbench.metrics.holm import holm
+from simbench.metrics.physics import PHYSICS_FEATURES, physics_features, quantile_scaled, rmse, separation
+from simbench.metrics.published import PRESETS
+from simbench.metrics.registry import get_metric, metrics
+from simbench.tasks import get_task
+
+
+def feature(samples: torch.Tensor, name: str) -> float:
+    return float(physics_features(samples)[0, PHYSICS_FEATURES.index(name)])
+
+
+def test_features_of_one_pixel_and_of_two() -> None:
+    one = torch.zeros(1, 44, 44)
+    one[0, 10, 30] = 6
+    expected = {"photon sum": 6, "centre x": 30, "centre y": 10, "width x": 0, "width y": 0, "largest pixel": 6, "occupied pixels": 1,
+                "share within 3": 1, "share within 6": 1, "asymmetry left-right": 1, "asymmetry top-bottom": -1, "asymmetry diagonal": 1}  # fmt: skip
+    for name, value in expected.items():
+        assert feature(one, name) == pytest.approx(value), name
+    two = torch.zeros(1, 44, 44)
+    two[0, 20, 10], two[0, 20, 20] = 1, 3
+    assert feature(two, "centre x") == 17.5
+    assert feature(two, "width x") == pytest.approx(np.sqrt(18.75))
+    assert feature(two, "share within 3") == pytest.approx(0.75)
+    assert feature(two, "share within 6") == pytest.approx(0.75)
+
+
+def test_an_empty_event_has_finite_features() -> None:
+    values = physics_features(torch.zeros(2, 44, 44))
+    assert bool(torch.isfinite(values).all())
+    assert feature(torch.zeros(1, 44, 44), "centre x") == 21.5
+    assert float(values.abs().sum(1)[0]) == 43.0
+
+
+def test_separation_of_equal_of_disjoint_and_of_half_overlapping_sets() -> None:
+    x = torch.linspace(0, 1, 1001, dtype=torch.float64)[:, None]
+    assert float(separation(x, x)) == 0
+    assert float(separation(x + 10, x)) == pytest.approx(0.49 + 0.98**2 / 1.02 / 2, abs=0.003)  # all in the last bin of 50
+    mixed = torch.cat([x[::2], x[::2] + 10])
+    p = float(separation(mixed, x))
+    assert p == pytest.approx((49 * 0.01**2 / 0.03 + 0.49**2 / 0.53) / 2, abs=0.003)
+    assert separation(torch.ones(10, 2), torch.ones(10, 2)).tolist() == [0, 0]
+
+
+def test_correlation_distance_sees_permuted_channels_and_nothing_in_scaled_ones() -> None:
+    rng = torch.Generator().manual_seed(0)
+    common = torch.rand(500, 1, generator=rng, dtype=torch.float64)
+    channels = common + 0.01 * torch.rand(500, 5, generator=rng, dtype=torch.float64)
+    permuted = torch.stack([column[torch.randperm(500, generator=rng)] for column in channels.T], 1)
+    assert correlation_distance(channels * 3, channels) == pytest.approx(0, abs=1e-9)
+    assert correlation_distance(permuted, channels) == pytest.approx(np.sqrt(20), rel=0.05)
+    assert correlation_distance(torch.ones(500, 5), channels) == pytest.approx(np.sqrt(20 + 5), rel=0.05)
+
+
+def test_ranks_are_spearmans() -> None:
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(1)
+    x, y = rng.poisson(3, (200, 5)), rng.poisson(3, (200, 5)) + rng.poisson(2, (200, 1))
+    peer = np.linalg.norm(spearmanr(x).statistic - spearmanr(y).statistic)
+    assert correlation_distance(x, y) == pytest.approx(peer, rel=1e-9)
+
+
+def test_rmse_is_a_mean_and_wojnars_a_sum() -> None:
+    pair = comparison(80)
+    ours, printed = get_metric("rmse/1")(pair), get_metric("rmse/wojnar2024")(pair)
+    assert printed.value == pytest.approx(44 * ours.value)
+    assert ours.value == pytest.approx(rmse(pair.generated.samples, pair.reference.samples))
+    mae = get_metric("channel_mae/1")(pair).value
+    assert get_metric("channel_mae/wojnar2025")(pair).value == pytest.approx(mae / 5)
+
+
+@pytest.mark.parametrize("variant", CHANNEL_VARIANTS)
+def test_every_variant_partitions_the_pixels(variant: str) -> None:
+    for height, width in ((44, 44), (56, 30)):
+        masks = channel_masks(height, width, variant)
+        assert bool((masks.sum(1) == 1).all())
+        assert float(masks[:, 4].sum()) == height * width / 2
+
+
+def test_odd_variant_counts_bottom_left_first() -> None:
+    masks = channel_masks(44, 44, "zn_2x2_odd").reshape(44, 44, 5)
+    assert masks[43, 0].tolist() == [1, 0, 0, 0, 0]
+    assert masks[0, 1].tolist() == [0, 0, 1, 0, 0]
+    assert masks[0, 0].tolist() == [0, 0, 0, 0, 1]
+    assert channel_masks(56, 30, "zp_4x1").reshape(56, 30, 5)[0, 0].tolist() == [1, 0, 0, 0, 0]
+    with pytest.raises(UsageError, match="unknown channel variant"):
+        channel_masks(44, 44, "zn")
+
+
+def test_auc_against_scikit_learn_and_with_ties() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(2)
+    labels, scores = rng.integers(0, 2, 300), rng.integers(0, 20, 300)
+    assert auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
+    assert auc(np.zeros(10), np.arange(10) % 2) == 0.5
+
+
+def test_the_classifier_tells_shifted_from_equal_sets_and_sees_conditions() -> None:
+    rng = torch.Generator().manual_seed(3)
+    x, y = torch.randn(1000, 4, generator=rng), torch.randn(1000, 4, generator=rng)
+    condition, unit = torch.randn(1000, 1, generator=rng), torch.arange(1000)
+    null = classifier_auc(x, y, condition, unit)
+    assert abs(float(null.mean()) - 0.5) < 0.05
+    assert float(classifier_auc(x + 2, y, condition, unit).mean()) > 0.95
+    answered, wrong = y + 3 * condition, y[torch.randperm(1000, generator=rng)] - 3 * condition
+    assert float(classifier_auc(wrong, answered, condition, unit).mean()) > 0.9
+    assert torch.equal(null, classifier_auc(x, y, condition, unit))
+
+
+def comparison(events: int) -> Comparison:
+    task = get_task("zn-geant3")
+    return Comparison(task.load("floor", events), task.load("test", events), stratify=False)
+
+
+def test_memorisation_finds_a_planted_copy_and_full_replay() -> None:
+    task = get_task("zn-geant3")
+    floor, test, train = task.load("floor"), task.load("test"), task.load("train")
+    metric = get_metric("memorisation/1")
+    clean = metric(Comparison(floor, test))
+    assert clean.parts["copies"] == 0
+    planted = floor.samples.clone()
+    bright = int(torch.nonzero((train.samples.sum((1, 2)) > 100) & torch.from_numpy(train.strata["species"] == "photon"))[0])
+    row = int(np.flatnonzero(floor.stratum == train.stratum[bright])[0])
+    planted[row] = train.samples[bright]
+    found = metric(Comparison(floor.with_samples(planted), test))
+    assert found.parts["copies"] == pytest.approx(1 / found.n)
+    from simbench.controls import _training_replayed
+
+    replayed = metric(Comparison(floor.with_samples(_training_replayed(floor, torch.Generator().manual_seed(0))), test))
+    assert replayed.parts["copies"] > 0.9
+    assert replayed.value > clean.value + 2 * (clean.stderr or 0)
+
+
+def test_memorisation_without_a_training_split_says_so() -> None:
+    pair = comparison(80)
+    orphan: Events = replace(pair.generated, other_split=None)
+    with pytest.raises(UsageError, match="training split"):
+        get_metric("memorisation/1")(Comparison(orphan, pair.reference))
+
+
+def test_a_constant_feature_does_not_divide_by_zero() -> None:
+    x = torch.ones(10, 2, dtype=torch.float64)
+    scaled, reference = quantile_scaled(x * 2, x)
+    assert scaled.unique().tolist() == [1]
+    assert reference.unique().tolist() == [0]
+
+
+def test_conditional_wasserstein_compares_four_with_four() -> None:
+    estimate = get_metric("conditional_wasserstein/1")(comparison(160))
+    assert estimate.value == pytest.approx(estimate.parts["real"], rel=0.5)
+
+
+@pytest.mark.parametrize("key", sorted(metrics()))
+def test_every_metric_says_what_it_is(key: str) -> None:
+    found = get_metric(key)
+    assert found.key == key
+    assert len(found.summary) > 30
+    assert found.direction != "target" or found.target is not None
+
+
+def test_presets_name_known_metrics() -> None:
+    for preset in PRESETS.values():
+        for task, keys in preset.items():
+            assert get_task(task)
+            assert all(get_metric(key) for key in keys)
+
+
+def test_an_unknown_metric_gets_a_suggestion() -> None:
+    with pytest.raises(UsageError, match=r"Did you mean 'lenet_fid/1'"):
+        get_metric("lenet_fd/1")
+
+
+def test_holm_against_the_textbook() -> None:
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert holm({}) == {}
