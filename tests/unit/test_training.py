@@ -196,6 +196,16 @@ def test_finished_training_is_not_repeated_and_another_is_refused(tmp_path: Path
     assert path.stat().st_mtime_ns != before
 
 
+def test_damaged_checkpoint(tmp_path: Path) -> None:
+    run(tmp_path)
+    checkpoint = tmp_path / "last.ckpt"
+    request = json.loads((tmp_path / "training.json").read_text())
+    (tmp_path / "training.json").write_text(json.dumps({**request, "finished": False}))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"last.ckpt is damaged.*--no-resume"):
+        run(tmp_path)
+
+
 def test_seed_decides(tmp_path: Path) -> None:
     states = [load_weights(run(tmp_path / str(index), seed=seed))[0] for index, seed in enumerate((0, 0, 1))]
     assert torch.equal(states[0]["net.0.weight"], states[1]["net.0.weight"])

@@ -1,0 +1,98 @@
+"""Likelihoods of decoded events: what a decoder's output means, its log-density, and how an event is drawn from it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from simbench_baselines.blocks import LOG_MAXIMUM
+
+
+class Counts:
+    """Photon counts: an event is empty with probability p; otherwise its pixels are negative binomial, independent given the code.
+
+    A decoded image has two channels, a = log of the mean count and b = log of the dispersion: variance = mean + exp(b) mean^2. The zero
+    class exists because a particle that runs down a groove gives nothing at all, which independent pixels express badly.
+
+    log P(n) = log G(n + r) - log G(r) - log n! + r log(r / (r + mean)) + n log(mean / (r + mean)),  r = exp(-b),  G the gamma function
+    """
+
+    channels = 2
+    start = (-3.0, 0.0)
+    """First values of the two channels, near the data's: nearly all pixels are dark."""
+
+    @staticmethod
+    def _split(decoded: Tensor) -> tuple[Tensor, Tensor]:
+        return decoded[:, 0].clamp(-12, LOG_MAXIMUM), decoded[:, 1].clamp(-6, 5)
+
+    @classmethod
+    def negative_log(cls, decoded: Tensor, empty_logit: Tensor, photons: Tensor) -> Tensor:
+        """-log p(event) without log n!, which no parameter moves: (B, 2, H, W), (B,), (B, H, W) -> (B,)."""
+        log_mean, log_dispersion = cls._split(decoded)
+        r = torch.exp(-log_dispersion)
+        odds = log_mean + log_dispersion
+        dark = -(r * functional.softplus(odds)).flatten(1).sum(1)
+        event, row, column = photons.nonzero(as_tuple=True)  # one pixel in eight: the gamma functions are dear
+        n, r = photons[event, row, column], r[event, row, column]
+        lit = torch.lgamma(n + r) - torch.lgamma(r) - n * functional.softplus(-odds[event, row, column])
+        pixels = dark.index_add(0, event, lit)
+        filled = (photons.flatten(1) > 0).any(1).to(photons.dtype)
+        seen = functional.binary_cross_entropy_with_logits(empty_logit, 1 - filled, reduction="none")
+        return seen - filled * pixels
+
+    @classmethod
+    def draw(cls, decoded: Tensor, empty_logit: Tensor, rng: torch.Generator) -> Tensor:
+        """Whole photons, (B, H, W)."""
+        log_mean, log_dispersion = cls._split(decoded)
+        photons = negative_binomial(log_mean.exp(), torch.exp(-log_dispersion), rng)
+        empty = torch.rand(len(decoded), generator=rng, device=decoded.device) < empty_logit.sigmoid()
+        return photons.masked_fill(empty[:, None, None], 0.0)
+
+
+BRIGHT = 0.5
+"""Mean above which a count is drawn as a Poisson count with a gamma distributed mean; below, by inversion, which is faster there."""
+
+INVERSION_STEPS = 200
+
+
+def negative_binomial(mean: Tensor, r: Tensor, rng: torch.Generator) -> Tensor:
+    """Negative binomial counts of the given mean and shape r (variance mean + mean^2 / r), any shape, bounded by 20 000 a pixel.
+
+    Both ways are exact: the gamma-Poisson mixture, and the search for the n with P(< n) <= u < P(<= n), by
+    P(n + 1) = P(n) (n + r) / (n + 1) mean / (r + mean).
+    """
+    counts = torch.zeros_like(mean)
+    bright = mean >= BRIGHT
+    intensity = torch._standard_gamma(r[bright], generator=rng) / r[bright] * mean[bright]
+    counts[bright] = torch.poisson(intensity.clamp(max=20_000.0), generator=rng)
+    u = torch.rand(mean.shape, generator=rng, device=mean.device)
+    at_zero = torch.exp(-r * torch.log1p(mean / r))
+    open_at = ((u >= at_zero) & ~bright).nonzero(as_tuple=True)
+    p, left, shape = at_zero[open_at], u[open_at], r[open_at]
+    ratio = mean[open_at] / (shape + mean[open_at])
+    found = torch.zeros_like(p)
+    for n in range(INVERSION_STEPS):
+        left = left - p
+        beyond = left >= 0
+        if not bool(beyond.any()):
+            break
+        found += beyond
+        p = p * (n + shape) / (n + 1) * ratio
+        left = torch.where(beyond, left, -1.0)
+    counts[open_at] = found
+    return counts
+
+
+class Grey:
+    """Images in [0, 1]: cross entropy of each pixel's grey value, sampled as its mean (drawing it would add pixel noise, as for all VAEs)."""
+
+    @staticmethod
+    def negative_log(decoded: Tensor, images: Tensor) -> Tensor:
+        """(B, channels, H, W) logits and grey values -> (B,)."""
+        return functional.binary_cross_entropy_with_logits(decoded, images, reduction="none").flatten(1).sum(1)
+
+
+def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence of N(mean, variance) from N(0, 1), summed over the latent's dimensions: (B, L), (B, L) -> (B,)."""
+    return 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(1)

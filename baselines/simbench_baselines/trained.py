@@ -1,0 +1,83 @@
+"""What every shipped network has in common: constructor arguments, first building, and loading from one safetensors file."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+from simbench.errors import DataError
+from simbench.events import Events
+from simbench.tasks.base import Task
+from simbench.training.weights import fill, load_weights, read_config
+
+FOLDER = Path(__file__).parent / "weights"
+"""The shipped weights: `<model>-<task>.safetensors`, all of training seed 0."""
+
+
+class TrainedModel(nn.Module):
+    """A generator whose networks depend on the task: built by `prepare` before training, or by `setup` from a file of weights.
+
+    A subclass names itself in `model_name`, hands its constructor arguments to `super().__init__`, and makes its networks in `build`.
+    """
+
+    model_name: ClassVar[str]
+    folder: ClassVar[Path] = FOLDER
+    """Where the weights are that this class ships."""
+
+    def __init__(self, weights: str | None, **config: Any) -> None:
+        super().__init__()
+        self.weights = weights
+        self.config = config
+        self.weights_path: Path | None = None
+
+    @abstractmethod
+    def build(self, task: Task) -> None:
+        """Make the networks for the shape and the conditions of `task`, from `self.config`."""
+
+    def fit(self, events: Events) -> None:
+        """Take from the training split what is not learned: moments. The default takes nothing."""
+
+    def prepare(self, task: Task, events: Events) -> None:
+        """Untrained networks for `task`; the loop calls it."""
+        self.build(task)
+        self.fit(events)
+
+    def setup(self, task: Task, device: str) -> Self:
+        """Load the weights of the constructor's `weights`, or the shipped ones of the task.
+
+        Raises:
+            DataError: there are none, or they are damaged or another model's.
+        """
+        path = (
+            Path(self.weights)
+            if self.weights is not None
+            else self.folder / f"{self.model_name}-{task.name}.safetensors"
+        )
+        if self.weights is None and not path.is_file():
+            raise DataError(
+                f"no weights of {self.model_name} for {task.name} are shipped", got=f"no file {path}",
+                fix=f"Train them: `simbench train {self.model_name} --task {task.name}`, then pass --param weights=FILE.",
+            )  # fmt: skip
+        state, metadata = load_weights(path)
+        config = read_config(path, metadata, model=self.model_name, task_name=task.name)
+        kinds = {key: type(value) for key, value in self.config.items()}
+        if {key: type(value) for key, value in config.items()} != kinds:
+            raise DataError(
+                f"{path} was written by another version of {self.model_name}", got=f"config {config}"[:300],
+                expected=", ".join(f"{key} ({kind.__name__})" for key, kind in kinds.items()),
+                fix=f"Train again: `simbench train {self.model_name} --task {task.name}`.",
+            )  # fmt: skip
+        self.config = config
+        try:
+            with torch.device("meta"):
+                self.build(task)
+        except (RuntimeError, ValueError) as error:
+            raise DataError(f"{path} is damaged", got=f"config {config}"[:300], fix="Fetch the file again.") from error
+        fill(self, state, path)
+        self.weights_path = path
+        self.to(device).eval()
+        return self

@@ -1,0 +1,114 @@
+"""`simbench train`, as a function: from a spec to a file of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from simbench.devices import choose_device
+from simbench.errors import GeneratorError
+from simbench.resolve import find, resolve
+from simbench.seeds import derive_seed
+from simbench.tasks.base import Task
+from simbench.training.plan import Plan, plan_for
+
+PLAN_FIELDS = frozenset(field.name for field in dataclasses.fields(Plan))
+
+
+def run_training(
+    spec: str,
+    task: Task,
+    *,
+    preset: str = "cpu",
+    seed: int = 0,
+    steps: int | None = None,
+    out: Path | None = None,
+    device: str = "cpu",
+    params: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> Path:
+    """Construct the model that `spec` names and train it on `task`.
+
+    Args:
+        spec: what `simbench train` was given: `vae`, `pkg.module:Model`, `model.py:Model`.
+        task: the task to train on.
+        preset: `cpu` or `paper`; the constructor is given it, too, if it takes a `preset`.
+        seed: of everything random.
+        steps: in place of the plan's.
+        out: folder for weights, curve and checkpoint; `training/<model>-<task>/` if None.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        params: constructor arguments; a name that the constructor does not take and the plan has (`learning_rate`) goes to the plan.
+        resume: go on with what `out` holds.
+        progress: a bar and a line a validation, on stderr.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        UsageError, GeneratorError, DataError: see `simbench.resolve.resolve` and `simbench.training.loop.train`.
+        TrainingStopped: Ctrl-C; the same call goes on from there.
+    """
+    from simbench.training.loop import train
+
+    given = {key: str(value) for key, value in (params or {}).items()}
+    target = find(spec)
+    accepted = _accepted(target.value)
+    plan_params = {key: text for key, text in given.items() if key in PLAN_FIELDS and key not in accepted}
+    constructor_params = {key: text for key, text in given.items() if key not in plan_params}
+    if "preset" in accepted:
+        constructor_params.setdefault("preset", preset)
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(seed, "training", "initial weights"))
+        resolved = resolve(spec, constructor_params, target)
+    model = resolved.generator
+    if not isinstance(model, nn.Module):
+        raise GeneratorError(
+            f"{spec} has nothing to train", got=type(model).__name__, expected="a torch.nn.Module with a method `losses`",
+            fix="See simbench.training.protocol.Trainable.",
+        )  # fmt: skip
+    overrides = {key: _number(text) for key, text in plan_params.items()}
+    plan = plan_for(model, task.name, preset, **{**overrides, **({} if steps is None else {"steps": steps})})
+    config = {key: value for key, value in resolved.parameters.items() if key != "weights"}
+    words = ["simbench", "train", spec, "--task", task.name, "--preset", preset, "--seed", str(seed)]
+    words += ["--steps", str(steps)] if steps is not None else []
+    words += [word for key, text in given.items() for word in ("--param", f"{key}={text}")]
+    record = {"model": resolved.name, "config": json.dumps(config, sort_keys=True), "command": shlex.join(words)}
+    folder = out or Path("training") / f"{resolved.name}-{task.name}"
+    return train(
+        model,
+        task,
+        plan,
+        out=folder,
+        seed=seed,
+        device=choose_device(device),
+        resume=resume,
+        progress=progress,
+        record=record,
+    )
+
+
+def _accepted(value: object) -> set[str]:
+    """Names of the parameters of a constructor."""
+    import inspect
+
+    try:
+        return set(inspect.signature(value).parameters)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return set()
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,452 @@
+"""The training loop that every model uses: Lightning's Trainer behind one function.
+
+A Lightning "epoch" is here the stretch of steps between two validations, so that a checkpoint always lies on its boundary and resuming needs
+no state of the data. Every batch and every step's random numbers are derived from seed and step: a training that was killed and resumed
+ends with the weights of one that was not (bit for bit on one machine's CPU).
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+import logging
+import math
+import os
+import pickle
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from simbench.errors import DataError, SimbenchError, UsageError
+from simbench.events import Events
+from simbench.progress import Advance, Progress
+from simbench.seeds import derive_seed
+from simbench.tasks.base import Task
+from simbench.training.batches import Batches
+from simbench.training.plan import Plan
+from simbench.training.protocol import Augmented, Players, Prepared, Trainable
+from simbench.training.validation import sample_like, validation_events, validation_score
+from simbench.training.weights import load_weights, save_weights
+
+CHECKPOINT = "last.ckpt"
+REQUEST = "training.json"
+CURVE = "curve.csv"
+WEIGHTS = "weights.safetensors"
+
+
+class TrainingStopped(SimbenchError):
+    """Ctrl-C: the training can be resumed."""
+
+    exit_code: ClassVar[int] = 130
+
+
+def train(
+    model: nn.Module,
+    task: Task,
+    plan: Plan,
+    *,
+    out: Path,
+    seed: int = 0,
+    device: str = "cpu",
+    resume: bool = True,
+    progress: bool = True,
+    record: Mapping[str, str] | None = None,
+) -> Path:
+    """Train a `Trainable` on a task's training split; keep the weights (moving average) that score best on its validation split.
+
+    In `out`: `weights.safetensors` (the best so far, at any time), `curve.csv` (losses and validation score at each validation),
+    `last.ckpt` (all that resuming needs), `training.json` (what was asked for). At the end, `model` holds the best weights.
+
+    Args:
+        model: a Trainable `torch.nn.Module`.
+        task: what it is trained on.
+        plan: how long and how.
+        out: folder; made if need be.
+        seed: of everything random: first weights (where `prepare` builds them), order of events, noise.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`.
+        resume: continue what `out` holds, if it is this very training.
+        progress: a bar and a line a validation, on stderr.
+        record: metadata of the weights file: `model`, `config`, `command`.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        GeneratorError, UsageError: the model is not trainable, or `out` holds another training, or the loss became NaN.
+        TrainingStopped: Ctrl-C.
+    """
+    _check_trainable(model)
+    record = {
+        "model": type(model).__name__,
+        "config": "{}",
+        "command": "simbench.training.loop.train",
+        **(record or {}),
+    }
+    request = {
+        "task": task.name,
+        "task_version": task.version,
+        "seed": seed,
+        "plan": asdict(plan),
+        "config": record["config"],
+        "model": record["model"],
+    }
+    checkpoint = _open_folder(out, request, resume=resume)
+    weights = out / WEIGHTS
+    with _isolated_random_numbers(), _quiet_lightning():
+        torch.manual_seed(derive_seed(seed, "training", "initial weights"))
+        events = task.load("train")
+        if hasattr(model, "prepare"):
+            cast(Prepared, model).prepare(task, events)
+        if _is_finished(out):
+            return _finish(model, weights)
+        bars = Progress(quiet=not progress)
+        with (
+            bars,
+            bars.step(f"training {record['model']} on {task.name}", plan.steps) as advance,
+            _deferred_interrupt() as interrupted,
+        ):
+            loop = _Loop(model, task, plan, events, seed, out, record, bars, advance, interrupted)
+            accelerator, devices = _lightning_device(device)
+            trainer = Trainer(
+                accelerator=accelerator, devices=devices, max_epochs=math.ceil(plan.steps / plan.validate_every), logger=False,
+                enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+            )  # fmt: skip
+            try:
+                trainer.fit(loop, _Steps(loop), ckpt_path=checkpoint, weights_only=True)
+            except _Interrupted:
+                kept = (
+                    f"{out / CHECKPOINT} holds step {loop.saved_step}" if loop.saved_step else "nothing was saved yet"
+                )
+                best = f", {weights} the best weights so far" if weights.is_file() else ""
+                raise TrainingStopped(
+                    f"training stopped at step {loop.step} of {plan.steps}; {kept}{best}",
+                    fix="The same command again goes on from there.",
+                ) from None
+        _write_json(out / REQUEST, {**request, "finished": True})
+        return _finish(model, weights)
+
+
+def _check_trainable(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module) or not isinstance(model, Trainable):
+        lacking = [name for name in ("sample", "losses") if not callable(getattr(model, name, None))]
+        raise UsageError(
+            f"{type(model).__name__} cannot be trained", got=f"no method {' nor '.join(lacking)}" if lacking else "not a torch.nn.Module",
+            expected="a torch.nn.Module with sample(conditions, *, seed) and losses(samples, conditions) -> dict of scalars",
+            fix="See simbench.training.protocol.Trainable.",
+        )  # fmt: skip
+
+
+def _open_folder(out: Path, request: dict[str, Any], *, resume: bool) -> Path | None:
+    """The checkpoint to go on from, or None for a fresh start in an emptied folder."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        there = json.loads((out / REQUEST).read_text()) if (out / REQUEST).is_file() else None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the folder {out} cannot be used", got=str(error), fix="Choose another --out.") from error
+    if resume and there is not None:
+        held = {key: value for key, value in there.items() if key != "finished"} if isinstance(there, dict) else {}
+        wanted = json.loads(json.dumps(request))
+        if held != wanted:
+            differs = ", ".join(sorted(key for key in held.keys() | wanted.keys() if held.get(key) != wanted.get(key)))
+            raise UsageError(
+                f"{out} holds another training", got=f"another {differs}", expected="the same task, model, config, plan and seed",
+                fix="Choose another --out, or delete that folder.",
+            )  # fmt: skip
+        return _readable(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
+    for name in (CHECKPOINT, CURVE, WEIGHTS):
+        (out / name).unlink(missing_ok=True)
+    _write_json(out / REQUEST, request)
+    return None
+
+
+def _readable(checkpoint: Path) -> Path:
+    """The checkpoint's path, if it can be read. Raises DataError."""
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise DataError(
+            f"{checkpoint} is damaged", got=str(error).split("\n")[0][:200], expected="a checkpoint of `simbench train`",
+            fix="Start afresh with --no-resume.",
+        ) from error  # fmt: skip
+    return checkpoint
+
+
+def _is_finished(out: Path) -> bool:
+    return (out / WEIGHTS).is_file() and json.loads((out / REQUEST).read_text()).get("finished") is True
+
+
+def _finish(model: nn.Module, weights: Path) -> Path:
+    state, _ = load_weights(weights)
+    model.load_state_dict(state)
+    model.eval()
+    return weights
+
+
+def _write_json(path: Path, content: object) -> None:
+    _write_text(path, json.dumps(content, indent=1))
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+class _Interrupted(Exception):
+    """Raised between two steps after Ctrl-C."""
+
+
+class _Steps:
+    """What Lightning takes for a data loader: the batches from the present step to the next validation."""
+
+    def __init__(self, loop: _Loop) -> None:
+        self.loop = loop
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        first = self.loop.step
+        for step in range(first, min(first + self.loop.plan.validate_every, self.loop.plan.steps)):
+            yield self.loop.batches(step)
+
+
+class _Loop(LightningModule):
+    """The model, its moving average, and what happens at a step and at a validation."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        plan: Plan,
+        events: Events,
+        seed: int,
+        out: Path,
+        record: Mapping[str, str],
+        bars: Progress,
+        advance: Advance,
+        interrupted: threading.Event,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.average = model, copy.deepcopy(model).requires_grad_(False)
+        self.task, self.plan, self.out, self.seed, self.record = task, plan, out, seed, dict(record)
+        self.bars, self.advance, self.interrupted = bars, advance, interrupted
+        self.batches = Batches(
+            events, plan.batch_size, seed, whole_conditions=bool(getattr(model, "whole_conditions", False))
+        )
+        self.reference = validation_events(task, plan.validation_events)
+        self.step, self.saved_step, self.best, self.stale, self.seconds = 0, 0, math.inf, 0, 0.0
+        self.rows: list[dict[str, float]] = []
+        self._sums: dict[str, Tensor] = {}
+        self._since, self._started = 0, 0.0
+
+    def _players(self) -> dict[str, list[nn.Parameter]]:
+        if hasattr(self.model, "players"):
+            return cast(Players, self.model).players()
+        return {"": [parameter for parameter in self.model.parameters() if parameter.requires_grad]}
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        plan = self.plan
+        self._names = list(self._players())
+        return [
+            torch.optim.AdamW(
+                group, lr=plan.learning_rate, betas=(plan.beta1, plan.beta2), weight_decay=plan.weight_decay
+            )
+            for group in self._players().values()
+        ]
+
+    def on_train_start(self) -> None:
+        self.advance(self.step)
+        if self.stale >= self.plan.patience:
+            self.trainer.should_stop = True
+
+    def on_train_epoch_start(self) -> None:
+        self._sums, self._since, self._started = {}, 0, time.perf_counter()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        """One step of every player on the batch."""
+        if self.interrupted.is_set():
+            raise _Interrupted
+        torch.manual_seed(derive_seed(self.seed, "training", "step", self.step))
+        samples, conditions = batch
+        if hasattr(self.model, "augment"):
+            samples, conditions = cast(Augmented, self.model).augment(samples, conditions)
+        optimisers = self.optimizers()
+        for player, optimiser in zip(
+            self._names, optimisers if isinstance(optimisers, list) else [optimisers], strict=True
+        ):
+            raw = optimiser.optimizer
+            for group in raw.param_groups:
+                group["lr"] = self.plan.rate(self.step)
+            if player:
+                self.toggle_optimizer(optimiser)
+                losses = cast(Players, self.model).losses(samples, conditions, player=player)
+            else:
+                losses = cast(Trainable, self.model).losses(samples, conditions)
+            total = torch.stack(list(losses.values())).sum()
+            optimiser.zero_grad()
+            self.manual_backward(total)
+            if self.plan.clip < math.inf:
+                nn.utils.clip_grad_norm_(raw.param_groups[0]["params"], self.plan.clip)
+            optimiser.step()
+            if player:
+                self.untoggle_optimizer(optimiser)
+            prefix = f"{player}." if player else ""
+            for name, value in {**losses, "total": total}.items():
+                self._sums[prefix + name] = self._sums.get(prefix + name, 0.0) + value.detach()
+        self.step += 1
+        self._since += 1
+        self._follow()
+        self.advance()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average a little towards the weights; faster in the first steps, when the average is still of noise."""
+        weight = 1 - min(self.plan.ema, (1 + self.step) / (10 + self.step))
+        pairs = list(zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True))
+        moving = [(mean, now) for mean, now in pairs if mean.is_floating_point()]
+        torch._foreach_lerp_([mean for mean, _ in moving], [now for _, now in moving], weight)
+        for mean, now in pairs:
+            if not mean.is_floating_point():
+                mean.copy_(now)
+
+    def on_train_epoch_end(self) -> None:
+        """Validate the average, write the curve, keep the best weights, and stop where nothing improves any more."""
+        if not self._since:
+            return
+        losses = {name: float(value) / self._since for name, value in self._sums.items()}
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise UsageError(
+                f"the training diverged before step {self.step}", got=", ".join(f"{name} {value:.4g}" for name, value in losses.items()),
+                fix="Lower the learning rate, e.g. --param learning_rate=1e-4, or clip the gradient.",
+            )  # fmt: skip
+        with _isolated_random_numbers():
+            self.average.eval()
+            generated = sample_like(self.average, self.reference, self.task.block_size, str(self.device))
+        if not bool(torch.isfinite(generated.samples).all()):
+            raise UsageError(
+                f"the model sampled NaN or infinite values at step {self.step}",
+                fix="Clamp what is exponentiated in sample.",
+            )
+        scores = validation_score(self.task, generated, self.reference)
+        self.seconds += time.perf_counter() - self._started
+        improved = scores["score"] < self.best
+        self.rows.append(
+            {
+                "step": self.step,
+                "seconds": round(self.seconds, 1),
+                **losses,
+                **{f"validation.{k}": v for k, v in scores.items()},
+            }
+        )
+        _write_text(self.out / CURVE, _as_csv(self.rows))
+        if improved:
+            self.best, self.stale = scores["score"], 0
+            record = {
+                "task": self.task.name,
+                "task_version": self.task.version,
+                "seed": str(self.seed),
+                "steps": str(self.step),
+            }
+            score = {"validation_score": json.dumps(scores), "seconds": f"{self.seconds:.0f}"}
+            save_weights(self.average, self.out / WEIGHTS, {**self.record, **record, **score})
+        else:
+            self.stale += 1
+        self._save()
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in {**losses, **scores}.items())
+        self.bars.note(f"step {self.step}: {shown}{' (best)' if improved else ''}")
+        if self.stale >= self.plan.patience:
+            self.trainer.should_stop = True
+            self.bars.note(f"stopped at step {self.step}: {self.stale} validations without improvement")
+
+    def _save(self) -> None:
+        temporary = self.out / f".{CHECKPOINT}.part"
+        self.trainer.save_checkpoint(temporary)
+        os.replace(temporary, self.out / CHECKPOINT)
+        self.saved_step = self.step
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = {"step": self.step, "best": self.best, "stale": self.stale, "seconds": self.seconds, "rows": self.rows}
+        checkpoint["simbench"] = state
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint.get("simbench")
+        if not isinstance(state, dict):
+            raise DataError(
+                f"{self.out / CHECKPOINT} is not a checkpoint of this loop", fix="Delete the folder and train again."
+            )
+        self.step = self.saved_step = state["step"]
+        self.best, self.stale, self.seconds, self.rows = state["best"], state["stale"], state["seconds"], state["rows"]
+
+
+def _as_csv(rows: list[dict[str, float]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _lightning_device(device: str) -> tuple[str, int | list[int]]:
+    kind = torch.device(device)
+    if kind.type == "cpu":
+        return "cpu", 1
+    if kind.type == "cuda":
+        return "cuda", [kind.index or 0]
+    return kind.type, 1
+
+
+@contextmanager
+def _isolated_random_numbers() -> Iterator[None]:
+    """Leave torch's global random numbers as they were found."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        yield
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """No tips, no device listings, no advice on data loaders or loggers: warnings from Lightning's own modules are not for our users."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second acts as always. Only the main thread can be told of Ctrl-C."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def on_interrupt(number: int, frame: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,86 @@
+"""What a model must offer to be trained: its losses for a batch, beside being a generator."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+from torch.nn import Parameter
+
+from simbench.events import Events
+from simbench.tasks.base import Task
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A `torch.nn.Module` that generates events and gives its losses for a batch.
+
+    Ten lines are enough for `simbench train mypkg:Model --task T`: `sample`, `losses`, and a constructor. During training, `sample` is
+    called without `setup` (there are no weights to load yet), in evaluation mode, to score the model on the validation split.
+
+    Optional members, looked up by name:
+
+    `prepare(task, events)`
+        called once before training with the training split: build what depends on the task's shape, take the conditions' moments.
+    `players() -> dict[str, list[Parameter]]`
+        the parameters of each player of a game, in the order in which they step (a GAN: critic, then generator). `losses` is then called
+        once for each, with `player=name`, and only that player's parameters have gradients. Without it, one optimiser steps them all.
+    `augment(samples, conditions) -> (samples, conditions)`
+        a random symmetry of the data, applied to every training batch (see `simbench.training.augment`).
+    `whole_conditions: bool`
+        batches hold all repeats of each condition in them, side by side.
+    `plan(preset, task_name) -> dict`
+        fields of `simbench.training.plan.Plan` that this model wants otherwise.
+    """
+
+    def sample(self, conditions: Tensor, *, seed: int) -> Tensor:
+        """See `simbench.protocols.Generator`."""
+        ...
+
+    def losses(self, samples: Tensor, conditions: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss, named for the training curve; their sum is minimised.
+
+        Args:
+            samples: (B, *task.shape) float32 in task units.
+            conditions: (B, C) float32 in task units.
+
+        Returns:
+            scalars by name, weights included.
+        """
+        ...
+
+
+class Prepared(Protocol):
+    """The optional `prepare`."""
+
+    def prepare(self, task: Task, events: Events) -> None:
+        """Build what depends on the task and on its training events."""
+        ...
+
+
+class Players(Protocol):
+    """The optional `players`, and the form that `losses` then has."""
+
+    def players(self) -> dict[str, list[Parameter]]:
+        """The parameters of each player, in the order in which they step."""
+        ...
+
+    def losses(self, samples: Tensor, conditions: Tensor, *, player: str) -> dict[str, Tensor]:
+        """The terms of one player's loss."""
+        ...
+
+
+class Augmented(Protocol):
+    """The optional `augment`."""
+
+    def augment(self, samples: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """Random symmetries of the data, each event its own where that is cheap."""
+        ...
+
+
+class Planned(Protocol):
+    """The optional `plan`."""
+
+    def plan(self, preset: str, task_name: str) -> dict[str, Any]:
+        """Fields of the plan that this model wants otherwise."""
+        ...

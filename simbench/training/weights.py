@@ -1,0 +1,138 @@
+"""Weights: one safetensors file a model, whose metadata say what it is, how it was trained and how well."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from simbench import __version__
+from simbench.errors import DataError, UsageError
+
+FORMAT = "simbench.weights/1"
+REQUIRED = ("format", "model", "config", "task", "command", "seed", "steps", "simbench", "validation_score")
+MAX_BYTES = 4 * 2**30
+MAX_TENSORS = 10_000
+
+
+def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the state of `model` to `path`, whole or not at all. `format` and `simbench` are added to the metadata.
+
+    Raises:
+        UsageError: the metadata lack one of REQUIRED, or the file cannot be written.
+    """
+    complete = {"format": FORMAT, "simbench": __version__, **metadata}
+    missing = [key for key in REQUIRED if key not in complete]
+    if missing:
+        raise UsageError(
+            "the metadata of the weights are incomplete", got=f"no {', '.join(missing)}", expected=", ".join(REQUIRED)
+        )
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        try:
+            save_file(state, temporary, metadata=complete)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(
+            f"the weights cannot be written to {path}", got=str(error), fix="Choose another --out."
+        ) from error
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a weights file, on the CPU, and its metadata.
+
+    Raises:
+        DataError: the file is missing, too large, damaged, or was not written by simbench.
+    """
+    fix = "Train it again with `simbench train`, or fetch the file again."
+    if not path.is_file():
+        raise DataError(f"there are no weights at {path}", got="no file", expected="a safetensors file", fix=fix)
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{path} is too large for weights", got=f"{size} bytes", expected=f"at most {MAX_BYTES}", fix=fix
+        )
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            names = list(file.keys())
+            missing = [key for key in REQUIRED if key not in metadata]
+            if missing or metadata.get("format") != FORMAT or len(names) > MAX_TENSORS:
+                raise DataError(
+                    f"{path} was not written by simbench", got=f"metadata {sorted(metadata)[:12]}, {len(names)} tensors",
+                    expected=f"format {FORMAT} with {', '.join(REQUIRED[1:])}", fix=fix,
+                )  # fmt: skip
+            state = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged", got=str(error)[:200], expected="a safetensors file", fix=fix) from error
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DataError(
+                f"{path} is damaged", got=f"NaN or infinite values in {name}", expected="finite weights", fix=fix
+            )
+    return state, metadata
+
+
+def read_config(path: Path, metadata: Mapping[str, str], *, model: str, task_name: str) -> dict[str, Any]:
+    """The constructor arguments in the metadata, if the weights are those of `model` on the task.
+
+    Raises:
+        DataError: they belong to another model or task, or the arguments are not a JSON object.
+    """
+    for key, wanted in (("model", model), ("task", task_name)):
+        if metadata.get(key) != wanted:
+            raise DataError(
+                f"{path} holds the weights of another {key}", got=repr(metadata.get(key)), expected=repr(wanted),
+                fix=f"Its weights come from: {metadata.get('command', 'unknown')}"[:300],
+            )  # fmt: skip
+    try:
+        config = json.loads(metadata["config"])
+    except ValueError as error:
+        raise DataError(
+            f"{path} is damaged", got=f"config: {error}", expected="a JSON object", fix="Train it again."
+        ) from error
+    if not isinstance(config, dict):
+        raise DataError(
+            f"{path} is damaged",
+            got=f"config: {type(config).__name__}",
+            expected="a JSON object",
+            fix="Train it again.",
+        )
+    return config
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give `model`, which may have been built on the meta device, the tensors of `state`: all of them, of the right shapes.
+
+    Raises:
+        DataError: a tensor is missing, superfluous or of another shape or type.
+    """
+    wanted = model.state_dict()
+    fix = "Train it again with `simbench train`, or fetch the file again."
+    if wanted.keys() != state.keys():
+        odd = sorted(wanted.keys() ^ state.keys())
+        raise DataError(
+            f"{path} does not fit the model", got=f"{len(odd)} tensors missing or superfluous: {', '.join(odd[:4])}",
+            expected=f"{len(wanted)} tensors", fix=fix,
+        )  # fmt: skip
+    for name, tensor in wanted.items():
+        if state[name].shape != tensor.shape or state[name].dtype != tensor.dtype:
+            raise DataError(
+                f"{path} does not fit the model", got=f"{name} {state[name].dtype} {tuple(state[name].shape)}",
+                expected=f"{tensor.dtype} {tuple(tensor.shape)}", fix=fix,
+            )  # fmt: skip
+    model.load_state_dict(dict(state), assign=True)
