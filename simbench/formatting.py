@@ -103,6 +103,8 @@ def percent(share: float) -> str:
 
 def printable(text: str, limit: int = 200) -> str:
     """A stranger's text made safe to show on one line: no control, escape or direction characters, and at most `limit` characters."""
+    if len(text) <= limit and text.isprintable() and "  " not in text:
+        return text.strip()
     flat = re.sub(r"\s+", " ", text).strip()
     safe = "".join(character if character.isprintable() else "\ufffd" for character in flat)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"

@@ -15,16 +15,17 @@ import typer
 from typer.core import TyperGroup
 
 from simbench import __version__
-from simbench.cli import files, look, measure, train
+from simbench.cli import boards, files, gates, judge, look, measure, train
 from simbench.errors import SimbenchError
 from simbench.formatting import printable
 
 INTERNAL_ERROR, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 
 SECTIONS = {
-    "Measure": ("run", "score", "train", "report"),
+    "Measure": ("run", "score", "compare", "train", "report"),
+    "Guard in CI": ("gate", "gate-speed", "bench"),
     "Write a generator": ("init", "check", "conditions"),
-    "Look around": ("tasks", "metrics", "generators", "doctor"),
+    "Look around": ("tasks", "metrics", "generators", "doctor", "selftest"),
 }
 """The verbs as `simbench --help` groups them; others come under the last heading, hidden ones nowhere."""
 
@@ -94,7 +95,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 pass, 1 regression, 2 usage, 3 invalid generator, 4 data or provenance mismatch, 5 nothing was measured, "
     "70 an error of simbench itself, 130 interrupted. SIMBENCH_DEBUG=1 shows tracebacks.",
 )
-for module in (measure, train, files, look):
+for module in (measure, train, judge, files, look, gates, boards):
     module.register(app)
 
 

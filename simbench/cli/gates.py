@@ -1,0 +1,303 @@
+"""The verbs for continuous integration: gate, gate-speed, bench."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from simbench.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    JsonOption,
+    ParamOption,
+    SeedOption,
+    TaskOption,
+    command_line,
+    print_json,
+    stdout_console,
+    stdout_kept_for_data,
+)
+from simbench.errors import SimbenchError, UsageError
+from simbench.tasks import DEFAULT
+
+if TYPE_CHECKING:
+    from simbench.ci import Report
+    from simbench.gate_run import Request
+    from simbench.golden import GoldenEntry
+    from simbench.results import Result
+
+Format = Literal["table", "github"]
+JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML too.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="github: annotations and the job's summary, too.")]
+GeneratorOption = Annotated[
+    str, typer.Option("--generator", "-g", metavar="SPEC", help="As --generator of `simbench run`.")
+]
+
+
+def gate(
+    result: Annotated[
+        Path | None, typer.Argument(metavar="[RESULT]", help="A file of `simbench run`. Without it, a generator is run.")
+    ] = None,
+    golden: Annotated[
+        Path | None, typer.Option("--golden", metavar="FILE", help="The golden values: <task>-<generator>.golden.json.")
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option("--generator", "-g", metavar="SPEC", help="Run this; the golden file's own generator otherwise."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", metavar="NAME", help="The golden file's task otherwise.")
+    ] = None,
+    param: ParamOption = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="N", help="The root seed; the golden file's otherwise.")
+    ] = None,
+    events: Annotated[
+        int | None, typer.Option("--events", min=1, metavar="N", help="As many as the golden values otherwise.")
+    ] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="The few hundred events of a smoke run.")] = False,
+    repetitions: Annotated[
+        int | None,
+        typer.Option("--repetitions", min=1, metavar="N", help="More find smaller defects.  [default: 1; --update: 10]"),
+    ] = None,
+    device: DeviceOption = "cpu",
+    fast: Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Make these values golden; the old ones are kept.")] = False,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, with --update.")] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on a large improvement and on a skipped metric, too.")
+    ] = False,
+    junit: JunitOption = None,
+    format: FormatOption = "table",
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare a result, or a generator, with its golden values: exit code 1 where it is worse by more than chance.
+
+    The tolerance is measured, from the spread of the golden repetitions; the chance of any false alarm is 1 %. A large improvement
+    passes with a warning.
+
+    \b
+    Examples:
+      simbench gate --golden gates/zn-geant3-mymodel.golden.json
+      simbench gate runs/zn-geant3/mymodel/20260102T030405Z-0a1b2c3d.json --golden gates/zn-geant3-mymodel.golden.json
+      simbench gate -g mymodel.py:Model --smoke --golden gates/zn-geant3-mymodel.golden.json --update --reason "first values"
+    """
+    running = {
+        "--generator": generator, "--task": task, "--param": param, "--seed": seed, "--events": events, "--smoke": smoke,
+        "--repetitions": repetitions, "--fast": fast,
+    }  # fmt: skip
+    if result is not None and any(value not in (None, False) for value in running.values()):
+        given = ", ".join(option for option, value in running.items() if value not in (None, False))
+        raise UsageError("a result that is there already takes no such option", got=given, fix="Leave it out.")
+    if golden is None:
+        raise UsageError("no golden file is named", fix="Pass --golden FILE.")
+    if reason and not update:
+        raise UsageError("--reason belongs to --update")
+    if smoke and events:
+        raise UsageError("--smoke and --events exclude each other", fix="Leave one out.")
+    if param and not generator:
+        raise UsageError("--param needs --generator", fix="The golden file's own generator has the parameters recorded there.")
+
+    from simbench.devices import choose_device
+    from simbench.gate_run import Request
+    from simbench.golden import MIN_REPETITIONS
+    from simbench.parameters import parse_params
+
+    request = Request(
+        generator=generator, params=parse_params(param or []), task=task, events=events, smoke=smoke, seed=seed,
+        repetitions=repetitions or (MIN_REPETITIONS if update else 1), device=choose_device(device), fast=fast, data_dir=data_dir,
+    )  # fmt: skip
+    if update:
+        _update(golden, result, request, reason, json)
+    else:
+        _published("simbench gate", golden.name, lambda: _compare(golden, result, request, strict), junit, format, json)
+
+
+def _compare(golden: Path, path: Path | None, request: Request, strict: bool) -> tuple[Report, dict[str, Any], int]:
+    from simbench.gates import as_dict, gate, report
+    from simbench.golden import read_golden
+
+    entry = read_golden(golden).current
+    outcome = gate(_result(path, request, entry), entry)
+    return report(outcome, strict), as_dict(outcome, strict), outcome.exit_code(strict)
+
+
+def _update(golden: Path, path: Path | None, request: Request, reason: str, json: bool) -> None:
+    from simbench.golden import check_reason, read_golden, update_golden
+    from simbench.results import check_writable
+
+    check_reason(reason)
+    check_writable(golden.parent)
+    entry = read_golden(golden).current if golden.exists() else None
+    with stdout_kept_for_data(json):
+        result = _result(path, request, entry, comparable=False)
+    written = update_golden(golden, result, reason)
+    if json:
+        print_json(written.model_dump(mode="json", by_alias=True))
+    else:
+        print(f"{golden} holds {len(written.current.values)} golden values of {result.spec.repetitions} repetitions; entries before this "
+              f"one: {len(written.history)}.")  # fmt: skip
+
+
+def _result(path: Path | None, request: Request, entry: GoldenEntry | None, *, comparable: bool = True) -> Result:
+    """The result in a file, or that of the generator that is asked for."""
+    if path is not None:
+        from simbench.results import read_result
+
+        return read_result(path)
+    from simbench.gate_run import run_for_gate
+    from simbench.progress import Progress
+
+    with Progress() as progress:
+        return run_for_gate(request, entry, comparable=comparable, command=command_line(), progress=progress)
+
+
+def _published(
+    suite: str, title: str, work: Callable[[], tuple[Report, dict[str, Any], int]], junit: Path | None, format: Format, json: bool
+) -> None:
+    """Do the work, publish its report (that of an error, too) and exit with its code."""
+    from rich.console import Console
+
+    from simbench.ci import of_error, publish
+    from simbench.results import check_writable
+
+    if junit is not None:
+        check_writable(junit.parent)
+    github = format == "github"
+    console = Console(stderr=True, highlight=False) if json else stdout_console()
+    shown = None if json and not github else console
+    start = time.monotonic()
+    try:
+        with stdout_kept_for_data(json):
+            report, values, code = work()
+    except SimbenchError as error:
+        publish(
+            of_error(suite, title, error), shown if github else None, github=github, junit_path=junit, seconds=time.monotonic() - start
+        )
+        raise
+    publish(report, shown, github=github, junit_path=junit, seconds=time.monotonic() - start)
+    if json:
+        print_json(values)
+    if code:
+        raise typer.Exit(code)
+
+
+def gate_speed(
+    generator: GeneratorOption,
+    base: Annotated[str, typer.Option("--base", metavar="REF", help="A branch, tag or commit to compare with.")],
+    task: TaskOption = DEFAULT,
+    param: ParamOption = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Events per call.")] = 1000,
+    threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads.")] = 1,
+    runs: Annotated[int, typer.Option("--runs", metavar="N", help="Runs of each side, at least 7.")] = 7,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
+    junit: JunitOption = None,
+    format: FormatOption = "table",
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Is the working tree slower than a git revision? Exit code 1 where it is, by more than 5 % and more than chance.
+
+    The revision is checked out beside the working tree, and both are timed in turns, each run in a process of its own.
+
+    \b
+    Examples:
+      simbench gate-speed --base origin/main --generator mymodel.py:Model
+      simbench gate-speed --base v1.2 -g mypkg.models:Flow --task mnist --batch-size 100 --runs 10
+    """
+    from simbench.devices import choose_device
+    from simbench.parameters import parse_params
+    from simbench.progress import Progress
+    from simbench.speed_gate import Timing, as_dict, gate_speed, report
+    from simbench.tasks import task_names
+
+    if task not in task_names():
+        from simbench.names import unknown_name
+
+        raise unknown_name("task", task, task_names())
+    timing = Timing(
+        generator=generator, task=task, params=parse_params(param or []), batch=batch_size, threads=threads, device=choose_device(device),
+        seed=seed, data_dir=data_dir,
+    )  # fmt: skip
+
+    def work() -> tuple[Report, dict[str, Any], int]:
+        with Progress() as progress, progress.step("timing", 2 * runs) as advance:
+            outcome = gate_speed(base, timing, runs, lambda: advance(1))
+        return report(outcome, timing, base), as_dict(outcome, timing, base), outcome.exit_code()
+
+    _published("simbench gate-speed", f"{generator} on {task}", work, junit, format, json)
+
+
+def bench(
+    generator: GeneratorOption,
+    task: TaskOption = DEFAULT,
+    param: ParamOption = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, metavar="N", help="This one only.  [default: 1, 100, 1000, 10 000]")
+    ] = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+    pytest_benchmark: Annotated[
+        Path | None,
+        typer.Option("--pytest-benchmark", metavar="FILE", help="Write a new file for `pytest-benchmark compare`, too."),
+    ] = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Time a generator: the throughput part of `run`, alone.
+
+    \b
+    Examples:
+      simbench bench --generator mymodel.py:Model
+      simbench bench -g vae --pytest-benchmark before.json
+      pytest-benchmark compare before.json after.json
+    """
+    from simbench.bench import bench, pytest_benchmark_json
+    from simbench.devices import choose_device
+    from simbench.formatting import engine_name, times
+    from simbench.parameters import parse_params
+    from simbench.progress import Progress
+    from simbench.resolve import resolve
+    from simbench.results import check_writable, write_new
+    from simbench.tasks import get_task
+
+    params, chosen, on = parse_params(param or []), get_task(task, data_dir), choose_device(device)
+    if pytest_benchmark is not None:
+        check_writable(pytest_benchmark.parent)
+    with stdout_kept_for_data(json), Progress() as progress:
+        resolved = resolve(generator, params)
+        timed = bench(resolved, chosen, root_seed=seed, batch_size=batch_size, device=on, progress=progress)
+    if pytest_benchmark is not None:
+        write_new(
+            pytest_benchmark, pytest_benchmark_json(timed.rounds, generator=resolved.name, task=chosen.name, command=command_line())
+        )
+    if json:
+        print_json({
+            "generator": resolved.name, "task": chosen.name, "throughput": [row.model_dump() for row in timed.rows],
+            "speedup": timed.speedup.model_dump() if timed.speedup else None, "notes": timed.notes,
+        })  # fmt: skip
+        return
+    from rich.text import Text
+
+    from simbench.console import speed_table
+
+    console = stdout_console()
+    console.print(speed_table(timed.rows))
+    for note in timed.notes:
+        console.print(Text(note, style="yellow"))
+    if timed.speedup is not None:
+        found = timed.speedup
+        console.print(Text(f"{times(found.value)} {engine_name(found.monte_carlo.engine)} (batch {found.batch}, {found.device})"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs."""
+    app.command()(gate)
+    app.command("gate-speed")(gate_speed)
+    app.command()(bench)
