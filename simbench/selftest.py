@@ -76,8 +76,8 @@ def judge(control: Control, pair: Comparison, task: Task, keys: Sequence[str]) -
 def selftest(
     task: Task, *, events: int | None = None, fast: bool = False, advance: Callable[[int], None] = lambda done: None
 ) -> list[ControlResult]:
-    """Every control of the task, at N = `events` (the whole test split if None). `fast` leaves slow metrics out."""
-    keys = [key for key in task.metrics if not (fast and get_metric(key).slow)]
+    """Every control of the task, at N = `events` (the whole test split if None), by the metrics that rank. `fast` leaves slow metrics out."""
+    keys = [key for key in task.metrics if get_metric(key).ranks and not (fast and get_metric(key).slow)]
     pair = real_pair(task, events)
     results = []
     for control in controls(task.name):

@@ -12,8 +12,8 @@ from simbench.metrics.resampling import SEED, jackknife_groups
 from simbench.threads import torch_threads
 
 FOLDS = 5
-HIDDEN = (128, 64)
-EPOCHS = 10
+HIDDEN = (64, 32)
+EPOCHS = 6
 BATCH = 256
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-2

@@ -1,0 +1,114 @@
+"""The negative controls, at the size of a smoke run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from simbench.controls import Control, controls, emptied, scaled, shrunk
+from simbench.errors import UsageError
+from simbench.metrics.channels import channel_sums
+from simbench.metrics.registry import get_metric
+from simbench.plots.curves import curve_table
+from simbench.selftest import ControlResult, Response, judge, real_pair, selftest
+from simbench.tasks import get_task
+
+NEED_MORE_EVENTS = {"photons x 0.95", "training events replayed"}
+"""Defects that 400 events cannot show; the full size does (`simbench selftest`)."""
+
+
+@pytest.fixture(scope="module")
+def results() -> list[ControlResult]:
+    task = get_task("zn-geant3")
+    return selftest(task, events=task.smoke_events, fast=True)
+
+
+def test_strong_defects_are_flagged_at_smoke_size_by_the_metric_named_beforehand(results: list[ControlResult]) -> None:
+    missed = {result.control.name: result.missed for result in results if result.missed}
+    assert missed.keys() <= NEED_MORE_EVENTS
+
+
+def test_nothing_flags_the_floor(results: list[ControlResult]) -> None:
+    floor = results[0]
+    assert floor.control.must_flag == ()
+    assert floor.flags == {}
+    assert floor.passed
+
+
+def test_every_named_metric_is_not_a_classifier_and_is_of_the_task() -> None:
+    for name in ("zn-geant3", "mnist"):
+        for control in controls(name):
+            assert "classifier_auc/1" not in control.must_flag
+            assert all(get_metric(key).ranks for key in control.must_flag)
+    with pytest.raises(UsageError, match="no negative controls"):
+        controls("celeba64")
+
+
+def test_a_control_that_its_metric_does_not_see_fails() -> None:
+    task = get_task("zn-geant3")
+    harmless = Control("nothing at all", ("channel_wasserstein/1",), lambda events, rng: events.samples)
+    result = judge(harmless, real_pair(task, 160), task, ["channel_wasserstein/1"])
+    assert not result.passed
+    assert result.missed == ["channel_wasserstein/1"]
+
+
+def test_defects_do_what_they_say() -> None:
+    events = get_task("zn-geant3").load("test", 400)
+    rng = torch.Generator().manual_seed(0)
+    assert torch.equal(scaled(0.5)(events, rng), events.samples * 0.5)
+    gone = (emptied(0.5)(events, rng).sum((1, 2)) == 0).double().mean()
+    assert 0.4 < float(gone) < 0.65
+    assert torch.equal(shrunk(0.0)(events, rng), events.samples)
+    mean = shrunk(1.0)(events, rng)
+    assert torch.allclose(mean[0], events.samples[:8].mean(0), atol=1e-4)
+    by_name = {control.name: control.spoil for control in controls("zn-geant3")}
+    shuffled = by_name["pixels shuffled within each channel"](events, rng)
+    assert torch.allclose(channel_sums(shuffled), channel_sums(events.samples))
+    assert not torch.equal(shuffled, events.samples)
+    permuted = by_name["channels permuted between events"](events, rng)
+    assert torch.allclose(channel_sums(permuted).sort(0).values, channel_sums(events.samples).sort(0).values)
+    wrong = by_name["conditions shuffled"](events, rng)
+    assert sorted(wrong.sum((1, 2)).tolist()) == sorted(events.samples.sum((1, 2)).tolist())
+    assert not torch.equal(wrong, events.samples)
+
+
+def test_the_smallest_defect_is_the_last_before_a_strength_goes_unseen() -> None:
+    def result(flagged: bool) -> ControlResult:
+        return ControlResult(Control("x", (), scaled(1)), {}, {"m/1": 0.001} if flagged else {})
+
+    response = Response("scale", (0.5, 0.8, 0.9, 1.0, 1.1, 1.2), tuple(result(f) for f in (True, True, False, False, False, True)))
+    assert response.smallest_detected("m/1", 1.0) in (0.8, 1.2)
+    assert response.smallest_detected("n/1", 1.0) is None
+    one_sided = Response("emptied", (0.0, 0.1, 0.2), tuple(result(f) for f in (False, True, True)))
+    assert one_sided.smallest_detected("m/1", 0.0) == 0.1
+
+
+def test_the_table_of_curves() -> None:
+    task = get_task("zn-geant3")
+    pair = real_pair(task, 80)
+    results = tuple(judge(Control(str(x), (), emptied(x)), pair, task, ["empty_fraction/1"]) for x in (0.0, 0.5))
+    text = curve_table([Response("emptied", (0.0, 0.5), results)], task, 80)
+    assert "| empty_fraction/1 | " in text
+
+
+def test_compare_from_the_command_line(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from factories import make_result
+
+    from simbench.cli.main import app
+
+    for name, quality in (("a", 2.0), ("b", 4.0)):
+        (tmp_path / f"{name}.json").write_text(make_result(name, quality=quality).to_json())
+    arguments = ["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "better on" in shown.output
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert {row["better"] for row in found} >= {"A"}
+    other = make_result("c", task="mnist").to_json()
+    (tmp_path / "c.json").write_text(other)
+    refused = CliRunner().invoke(app, ["compare", str(tmp_path / "a.json"), str(tmp_path / "c.json")])
+    assert refused.exit_code == 4
+    assert "differ in task" in refused.output
