@@ -217,7 +217,6 @@ GEOMETRY = {"zn-geant3": Geometry(face=112.5, depth=1.0, fibres=44, pitch=1.6e-3
 
 PATH_POINTS = 41
 """Points of the straight flight through the block at which its material is looked up."""
-PATH_NUMBERS = 5
 
 
 class Conditions(nn.Module):
@@ -227,9 +226,9 @@ class Conditions(nn.Module):
     - others: standardised with the moments of the training split (buffers, set by `fit`), with log(1 + energy), through two dense layers;
     - where the calorimeter's geometry is known, also where and how the particle meets it, derived from the conditions alone: the impact
       point on the face x = Vx + Px/|Pz| (z_face - sign(Pz) Vz), y likewise; its phase within the pitch and distance to the nearest fibre;
-      and of the straight flight on through the block, how much of it lies behind the first matter and the first tungsten that it meets, and
-      its ways in quartz and in tungsten (a particle that flies down a groove gives nothing). Beside the dense layers' output stand these
-      numbers of the flight themselves and the two `place` vectors: linear interpolation weights of the impact point on fibre columns and rows.
+      and of the straight flight on through the block, the depths at which it first meets matter and first meets tungsten, and its lengths
+      in quartz and in tungsten (a particle that flies down a groove gives nothing). Beside the dense layers' output stand the two `place`
+      vectors: linear interpolation weights of the impact point on the fibre columns and rows.
     """
 
     def __init__(self, task: Task, width: int = 64) -> None:
@@ -242,11 +241,11 @@ class Conditions(nn.Module):
             return
         self.register_buffer("mean", torch.zeros(len(self.names)))
         self.register_buffer("sd", torch.ones(len(self.names)))
-        derived = 2 * 3 + PATH_NUMBERS if self.geometry else 0
+        derived = 2 * 3 + 5 if self.geometry else 0
         inputs = len(self.names) + ("Energy" in self.names) + derived
         self.dense = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.placed = self.geometry is not None
-        self.out_features = width + (PATH_NUMBERS + 2 * self.geometry.fibres if self.geometry else 0)
+        self.out_features = width + (2 * self.geometry.fibres if self.geometry else 0)
 
     @torch.no_grad()
     def fit(self, conditions: Tensor) -> None:
@@ -273,11 +272,11 @@ class Conditions(nn.Module):
             (place - (self.geometry.fibres - 1) / 2) / 12,
             phase.sin(),
             phase.cos(),
-            path := self._path(impact, slope, self.geometry),
+            self._path(impact, slope, self.geometry),
         ]
         fibre = torch.arange(self.geometry.fibres, device=conditions.device)
         hats = (1 - (place[:, :, None] - fibre).abs()).clamp(min=0)
-        return torch.cat([self.dense(torch.cat(parts, 1)), path, hats.flatten(1)], 1)
+        return torch.cat([self.dense(torch.cat(parts, 1)), hats.flatten(1)], 1)
 
     def _impact(self, conditions: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """Impact point on the face in m and slope of the flight, x and y: (B, 2) each."""
@@ -290,14 +289,13 @@ class Conditions(nn.Module):
 
     @staticmethod
     def _path(impact: Tensor, slope: Tensor, geometry: Geometry) -> Tensor:
-        """(B, 5): distance to the nearest fibre's axis at the face; logarithms of the lengths of block behind the first matter and behind the
-        first tungsten on the way, and of the ways in quartz and in tungsten. That no matter is met shows as the lowest value."""
+        """Distance to the nearest fibre's axis at the face; depths of the first matter and tungsten; lengths in quartz and tungsten: (B, 5)."""
         depth = torch.linspace(0, geometry.depth, PATH_POINTS, device=impact.device)
         place = (impact[:, None] + slope[:, None] * depth[:, None]) / geometry.pitch + (geometry.fibres - 1) / 2
         away = (place - place.round()).abs() * geometry.pitch
         distance = away.norm(dim=2)
         quartz, tungsten = distance < geometry.core, away.amax(2) >= geometry.groove
-        behind_matter = (quartz | tungsten).int().cummax(1).values.sum(1)
-        behind_tungsten = tungsten.int().cummax(1).values.sum(1)
-        lengths = torch.stack([behind_matter, behind_tungsten, quartz.sum(1), tungsten.sum(1)], 1)
-        return torch.cat([4 * distance[:, :1] / geometry.pitch - 1.5, ((lengths + 1) / PATH_POINTS).log()], 1)
+        before_matter = (~(quartz | tungsten)).cumprod(1).sum(1)
+        before_tungsten = (~tungsten).cumprod(1).sum(1)
+        shares = torch.stack([before_matter, before_tungsten, quartz.sum(1), tungsten.sum(1)], 1) / PATH_POINTS
+        return torch.cat([4 * distance[:, :1] / geometry.pitch - 1.5, 2 * shares], 1)

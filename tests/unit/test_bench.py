@@ -1,0 +1,51 @@
+"""`simbench bench` and the file that it writes for pytest-benchmark."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pytest_benchmark.stats import Stats
+
+from simbench.bench import bench, pytest_benchmark_json, statistics
+from simbench.progress import Progress
+from simbench.resolve import Resolved
+from simbench.tasks import get_task
+
+
+class Zeros:
+    def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+        return torch.zeros(len(conditions), 44, 44)
+
+
+def test_the_statistics_are_those_of_pytest_benchmark() -> None:
+    seconds = (0.3, 0.1, 0.25, 0.2, 0.22, 0.24, 0.9, 0.21, 0.23, 0.19)
+    oracle = Stats()
+    for second in seconds:
+        oracle.update(second)
+    assert statistics(seconds) == {key: known if isinstance(known, str) else pytest.approx(known) for key, known in oracle.as_dict().items()}
+
+
+def test_pytest_benchmark_compares_our_files(tmp_path: Path) -> None:
+    timed = bench(
+        Resolved("zeros", "zeros", Zeros()), get_task("zn-geant3"), root_seed=0, batch_size=8, device="cpu", progress=Progress(quiet=True)
+    )  # fmt: skip
+    assert {row.batch for row in timed.rows} == {8}
+    assert timed.speedup is not None
+    for kept in timed.rounds:
+        assert len(kept.seconds) == kept.row.repeats
+        assert 8 / sorted(kept.seconds)[5] <= kept.row.events_per_s.p50 <= 8 / sorted(kept.seconds)[4]
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(pytest_benchmark_json(timed.rounds, generator="zeros", task="zn-geant3", command="x"))
+    data = json.loads((tmp_path / "a.json").read_text())
+    assert {"machine_info", "commit_info", "benchmarks", "datetime", "version"} == set(data)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_benchmark", "compare", "a.json", "b.json", "--csv", "out"], cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "zeros[cpu-1threads-batch8] (a)" in done.stdout
+    assert "zeros[cpu-1threads-batch8] (b)" in done.stdout

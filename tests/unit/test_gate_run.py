@@ -1,0 +1,72 @@
+"""Running a generator for its gate, for real: made golden, gated, refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simbench.errors import DataError, UsageError
+from simbench.gate_run import Request, golden_generator, run_for_gate
+from simbench.gates import gate
+from simbench.golden import GoldenEntry, update_golden
+from simbench.progress import Progress
+from simbench.tasks.zn import ZnGeant3
+
+QUIET = Progress(quiet=True)
+MODEL = '''
+import torch
+
+class Blob:
+    """Poisson photons."""
+
+    def __init__(self, rate: float = 2000.0, label: str | None = None):
+        self.rate = rate
+
+    def sample(self, conditions, *, seed):
+        rng = torch.Generator().manual_seed(seed)
+        mean = (conditions[:, :1, None] / self.rate).clamp(0.01, 5).expand(-1, 44, 44)
+        return torch.poisson(mean, generator=rng)
+'''
+
+
+@pytest.fixture
+def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoldenEntry:
+    (tmp_path / "model.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1", "conditional_energy/1", "channel_mae/1"))
+    request = Request(generator="model.py:Blob", params={"rate": "1500"}, task="zn-geant3", events=80, seed=3, repetitions=10)
+    return update_golden(tmp_path / "zn.golden.json", run_for_gate(request, None, progress=QUIET), "first").current
+
+
+def test_the_golden_generator_runs_again_as_it_was(entry: GoldenEntry) -> None:
+    result = run_for_gate(Request(), entry, progress=QUIET)
+    assert result.generator.parameters == {"rate": 1500.0, "label": None}
+    assert (result.task.events, result.spec.root_seed) == (80, 3)
+    assert [m.key for m in result.measurements] == ["channel_wasserstein/1", "conditional_energy/1"]
+    assert [m.value for m in result.measurements] == [value.per_repetition[0] for value in entry.values]
+    assert not gate(result, entry).failed()
+    assert ZnGeant3.metrics[-1] == "channel_mae/1"
+
+
+def test_a_worse_generator_is_found(entry: GoldenEntry) -> None:
+    result = run_for_gate(Request(generator="model.py:Blob", params={"rate": "1000"}, seed=7, repetitions=2), entry, progress=QUIET)
+    assert gate(result, entry).failed()
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_run(entry: GoldenEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="another number of events"):
+        run_for_gate(Request(events=160, generator="never:Loaded"), entry, progress=QUIET)
+    with pytest.raises(DataError, match="another task"):
+        run_for_gate(Request(task="mnist", generator="never:Loaded"), entry, progress=QUIET)
+    with pytest.raises(UsageError, match="no generator is named"):
+        run_for_gate(Request(), None, progress=QUIET)
+    older = entry.model_copy(update={"values": [entry.values[0].model_copy(update={"version": "0"})]})
+    with pytest.raises(DataError, match="channel_wasserstein is of another version"):
+        run_for_gate(Request(generator="never:Loaded"), older, progress=QUIET)
+
+
+def test_a_default_that_changed_is_noticed(entry: GoldenEntry, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL.replace("label: str | None = None", "label: str | None = None, width: int = 3"))
+    with pytest.raises(DataError, match="no longer has the parameters"):
+        golden_generator(entry)
