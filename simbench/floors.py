@@ -24,6 +24,7 @@ from simbench.metrics.base import Comparison
 from simbench.metrics.channels import channel_wasserstein
 from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.registry import get_metric
+from simbench.metrics.resampling import values_only
 from simbench.results import EquivalentEvents
 from simbench.seeds import derive_seed
 from simbench.tasks.base import Task
@@ -151,25 +152,34 @@ def build(task: Task, memoriser: Callable[[Events], Events], sizes: list[int], a
 
     `memoriser` answers the conditions of a set of events with the memoriser's samples. `advance` is told of each step that is done.
     """
-    table: dict[str, dict[int, Floor]] = {key: {} for key in task.metrics}
-    for events in sizes:
-        floor, test = task.load("floor", events), task.load("test", events)
-        for name in test.derivations:
-            floor.derived(name), test.derived(name)
-        replayed = Comparison(memoriser(test), test, stratify=False)
-        straight = Comparison(floor, test, stratify=False)
-        dealt = list(swaps(floor, test, derive_seed(0, task.name, "floor", events)))
-        for key in task.metrics:
-            metric = get_metric(key)
-            values = [metric(pair).value for pair in dealt]
-            table[key][events] = Floor(
-                value=metric(straight).value, sd=float(np.std(values, ddof=1)), memoriser=metric(replayed).value
-            )
-            advance(f"{key} at N = {events}")
+    with values_only():
+        floors = {events: _floors(task, memoriser, events, advance) for events in sizes}
+    by_key = {key: {events: floors[events][key] for events in sizes} for key in task.metrics}
     curve = _curve(task, task.load("floor"), task.load("test"), advance)
     return FloorTable(
-        task=task.name, version=task.version, dataset_sha256=task.dataset_sha256, swaps=SWAPS, floors=table, curve=curve
+        task=task.name, version=task.version, dataset_sha256=task.dataset_sha256, swaps=SWAPS, floors=by_key, curve=curve
     )
+
+
+def _floors(
+    task: Task, memoriser: Callable[[Events], Events], events: int, advance: Callable[[str], None]
+) -> dict[str, Floor]:
+    """The floor of every metric at one N."""
+    table = {}
+    floor, test = task.load("floor", events), task.load("test", events)
+    for name in test.derivations:
+        floor.derived(name), test.derived(name)
+    replayed = Comparison(memoriser(test), test, stratify=False)
+    straight = Comparison(floor, test, stratify=False)
+    dealt = list(swaps(floor, test, derive_seed(0, task.name, "floor", events)))
+    for key in task.metrics:
+        metric = get_metric(key)
+        values = [metric(pair).value for pair in dealt]
+        table[key] = Floor(
+            value=metric(straight).value, sd=float(np.std(values, ddof=1)), memoriser=metric(replayed).value
+        )
+        advance(f"{key} at N = {events}")
+    return table
 
 
 def table_json(table: FloorTable) -> str:

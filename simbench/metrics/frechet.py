@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from simbench.errors import UsageError
-from simbench.metrics.arrays import Array, as_features
+from simbench.metrics.arrays import Array, as_features, chunks
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import RESAMPLES, bootstrapped
 
@@ -66,9 +66,10 @@ def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     n, d = values.shape
     row, column = torch.triu_indices(d, d, device=values.device)
     products = weights.new_zeros(len(weights), len(row))
-    for start in range(0, n, 1000):
-        block = values[start : start + 1000]
-        products += weights[:, start : start + 1000] @ (block[:, row] * block[:, column])
+    features = values.T.contiguous()
+    for events in chunks(n, len(row)):
+        block = features[:, events]
+        products += weights[:, events] @ block.index_select(0, row).mul_(block.index_select(0, column)).T
     total = weights.sum(1, keepdim=True)
     mean = weights @ values / total
     products = (products - total * mean[:, row] * mean[:, column]) / (total - 1)

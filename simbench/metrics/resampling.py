@@ -6,7 +6,9 @@ share the units of their rows, so a resampled unit brings its generated and its 
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -18,6 +20,24 @@ from simbench.metrics.base import Comparison, Estimate, Replicates
 RESAMPLES = 200
 GROUPS = 20
 SEED = 20201211
+
+
+_resampling = contextvars.ContextVar("resampling", default=True)
+
+
+@contextmanager
+def values_only() -> Iterator[None]:
+    """Within the block metrics give their values without errors: for floors, whose spread comes from swaps."""
+    token = _resampling.set(False)
+    try:
+        yield
+    finally:
+        _resampling.reset(token)
+
+
+def resampling() -> bool:
+    """Whether errors are wanted."""
+    return _resampling.get()
 
 
 def dense(unit_id: Tensor) -> tuple[Tensor, int]:
@@ -71,6 +91,8 @@ def bootstrapped(
     resamples: int = RESAMPLES,
 ) -> Estimate:
     """`value`, its error and replicates by `bootstrap` of a weighted statistic (resamples, N) -> (resamples,)."""
+    if not resampling():
+        return Estimate(float(value), None, len(unit_id), parts or {})
     values = bootstrap(statistic, unit_id, resamples=resamples)
     kept = Replicates("bootstrap", tuple(values.tolist())) if bool(torch.isfinite(values).all()) else None
     return Estimate(float(value), finite_or_none(values.std()), len(unit_id), parts or {}, replicates=kept)

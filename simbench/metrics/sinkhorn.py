@@ -24,7 +24,7 @@ from torch import Tensor
 from simbench.errors import UsageError
 from simbench.metrics.arrays import Array, as_features, chunks, squared_distances
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import SEED, dense, finite_or_none, jackknife_groups, jackknife_sd
+from simbench.metrics.resampling import SEED, dense, finite_or_none, jackknife_groups, jackknife_sd, resampling
 
 BLUR = 0.05
 SUBSET_SIZE = 2000
@@ -48,6 +48,8 @@ MAX_STEP = 30.0
 """No Newton step changes a column's scaling by more than exp(MAX_STEP) ..."""
 ABSORB = 40.0
 """... and the kernel is computed anew once one has changed by more than exp(ABSORB)."""
+GATHER = 300
+"""A matrix product makes about this many squared distances in the time that one takes from two gathered rows."""
 MAX_ROUNDS = 20
 UNSOLVED, EXACT_PAIRS, MAX_EXACT_ITERATIONS = 1e-4, 10_000_000, 100_000_000
 """A solution left with a larger error starts again from the exact one, up to this many pairs of events."""
@@ -200,6 +202,17 @@ class _Dense:
         return float((block > block.amax(1, keepdim=True) * np.exp(-WINDOW)).double().mean())
 
 
+def _pair_costs(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """1/2 |x_i - y_j|^2 of pairs sorted by i, (P,): from differences, or, of many pairs, from whole blocks of a matrix product."""
+    if len(i) * GATHER < len(x) * len(y):
+        return torch.cat([(x[a] - y[b]).square_().sum(1) for a, b in zip(i.split(50_000), j.split(50_000), strict=True)]) / 2
+    costs = []
+    for rows in chunks(len(x), len(y), 1_000_000):
+        start, stop = torch.searchsorted(i, torch.tensor([rows.start, rows.stop], device=i.device)).tolist()
+        costs.append(squared_distances(x[rows], y)[i[start:stop] - rows.start, j[start:stop]])
+    return torch.cat(costs) / 2
+
+
 class _Pairs:
     """The pairs that count, sorted by row, with float64 costs."""
 
@@ -207,8 +220,7 @@ class _Pairs:
         self.shape = (len(x), len(y))
         self.codes = torch.unique(pairs[:, 0] * len(y) + pairs[:, 1])
         i, j = self.codes // len(y), self.codes % len(y)
-        cost = [(x[a] - y[b]).square().sum(1) / 2 for a, b in zip(i.split(50_000), j.split(50_000), strict=True)]
-        self.cost = cast(Vector, torch.cat(cost).cpu().numpy())
+        self.cost = cast(Vector, _pair_costs(x, y, i, j).cpu().numpy())
         self.i, self.j = i.cpu().numpy(), j.cpu().numpy()
         self.starts = np.searchsorted(self.i, np.arange(len(x) + 1))
 
@@ -350,10 +362,12 @@ def _finish(x: Tensor, y: Tensor, match: _Match, pairs: _Pairs | None, eps: floa
     """The match at eps on all pairs that count under its own potentials, found in as many rounds as it takes."""
     for _ in range(MAX_ROUNDS):
         found = _overlooked(x, y, match, eps)
-        grown = _Pairs(x, y, found if pairs is None else torch.cat([_codes_to_pairs(pairs), found]))
-        if pairs is not None and len(grown.codes) == len(pairs.codes):
-            break
-        pairs = grown
+        if pairs is not None:
+            new = ~torch.isin(found[:, 0] * len(y) + found[:, 1], pairs.codes)
+            if not bool(new.any()):
+                break
+            found = torch.cat([torch.stack([pairs.codes // len(y), pairs.codes % len(y)], 1), found[new]])
+        pairs = _Pairs(x, y, found)
         match = _match(partial(_Sparse, pairs, eps=eps), match.g, eps, TIGHT)
     return match
 
@@ -366,10 +380,6 @@ def _exact_potentials(x: Tensor, y: Tensor) -> _Match:
     log_ = ot.emd([], [], cost, numItermax=MAX_EXACT_ITERATIONS, log=True)[1]
     f, g = np.asarray(log_["u"], np.float64), np.asarray(log_["v"], np.float64)
     return _Match(cast(_Kernel, None), np.ones_like(f), np.ones_like(g), f, g, 1.0)
-
-
-def _codes_to_pairs(pairs: _Pairs) -> Tensor:
-    return torch.stack([pairs.codes // pairs.shape[1], pairs.codes % pairs.shape[1]], 1)
 
 
 def _overlooked(x: Tensor, y: Tensor, match: _Match, eps: float) -> Tensor:
@@ -480,7 +490,7 @@ def estimate_over_subsets(pair: Comparison, divergence: Callable[[Tensor, Tensor
         sd = float(values.std())
         return Estimate(float(values.mean()), sd / len(values) ** 0.5, len(x), parts={"sd": sd})
     stderr = None
-    if len(x) <= JACKKNIFE_EVENTS:
+    if resampling() and len(x) <= JACKKNIFE_EVENTS:
         groups = jackknife_groups(unit_id)
         left_out = [divergence(x[groups != group], y[groups != group]) for group in range(int(groups.max()) + 1)]
         stderr = finite_or_none(jackknife_sd(torch.tensor(left_out, dtype=torch.float64))) if len(left_out) > 1 else None

@@ -1,0 +1,127 @@
+"""The board's page in a browser: quiet, asking nobody for anything, fitting its window, sorting and searching."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from boards import board_result, make_boards, shipped_board, write
+
+from simbench import board_pages
+from simbench.leaderboard import add
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--v=0",
+    "--virtual-time-budget=2000",
+]
+EVIL = "<img src=https://evil.example/x onerror=alert(1)>"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page with")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, board = tmp_path_factory.mktemp("board"), shipped_board()
+    boards = make_boards(folder)
+    names = {
+        "vae": 2.9,
+        "sae_ldm": 1.6,
+        "dcgan": 2.1,
+        "a_name_without_any_space_" * 4: 3.3,
+        EVIL: 4.0,
+        "wrong_condition": 1.05,
+    }
+    for seed, (name, quality) in enumerate(names.items(), 1):
+        parameters = {"path": "/a/very/long/path/" * 5}
+        add(
+            write(board_result(board, name, quality, seed, gpu=seed % 2 == 0, parameters=parameters), folder / "runs"),
+            boards,
+        )
+    board_pages.write(board_pages.render(boards))
+    return boards / board.task / "board.html"
+
+
+def opened(page: Path, profile: Path, fragment: str = "", width: int = 1400) -> tuple[str, str]:
+    """The page's DOM after its script ran, and what the browser logged."""
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},1200", "--dump-dom", f"{page.as_uri()}{fragment}"],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+def shown(dom: str, table: str = "board") -> list[str]:
+    """The models of the rows that are not hidden, in order."""
+    rows = re.findall(r"<tr(.*?)</tr>", dom.split(f'<table id="{table}"')[1].split("</table>")[0], re.DOTALL)
+    visible = [row for row in rows[1:] if "hidden" not in row.partition(">")[0]]
+    return [
+        html.unescape(
+            re.sub(
+                r"<small>.*?</small>|<.*?>", "", row.split('class="words model"')[1].split("</td>")[0].split(">", 1)[1]
+            )
+        ).strip()
+        for row in visible
+    ]
+
+
+def test_sorting_and_search_work_and_nothing_is_logged(page: Path, tmp_path: Path) -> None:
+    dom, log = opened(page, tmp_path, "#table=board&sort=channel_wasserstein/1&descending")
+    assert log == ""
+    models = shown(dom)
+    assert [models[0], *models[2:5]] == [EVIL, "vae", "dcgan", "sae_ldm"]
+    assert models[5:] == ["wrong_condition", "memoriser", "floor"] or models[5:] == [
+        "memoriser",
+        "wrong_condition",
+        "floor",
+    ]
+    assert 'aria-sort="descending"' in dom
+    dom, log = opened(page, tmp_path, "#search=DCGAN%20batch")
+    assert log == ""
+    assert shown(dom) == []
+    dom, log = opened(page, tmp_path, "#search=dcgan")
+    assert shown(dom) == ["dcgan"]
+    assert shown(dom, "in-print") == ["cond DCGAN"]
+    assert re.search(r'id="found"[^>]*>\d+ rows? found', dom)
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_page_fits_its_window_and_asks_nobody_for_anything(page: Path, tmp_path: Path, width: int) -> None:
+    # The page's own policy lets no other script run, so the probe frames it: a document in the same folder that measures the frame.
+    probe = page.with_name("probe.html")
+    measure = (
+        "frame.onload = () => { const d = frame.contentDocument, r = frame.contentWindow.performance.getEntriesByType('resource');"
+        "document.querySelector('pre').textContent = JSON.stringify({overflow: d.documentElement.scrollWidth - d.documentElement.clientWidth,"
+        "requests: r.map((one) => one.name), rows: d.querySelectorAll('tbody tr').length, images: d.images.length,"
+        "small: [...d.querySelectorAll('td, p')].filter((one) => parseFloat(getComputedStyle(one).fontSize) < 12).length}); };"
+    )
+    probe.write_text(
+        f"<pre></pre><iframe id=frame style='width:{width}px;height:900px;border:0'></iframe><script>{measure}\nframe.src = 'board.html'</script>"
+    )
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [CHROMIUM, *FLAGS, "--allow-file-access-from-files", f"--user-data-dir={tmp_path}", "--window-size=1600,1200", "--dump-dom", probe.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = json.loads(html.unescape(done.stdout.split("<pre>")[1].split("</pre>")[0]))
+    assert found["overflow"] == 0
+    assert found["requests"] == []
+    assert found["rows"] > 20
+    assert found["images"] == found["small"] == 0
+    assert not re.search(r"(src|href)=\"(?!entries/|https://|board\.|data:,)", page.read_text())
+    assert "CONSOLE" not in done.stderr
