@@ -43,7 +43,7 @@ def weights_path(data_dir: Path | None = None) -> Path:
 
 
 @functools.lru_cache(maxsize=1)
-def load_network(path: Path, sha256_prefix: str = SHA256_PREFIX) -> Any:
+def load_network(path: Path, sha256_prefix: str) -> Any:
     """The extractor with the weights of `path`, which is unpickled as tensors only. Raises DataError where it is not the published file."""
     got = hashlib.sha256(path.read_bytes()).hexdigest()
     if not got.startswith(sha256_prefix):
@@ -66,7 +66,7 @@ def load_network(path: Path, sha256_prefix: str = SHA256_PREFIX) -> Any:
 
 def inception(samples: Tensor) -> Tensor:
     """(N, 3, H, W) images in [0, 1] -> (N, 2048) float32, by the pinned network; images are rounded to 8 bits as published scores do."""
-    network = load_network(weights_path())
+    network = load_network(weights_path(), SHA256_PREFIX)
     with torch.inference_mode():
         parts = [network((chunk * 255).round().to(torch.uint8))[0] for chunk in samples.split(CHUNK)]
     return torch.cat(parts).clone()
