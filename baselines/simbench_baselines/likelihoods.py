@@ -93,6 +93,7 @@ class Grey:
         return functional.binary_cross_entropy_with_logits(decoded, images, reduction="none").flatten(1).sum(1)
 
 
-def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence of N(mean, variance) from N(0, 1), summed over the latent's dimensions: (B, L), (B, L) -> (B,)."""
-    return 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(1)
+def kl_divergence(mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_log_variance: Tensor) -> Tensor:
+    """KL divergence of N(mean, variance) from the prior's normal, both diagonal, summed over the latent's dimensions: (B, L) each -> (B,)."""
+    distance = (log_variance.exp() + (mean - prior_mean).square()) / prior_log_variance.exp()
+    return 0.5 * (prior_log_variance - log_variance + distance - 1).sum(1)

@@ -39,8 +39,9 @@ def selftest(
     """
     from simbench.controls import controls
     from simbench.progress import Progress
-    from simbench.selftest import CURVES, selftest as run_selftest
+    from simbench.selftest import CURVES
     from simbench.selftest import curves as run_curves
+    from simbench.selftest import selftest as run_selftest
     from simbench.tasks import get_task
 
     chosen = get_task(task, data_dir)

@@ -72,11 +72,13 @@ class Comparison:
         return self.generated.derived(name), self.reference.derived(name)
 
     def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` gave when it was first asked for under this key."""
         if key not in self._memo:
             self._memo[key] = compute()
         return cast(T, self._memo[key])
 
     def take(self, index: Tensor) -> Comparison:
+        """The rows at `index` of both sides."""
         return Comparison(self.generated.take(index), self.reference.take(index), self.stratify)
 
 
@@ -103,9 +105,11 @@ class Metric:
 
     @property
     def key(self) -> str:
+        """`name/version`."""
         return f"{self.name}/{self.version}"
 
     def __call__(self, pair: Comparison) -> Estimate:
+        """The metric of a comparison."""
         return self.function(pair)
 
 

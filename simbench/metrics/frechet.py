@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -32,22 +34,32 @@ def frechet_distance(generated: Array, reference: Array) -> float:
     x, y = x.to(torch.float64), y.to(torch.float64)
     shift = x.mean(0) - y.mean(0)
     x, y = x - x.mean(0), y - y.mean(0)
-    traces = x.square().sum() / (len(x) - 1) + y.square().sum() / (len(y) - 1)
+    traces = x.norm() ** 2 / (len(x) - 1) + y.norm() ** 2 / (len(y) - 1)
     overlap = torch.linalg.svdvals(_factor(x) @ _factor(y).T).sum()
     return float(shift.square().sum() + traces - 2 * overlap)
 
 
 def _factor(centred: Tensor) -> Tensor:
     """A matrix F, (min(N, d), d), with F'F the unbiased covariance of the centred data (N, d)."""
-    scaled = centred / (len(centred) - 1) ** 0.5
-    return scaled if len(centred) <= centred.shape[1] else _covariance_root(scaled.T @ scaled)
+    freedom = len(centred) - 1
+    return centred / freedom**0.5 if freedom < centred.shape[1] else _covariance_root(_gram(centred) / freedom)
+
+
+def _gram(values: Tensor) -> Tensor:
+    """X'X, (d, d): on a CPU by numpy, which sees that the product is symmetric and does half the work."""
+    if values.is_cuda:
+        return values.T @ values
+    array = values.numpy()
+    return torch.from_numpy(array.T @ array)
 
 
 def _covariance_root(covariance: Tensor) -> Tensor:
-    """F with F'F = covariance, (..., d, d): eigenvectors times the roots of the eigenvalues, negative ones (rounding) clipped."""
+    """F with F'F = covariance, (..., d, d): Cholesky's, or, where one is singular, from eigenvalues, negative ones (rounding) clipped."""
+    triangle, failed = torch.linalg.cholesky_ex(covariance)
+    if not bool(failed.any()):
+        return cast(Tensor, triangle.mT)
     values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = values.clamp(min=0).sqrt().unsqueeze(-1) * vectors.mT
-    return root
+    return cast(Tensor, values.clamp(min=0).sqrt().unsqueeze(-1) * vectors.mT)
 
 
 def weighted_frechet(generated: Tensor, reference: Tensor, weights: Tensor) -> Tensor:

@@ -127,6 +127,7 @@ def jackknife_sd(left_out: Tensor) -> Tensor:
 
 
 def finite_or_none(value: Tensor | float) -> float | None:
+    """The number, or None where it is NaN or infinite."""
     number = float(value)
     return number if number == number and abs(number) != float("inf") else None
 

@@ -14,6 +14,7 @@ DEFAULT = "zn-geant3"
 
 
 def task_names() -> list[str]:
+    """Every registered task."""
     return sorted(entry_points("simbench.tasks"))
 
 

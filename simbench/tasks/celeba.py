@@ -68,6 +68,7 @@ class CelebA64(Task):
         )
 
     def load_split(self, split: Split) -> Events:
+        """All images of a split, cropped and resized."""
         return _load_split(self.folder, split)
 
 

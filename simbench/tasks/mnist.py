@@ -122,9 +122,11 @@ class Mnist(Task):
 
     @functools.cached_property
     def folder(self) -> Path:
+        """Where the four files are, downloaded if they are nowhere."""
         return find(self.data_dir) or download(self.data_dir)
 
     def load_split(self, split: Split) -> Events:
+        """All digits of a split."""
         return _load_split(self.folder, split)
 
 

@@ -61,10 +61,12 @@ class ZnGeant3(Task):
         self.path = path or data_file()
 
     def load_split(self, split: Split) -> Events:
+        """All showers of a split."""
         return _load_split(self.path, split, self.dataset_sha256)
 
     @property
     def monte_carlo(self) -> MonteCarlo:
+        """GEANT's own seconds, as they were recorded with the events."""
         attributes, seconds = _record(self.path, self.dataset_sha256)
         return MonteCarlo(
             engine=attributes["engine"],

@@ -18,10 +18,14 @@ from simbench.tasks import get_task
 from simbench.tasks.base import Split, Task
 from simbench.training.weights import load_weights, save_weights
 from simbench_baselines.blocks import from_log, to_log
-from simbench_baselines.likelihoods import Counts, kl_to_prior
+from simbench_baselines.likelihoods import Counts, kl_divergence
 from simbench_baselines.trained import FOLDER, TrainedModel
 from simbench_baselines.vae import VAE
 
+VARIANTS: dict[str, tuple[type[TrainedModel], dict[str, Any]]] = {
+    "vae": (VAE, {}),
+    "vae learned": (VAE, {"prior": "learned"}),
+}
 NETWORKS: dict[str, type[TrainedModel]] = {"vae": VAE}
 SHIPPED = [(name, task) for name in NETWORKS for task in ("zn-geant3", "mnist")]
 ORACLES = ["floor", "memoriser", "mean_response", "channel_marginals", "wrong_condition"]
@@ -147,12 +151,13 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_trains_and_samples(name: str, shape: str, tmp_path: Path) -> None:
-    task = SHAPES[shape]
+def test_every_shape_trains_and_samples(variant: str, shape: str, tmp_path: Path) -> None:
+    model_class, arguments = VARIANTS[variant]
+    name, task = model_class.model_name, SHAPES[shape]
     events = task.load("train")
-    model = NETWORKS[name]()
+    model = model_class(**arguments)
     model.prepare(task, events)
     model.train()
     losses: dict[str, Tensor] = model.losses(*model.augment(events.samples, events.conditions))  # type: ignore[operator]
@@ -171,7 +176,7 @@ def test_every_shape_trains_and_samples(name: str, shape: str, tmp_path: Path) -
         "steps": "0",
     }
     save_weights(model, tmp_path / "w.safetensors", {**metadata, "validation_score": "{}"})
-    loaded = NETWORKS[name](weights=str(tmp_path / "w.safetensors")).setup(task, "cpu")
+    loaded = model_class(weights=str(tmp_path / "w.safetensors")).setup(task, "cpu")
     assert torch.equal(loaded.sample(events.conditions, seed=0), model.sample(events.conditions, seed=0))
 
 
@@ -239,11 +244,11 @@ def test_counts_likelihood_is_a_distribution() -> None:
     assert float(kept.var()) == pytest.approx(variance, rel=0.05)
 
 
-def test_kl_to_prior() -> None:
+def test_kl_divergence() -> None:
     mean, log_variance = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    prior_mean, prior_log_variance = torch.tensor([[0.5, -1.0]]), torch.tensor([[-1.0, 0.3]])
     posterior = torch.distributions.Normal(mean, (log_variance / 2).exp())
-    prior = torch.distributions.Normal(torch.zeros(1, 2), torch.ones(1, 2))
-    assert float(kl_to_prior(mean, log_variance)) == pytest.approx(
-        float(torch.distributions.kl_divergence(posterior, prior).sum())
-    )
-    assert float(kl_to_prior(torch.zeros(1, 3), torch.zeros(1, 3))) == 0
+    prior = torch.distributions.Normal(prior_mean, (prior_log_variance / 2).exp())
+    expected = float(torch.distributions.kl_divergence(posterior, prior).sum())
+    assert float(kl_divergence(mean, log_variance, prior_mean, prior_log_variance)) == pytest.approx(expected)
+    assert float(kl_divergence(mean, log_variance, mean, log_variance)) == 0

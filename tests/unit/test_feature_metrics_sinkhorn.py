@@ -2,6 +2,8 @@
 
 import importlib
 import math
+from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 import torch
@@ -97,7 +99,7 @@ class TestConvergence:
         assert 0 <= solution.gap < 1e-5 * solution.value
         assert solution.value <= exact_ot(x, y) + blur**2 * math.log(400) + solution.gap
 
-    HARD = {
+    HARD: ClassVar[dict[str, Callable[[], tuple[Tensor, Tensor]]]] = {
         "half of the events empty": lambda: (torch.cat([torch.zeros(90, 84), normal(110, 84, 0)]), normal(200, 84, 1)),
         "collapsed to one event": lambda: (torch.full((200, 84), 0.3), normal(200, 84, 1)),
         "eight copies of each": lambda: (normal(25, 84, 0).repeat_interleave(8, 0), normal(200, 84, 1)),

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from simbench.metrics.resampling import bootstrap, bootstrap_counts, bootstrap_mean, finite_or_none, jackknife_groups, jackknife_sd
+from simbench.metrics.resampling import (
+    bootstrap,
+    bootstrap_counts,
+    bootstrap_mean,
+    finite_or_none,
+    jackknife_groups,
+    jackknife_sd,
+)
 
 
 def test_the_bootstrap_error_of_a_mean_is_sd_over_root_n() -> None:
