@@ -68,7 +68,9 @@ class Timed:
     notes: list[str]
 
 
-def bench(resolved: Resolved, task: Task, *, root_seed: int, batch_size: int | None, device: str, progress: Progress) -> Timed:
+def bench(
+    resolved: Resolved, task: Task, *, root_seed: int, batch_size: int | None, device: str, progress: Progress
+) -> Timed:
     """Time a generator as `simbench run` does. Raises GeneratorError where it cannot be used."""
     reference = task.load("test")
     with progress.step("preflight", 1) as advance:

@@ -91,7 +91,9 @@ def junit(report: Report, seconds: float = 0.0) -> str:
         message = printable(case.message, LONGEST)
         tags: dict[Outcome, str] = {"fail": "failure", "error": "error", "skip": "skipped"}
         if case.outcome in tags:
-            ElementTree.SubElement(element, tags[case.outcome], {"message": message}).text = None if case.outcome == "skip" else message
+            ElementTree.SubElement(element, tags[case.outcome], {"message": message}).text = (
+                None if case.outcome == "skip" else message
+            )
         elif message:
             ElementTree.SubElement(element, "system-out").text = message
     ElementTree.indent(root)
@@ -155,7 +157,9 @@ def append_step_summary(report: Report) -> None:
         with open(path, "a", encoding="utf-8") as file:
             file.write(markdown(report))
     except OSError as error:
-        raise UsageError("$GITHUB_STEP_SUMMARY cannot be written", got=error.strerror or str(error), fix="Unset it.") from error
+        raise UsageError(
+            "$GITHUB_STEP_SUMMARY cannot be written", got=error.strerror or str(error), fix="Unset it."
+        ) from error
 
 
 def publish(report: Report, console: Console | None, *, github: bool, junit_path: Path | None, seconds: float) -> None:

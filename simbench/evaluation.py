@@ -50,10 +50,18 @@ def metric_keys(task: Task, definitions: str) -> tuple[str, ...]:
         return task.metrics
     if definitions not in PRESETS:
         known = [DEFINITIONS, *PRESETS]
-        raise UsageError("unknown definitions", got=repr(definitions), expected=f"one of {', '.join(known)}", fix=did_you_mean(definitions, known))
+        raise UsageError(
+            "unknown definitions",
+            got=repr(definitions),
+            expected=f"one of {', '.join(known)}",
+            fix=did_you_mean(definitions, known),
+        )
     if task.name not in PRESETS[definitions]:
-        raise UsageError(f"{definitions} defines no metric for {task.name}", expected=f"--task {' or '.join(PRESETS[definitions])}")
+        raise UsageError(
+            f"{definitions} defines no metric for {task.name}", expected=f"--task {' or '.join(PRESETS[definitions])}"
+        )
     return PRESETS[definitions][task.name]
+
 
 CALIBRATION = 2**30
 """The repetition whose seeds the calibration's events have: never one that is scored."""
@@ -142,7 +150,18 @@ def score_file(
         stochastic=None,
     )  # fmt: skip
     pair = Comparison(reference.with_samples(samples.samples), reference)
-    return _finish(task, [pair], progress, spec=spec, generator=generator, fast=fast, factor=None, throughput=[], warnings=[], command=command)
+    return _finish(
+        task,
+        [pair],
+        progress,
+        spec=spec,
+        generator=generator,
+        fast=fast,
+        factor=None,
+        throughput=[],
+        warnings=[],
+        command=command,
+    )
 
 
 def calibration_factor(resolved: Resolved, task: Task, root_seed: int, device: str) -> float | None:
@@ -150,7 +169,13 @@ def calibration_factor(resolved: Resolved, task: Task, root_seed: int, device: s
     validation = task.load("validation")
     try:
         samples = sample_blocks(
-            resolved.generator, validation.conditions, task, root_seed=root_seed, repetition=CALIBRATION, device=device, who=resolved.spec
+            resolved.generator,
+            validation.conditions,
+            task,
+            root_seed=root_seed,
+            repetition=CALIBRATION,
+            device=device,
+            who=resolved.spec,
         )
     except GeneratorError:
         return None  # an oracle that only knows the test conditions
@@ -184,14 +209,24 @@ def _finish(
     primary = [key for key in task.primary if key in keys] or list(keys)
     scaled = None
     if factor is not None:
-        scaled = Comparison(pairs[0].generated.with_samples(pairs[0].generated.samples * factor), reference, stratify=False)
+        scaled = Comparison(
+            pairs[0].generated.with_samples(pairs[0].generated.samples * factor), reference, stratify=False
+        )
     measurements = []
     with progress.step("scoring", len(keys)) as advance:
         for key in keys:
             metric = get_metric(key)
             measured = measure(metric, pairs, task, fast=fast, definitions=spec.definitions)
-            if scaled is not None and factor is not None and measured.status == "ok" and metric.ranks and not metric.slow:
-                measured = measured.model_copy(update={"calibrated": Calibrated(factor=factor, value=metric(scaled).value)})
+            if (
+                scaled is not None
+                and factor is not None
+                and measured.status == "ok"
+                and metric.ranks
+                and not metric.slow
+            ):
+                measured = measured.model_copy(
+                    update={"calibrated": Calibrated(factor=factor, value=metric(scaled).value)}
+                )
             measurements.append(measured)
             advance(1)
     by_key = {measurement.key: measurement for measurement in measurements}
@@ -281,7 +316,13 @@ def _mean_of_parts(estimates: Sequence[Estimate]) -> dict[str, float]:
 
 def _over_floor(metric: Metric, value: float | None, floor: Floor | None) -> float | None:
     """Value over floor, where that ratio means something: not for a target, and not where the floor is 0 within its own spread."""
-    if value is None or floor is None or metric.direction == "target" or floor.value <= 3 * (floor.sd or 0.0) or floor.value <= 0:
+    if (
+        value is None
+        or floor is None
+        or metric.direction == "target"
+        or floor.value <= 3 * (floor.sd or 0.0)
+        or floor.value <= 0
+    ):
         return None
     return value / floor.value
 

@@ -52,7 +52,11 @@ class Events:
     def stratum(self) -> NDArray[np.str_]:
         """The finest stratum of each event, all stratifications joined: `neutron|q3`, (N,) str."""
         columns = list(self.strata.values())
-        return np.array(["|".join(names) for names in zip(*columns, strict=True)]) if columns else np.full(len(self), "all")
+        return (
+            np.array(["|".join(names) for names in zip(*columns, strict=True)])
+            if columns
+            else np.full(len(self), "all")
+        )
 
     def take(self, index: Tensor) -> Events:
         """The events at `index` (int64, or a bool mask of length N), with whatever was derived already."""

@@ -144,10 +144,14 @@ def _curve(task: Task, floor: Events, test: Events, advance: Callable[[str], Non
         values.append([distance(real[torch.randperm(len(real), generator=rng)[:n]], reference) for n in sizes])
         advance("curve")
     array = np.array(values)
-    return Curve(metric=task.equivalent_metric, events=sizes, value=array.mean(0).tolist(), sd=array.std(0, ddof=1).tolist())
+    return Curve(
+        metric=task.equivalent_metric, events=sizes, value=array.mean(0).tolist(), sd=array.std(0, ddof=1).tolist()
+    )
 
 
-def build(task: Task, memoriser: Callable[[Events], Events], sizes: list[int], advance: Callable[[str], None]) -> FloorTable:
+def build(
+    task: Task, memoriser: Callable[[Events], Events], sizes: list[int], advance: Callable[[str], None]
+) -> FloorTable:
     """Measure the floors of every metric of the task at each N, and the curve.
 
     `memoriser` answers the conditions of a set of events with the memoriser's samples. `advance` is told of each step that is done.
@@ -157,7 +161,12 @@ def build(task: Task, memoriser: Callable[[Events], Events], sizes: list[int], a
     by_key = {key: {events: floors[events][key] for events in sizes} for key in task.metrics}
     curve = _curve(task, task.load("floor"), task.load("test"), advance)
     return FloorTable(
-        task=task.name, version=task.version, dataset_sha256=task.dataset_sha256, swaps=SWAPS, floors=by_key, curve=curve
+        task=task.name,
+        version=task.version,
+        dataset_sha256=task.dataset_sha256,
+        swaps=SWAPS,
+        floors=by_key,
+        curve=curve,
     )
 
 

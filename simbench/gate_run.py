@@ -78,7 +78,9 @@ def _ranking_only(task: Task) -> Task:
 
 def check_task(entry: GoldenEntry, task: Task, events: int) -> None:
     """Refuse golden values of another task, data or metric version than those at hand. Raises DataError."""
-    record = TaskRecord(name=task.name, version=task.version, split="test", dataset_sha256=task.dataset_sha256, events=events)
+    record = TaskRecord(
+        name=task.name, version=task.version, split="test", dataset_sha256=task.dataset_sha256, events=events
+    )
     check_same(entry, record, entry.spec.definitions)
     known: dict[str, list[Metric]] = {}
     for metric in map(get_metric, metric_keys(task, entry.spec.definitions)):

@@ -126,7 +126,9 @@ def gate(result: Result, entry: GoldenEntry) -> Gate:
     measured = {key: m.per_repetition for key, m in found.items() if m is not None and m.value is not None}
     if not measured:
         raise NothingMeasuredError(
-            "the gate compared nothing: no golden metric has a value in the result", got=_reasons(found), fix="Look at the run's own errors."
+            "the gate compared nothing: no golden metric has a value in the result",
+            got=_reasons(found),
+            fix="Look at the run's own errors.",
         )
     judged = judge({value.key: value for value in entry.values if value.key in measured}, measured)
     checks = [judged.get(value.key) or _without_value(value, found[value.key]) for value in entry.values]
@@ -144,7 +146,13 @@ def judge(golden: Mapping[str, GoldenValue], measured: Mapping[str, Sequence[flo
     adjusted, adjusted_better = holm(p_worse), holm(p_better)
     checks = {}
     for key, value in golden.items():
-        status: Status = "regression" if adjusted[key] < FAMILY_ERROR else "improved" if adjusted_better[key] < FAMILY_ERROR else "pass"
+        status: Status = (
+            "regression"
+            if adjusted[key] < FAMILY_ERROR
+            else "improved"
+            if adjusted_better[key] < FAMILY_ERROR
+            else "pass"
+        )
         tolerance, smallest = limits(value, len(measured[key]), len(golden))
         checks[key] = Check(
             golden=value, measured=fmean(measured[key]), worse=worse[key], tolerance=tolerance, smallest=smallest, p=adjusted[key],
@@ -203,7 +211,9 @@ def report(outcome: Gate, strict: bool = False) -> Report:
         title=f"{who}: {result.task.events} events, {repetitions}, against golden values of {outcome.entry.written:%Y-%m-%d}",
         columns=("metric", "golden", "allowed", "measured", f"finds ({POWER:.0%})", ""),
         rows=[_row(check) for check in outcome.checks],
-        cases=[Case(f"{who}: {check.golden.key}", outcomes[check.status], check.sentence()) for check in outcome.checks],
+        cases=[
+            Case(f"{who}: {check.golden.key}", outcomes[check.status], check.sentence()) for check in outcome.checks
+        ],
         notes=outcome.notes,
         verdict=_verdict(outcome, strict),
     )
@@ -272,17 +282,32 @@ def _measurement(result: Result, value: GoldenValue) -> Measurement | None:
             expected=str(golden), fix="A changed definition needs a new version of the metric.",
         )  # fmt: skip
     if found.value is not None and not found.per_repetition:
-        raise DataError(f"{value.key} has a value and no repetitions in the result", fix="Results are not edited by hand: run again.")
+        raise DataError(
+            f"{value.key} has a value and no repetitions in the result",
+            fix="Results are not edited by hand: run again.",
+        )
     return found
 
 
 def _without_value(value: GoldenValue, found: Measurement | None) -> Check:
     skipped = found is not None and found.status == "skipped"
-    return Check(value, None, None, None, None, None, None, "skipped" if skipped else "missing", (found.error or "") if found else "")
+    return Check(
+        value,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        "skipped" if skipped else "missing",
+        (found.error or "") if found else "",
+    )
 
 
 def _reasons(found: Mapping[str, Measurement | None]) -> str:
-    return "; ".join(f"{key}: {printable(m.error or 'no value', 100) if m else 'not measured'}" for key, m in list(found.items())[:5])
+    return "; ".join(
+        f"{key}: {printable(m.error or 'no value', 100) if m else 'not measured'}" for key, m in list(found.items())[:5]
+    )
 
 
 def _notes(result: Result, entry: GoldenEntry) -> list[str]:
@@ -302,7 +327,11 @@ def _row(check: Check) -> tuple[str, ...]:
     value = check.golden
     if check.measured is None:
         return (printable(value.key, 60), number(value.mean), "", "none", "", check.status)
-    share = f" ({percent(check.smallest / abs(value.mean))})" if check.smallest and value.mean and value.target is None else ""
+    share = (
+        f" ({percent(check.smallest / abs(value.mean))})"
+        if check.smallest and value.mean and value.target is None
+        else ""
+    )
     found = f"{number(check.smallest or 0.0, 2)}{share}"
     return (printable(value.key, 60), number(value.mean), check.allowed, number(check.measured), found, check.status)
 
@@ -314,7 +343,9 @@ def _verdict(outcome: Gate, strict: bool) -> str:
     parts = [
         f"worse: {named('regression')}" if outcome.having("regression") else "",
         f"no longer measured: {named('missing')}" if outcome.having("missing") else "",
-        f"better than golden by more than chance, is that meant? {named('improved')}" if outcome.having("improved") else "",
+        f"better than golden by more than chance, is that meant? {named('improved')}"
+        if outcome.having("improved")
+        else "",
         f"skipped: {named('skipped')}" if outcome.having("skipped") else "",
     ]
     told = "; ".join(part for part in parts if part)

@@ -117,7 +117,12 @@ def read_golden(path: Path) -> Golden:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "whole file"
-        raise DataError(f"{path} is no golden file: its {where} is wrong", got=repr(first["input"])[:80], expected=first["msg"], fix=MEND) from error
+        raise DataError(
+            f"{path} is no golden file: its {where} is wrong",
+            got=repr(first["input"])[:80],
+            expected=first["msg"],
+            fix=MEND,
+        ) from error
     if golden.sha256 != golden.checksum():
         raise DataError(f"{path} was edited by hand: its checksum does not fit", fix=MEND)
     return golden
@@ -152,7 +157,9 @@ def update_golden(path: Path, result: Result, reason: str) -> Golden:
     if old is not None:
         kept, found = (f"{e.generator.name} on {e.task.name}" for e in (old.current, entry))
         if kept != found:
-            raise DataError(f"{path} belongs to another generator or task", got=found, expected=kept, fix="Choose another file.")
+            raise DataError(
+                f"{path} belongs to another generator or task", got=found, expected=kept, fix="Choose another file."
+            )
     golden = Golden(current=entry, history=[*old.history, old.current] if old else [], sha256="")
     golden = golden.model_copy(update={"sha256": golden.checksum()})
     replace_text(path, golden.to_json())
@@ -166,7 +173,9 @@ def _values(result: Result) -> list[GoldenValue]:
     if len(failed) == len(ranking):
         raise NothingMeasuredError("the result has no ranking score to make golden")
     if failed:
-        raise UsageError("a ranking metric failed and would never be gated", got=", ".join(failed), fix="Mend it first.")
+        raise UsageError(
+            "a ranking metric failed and would never be gated", got=", ".join(failed), fix="Mend it first."
+        )
     repetitions = min(len(m.per_repetition) for m in ranking)
     if repetitions < MIN_REPETITIONS:
         raise UsageError(

@@ -37,4 +37,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that nothing is registered under."""
     known = sorted(known)
-    return UsageError(f"unknown {kind}", got=repr(name), expected=f"one of {', '.join(known)}", fix=did_you_mean(name, known))
+    return UsageError(
+        f"unknown {kind}", got=repr(name), expected=f"one of {', '.join(known)}", fix=did_you_mean(name, known)
+    )

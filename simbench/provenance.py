@@ -15,7 +15,19 @@ import torch
 from simbench import __version__
 from simbench.results import Provenance
 
-PACKAGES = ("torch", "numpy", "scipy", "geomloss", "POT", "torch-fidelity", "scikit-learn", "h5py", "safetensors", "pydantic", "lightning")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "geomloss",
+    "POT",
+    "torch-fidelity",
+    "scikit-learn",
+    "h5py",
+    "safetensors",
+    "pydantic",
+    "lightning",
+)
 
 
 def cpu_model() -> str:

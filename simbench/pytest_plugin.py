@@ -20,9 +20,15 @@ GOLDEN = ".golden.json"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--simbench` and its options."""
     group = parser.getgroup("simbench", "gates of generative models")
-    group.addoption("--simbench", action="store_true", help=f"Collect *{GOLDEN} files and gate the generators they name.")
-    group.addoption("--simbench-repetitions", type=int, default=1, metavar="N", help="Repetitions to gate with (default: 1).")
-    group.addoption("--simbench-device", default="cpu", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: cpu).")
+    group.addoption(
+        "--simbench", action="store_true", help=f"Collect *{GOLDEN} files and gate the generators they name."
+    )
+    group.addoption(
+        "--simbench-repetitions", type=int, default=1, metavar="N", help="Repetitions to gate with (default: 1)."
+    )
+    group.addoption(
+        "--simbench-device", default="cpu", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: cpu)."
+    )
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> GoldenFile | None:

@@ -249,7 +249,9 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UsageError(
-            f"the output folder {folder} cannot be written", got=error.strerror or str(error), fix="Choose another with --out."
+            f"the output folder {folder} cannot be written",
+            got=error.strerror or str(error),
+            fix="Choose another with --out.",
         ) from error
 
 
@@ -268,9 +270,13 @@ def write_new(path: Path, text: str) -> None:
         finally:
             os.unlink(scratch)
     except FileExistsError as error:
-        raise UsageError(f"{path} exists and is never overwritten", fix="Move it away or choose another --out.") from error
+        raise UsageError(
+            f"{path} exists and is never overwritten", fix="Move it away or choose another --out."
+        ) from error
     except OSError as error:
-        raise UsageError(f"{path} could not be written", got=error.strerror or str(error), fix="Choose another folder with --out.") from error
+        raise UsageError(
+            f"{path} could not be written", got=error.strerror or str(error), fix="Choose another folder with --out."
+        ) from error
 
 
 def result_path(result: Result, out: Path) -> Path:
@@ -301,7 +307,9 @@ def replace_text(path: Path, text: str) -> None:
             os.unlink(scratch)
             raise
     except OSError as error:
-        raise UsageError(f"{path} could not be written", got=error.strerror or str(error), fix="Make room, or check its permissions.") from error
+        raise UsageError(
+            f"{path} could not be written", got=error.strerror or str(error), fix="Make room, or check its permissions."
+        ) from error
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
@@ -363,10 +371,16 @@ def _explain(data: bytes, path: Path) -> None:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} cannot be read", got=str(error), fix="Pass the JSON file that `simbench run` wrote.") from error
+        raise DataError(
+            f"{path} cannot be read", got=str(error), fix="Pass the JSON file that `simbench run` wrote."
+        ) from error
     try:
         schema = json.loads(text).get("schema")
     except (ValueError, RecursionError, AttributeError) as error:
-        raise DataError(f"{path} is not a result", got=str(error)[:200] or "deep nesting", expected="a JSON object") from error
+        raise DataError(
+            f"{path} is not a result", got=str(error)[:200] or "deep nesting", expected="a JSON object"
+        ) from error
     if schema != SCHEMA:
-        raise DataError(f"{path} is not a result of this version", got=f"schema {str(schema)[:80]!r}", expected=repr(SCHEMA))
+        raise DataError(
+            f"{path} is not a result of this version", got=f"schema {str(schema)[:80]!r}", expected=repr(SCHEMA)
+        )

@@ -68,7 +68,9 @@ def judge(control: Control, pair: Comparison, task: Task, keys: Sequence[str]) -
     rng = torch.Generator().manual_seed(derive_seed(0, task.name, "control", control.name))
     spoilt: Events = pair.generated.with_samples(control.spoil(pair.generated, rng))
     comparison = Comparison(spoilt, pair.reference, stratify=False)
-    measurements = {key: measure(get_metric(key), [comparison], task, fast=False, definitions="simbench") for key in keys}
+    measurements = {
+        key: measure(get_metric(key), [comparison], task, fast=False, definitions="simbench") for key in keys
+    }
     adjusted = holm({key: m.p for key, m in measurements.items() if m.p is not None})
     return ControlResult(control, measurements, {key: p for key, p in adjusted.items() if p < ALPHA})
 
@@ -102,7 +104,11 @@ class Response:
         sides = []
         for side in (1, -1):
             there = sorted(
-                ((abs(s - harmless), s, key in r.flags) for s, r in zip(self.strengths, self.results, strict=True) if (s - harmless) * side > 0),
+                (
+                    (abs(s - harmless), s, key in r.flags)
+                    for s, r in zip(self.strengths, self.results, strict=True)
+                    if (s - harmless) * side > 0
+                ),
                 reverse=True,
             )
             found = None

@@ -104,7 +104,10 @@ def mann_whitney(low: Sequence[float], high: Sequence[float]) -> float:
 
 
 def compare_speed(
-    time_base: Callable[[], float], time_head: Callable[[], float], runs: int = MIN_RUNS, on_run: Callable[[], object] = lambda: None
+    time_base: Callable[[], float],
+    time_head: Callable[[], float],
+    runs: int = MIN_RUNS,
+    on_run: Callable[[], object] = lambda: None,
 ) -> SpeedComparison:
     """Time both in turns: base head, head base, ...  Raises UsageError for fewer than `MIN_RUNS`."""
     if runs < MIN_RUNS:
@@ -126,7 +129,9 @@ def _git(repository: Path, *arguments: str) -> str:
     """Output of git. Raises CalledProcessError, or UsageError where there is no git."""
     environment = {name: value for name, value in os.environ.items() if name not in SET_BY_HOOKS}
     try:
-        done = subprocess.run(["git", "-C", str(repository), *arguments], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(repository), *arguments], env=environment, capture_output=True, text=True, check=True
+        )
     except FileNotFoundError as error:
         raise UsageError("git is not installed", fix="gate-speed checks the base out with it.") from error
     return done.stdout.strip()
@@ -138,7 +143,9 @@ def repository_of(folder: Path) -> Path:
         return Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
     except subprocess.CalledProcessError as error:
         raise UsageError(
-            f"{folder} is in no git repository", got=error.stderr.strip(), fix="Run gate-speed inside the repository of the generator."
+            f"{folder} is in no git repository",
+            got=error.stderr.strip(),
+            fix="Run gate-speed inside the repository of the generator.",
         ) from error
 
 
@@ -166,7 +173,9 @@ def checked_out(repository: Path, commit: str) -> Iterator[Path]:
             yield tree
         finally:
             with contextlib.suppress(subprocess.CalledProcessError):
-                _git(repository, "worktree", "remove", "--force", "--force", str(tree))  # twice: even one that git is still making
+                _git(
+                    repository, "worktree", "remove", "--force", "--force", str(tree)
+                )  # twice: even one that git is still making
 
 
 @dataclass(frozen=True)
@@ -206,7 +215,9 @@ class Tree:
         if "SIMBENCH_DATA" in environment:
             environment["SIMBENCH_DATA"] = str(Path(environment["SIMBENCH_DATA"]).resolve())
         command = [sys.executable, "-P", str(SCRIPT), timing.request()]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
         answer = _last_object(done.stdout)
         if "error" in answer:
             raise self._cannot(str(answer["error"]))
@@ -245,7 +256,9 @@ def _last_object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def gate_speed(base: str, timing: Timing, runs: int = MIN_RUNS, on_run: Callable[[], object] = lambda: None) -> SpeedComparison:
+def gate_speed(
+    base: str, timing: Timing, runs: int = MIN_RUNS, on_run: Callable[[], object] = lambda: None
+) -> SpeedComparison:
     """Compare the working tree with the git revision `base`. Raises as `Tree.time` and `compare_speed` do."""
     repository = repository_of(Path.cwd())
     commit = commit_of(repository, base)
@@ -258,7 +271,9 @@ def gate_speed(base: str, timing: Timing, runs: int = MIN_RUNS, on_run: Callable
 def report(outcome: SpeedComparison, timing: Timing, base: str) -> Report:
     """The outcome as people and CI systems read it."""
     who = f"{printable(timing.generator, 80)} on {printable(timing.task, 60)}"
-    where = f"batch {timing.batch} on {timing.device}" + (f", {timing.threads} threads" if timing.device == "cpu" else "")
+    where = f"batch {timing.batch} on {timing.device}" + (
+        f", {timing.threads} threads" if timing.device == "cpu" else ""
+    )
     change = f"{abs(outcome.change):.1%} {'slower' if outcome.change < 0 else 'faster'} than {printable(base, 60)}"
     told = (
         f"{who}: {number(median(outcome.head))} events/s, {change} ({number(median(outcome.base))}), {where}; "

@@ -114,7 +114,9 @@ class Clock:
         calls = max(1, int(np.ceil(MIN_REPEAT_SECONDS / max(warm, 1e-9))))
         memory, joules = _PeakMemory(self.device), _energy_meter(self.device)
         before = joules() if joules else 0.0
-        seconds = np.array([[self.timed(conditions, 2 + r * calls + c)[1] for c in range(calls)] for r in range(repeats)])
+        seconds = np.array(
+            [[self.timed(conditions, 2 + r * calls + c)[1] for c in range(calls)] for r in range(repeats)]
+        )
         used = (joules() - before) / (seconds.size * batch) if joules else None
         peak = memory.mib()
         start = self.wall()
@@ -170,7 +172,9 @@ def measure_ladder(
             for batch in batches:
                 predicted = per_event * batch * (REPEATS + 2)
                 if predicted > left:
-                    notes.append(f"batch {batch} on {clock.device} with {threads} threads not timed: it would take about {predicted:.0f} s")
+                    notes.append(
+                        f"batch {batch} on {clock.device} with {threads} threads not timed: it would take about {predicted:.0f} s"
+                    )
                     continue
                 start = time.perf_counter()
                 measured.append(clock.measure(tile(conditions, batch).to(clock.device), threads))

@@ -17,7 +17,9 @@ def run(repetitions: int = 1, seed: int = 0, shifts: dict[str, float] | None = N
     rng = np.random.default_rng(seed)
     measurements = []
     for name, (direction, target) in METRICS.items():
-        numbers = rng.normal(CENTRES[name] + (shifts or {}).get(name, 0.0) * SPREADS[name], SPREADS[name], repetitions).tolist()
+        numbers = rng.normal(
+            CENTRES[name] + (shifts or {}).get(name, 0.0) * SPREADS[name], SPREADS[name], repetitions
+        ).tolist()
         measurements.append(
             make_measurement(name, float(np.mean(numbers)), per_repetition=numbers, direction=direction, target=target)
         )

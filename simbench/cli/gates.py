@@ -40,7 +40,8 @@ GeneratorOption = Annotated[
 
 def gate(
     result: Annotated[
-        Path | None, typer.Argument(metavar="[RESULT]", help="A file of `simbench run`. Without it, a generator is run.")
+        Path | None,
+        typer.Argument(metavar="[RESULT]", help="A file of `simbench run`. Without it, a generator is run."),
     ] = None,
     golden: Annotated[
         Path | None, typer.Option("--golden", metavar="FILE", help="The golden values: <task>-<generator>.golden.json.")
@@ -62,7 +63,9 @@ def gate(
     smoke: Annotated[bool, typer.Option("--smoke", help="The few hundred events of a smoke run.")] = False,
     repetitions: Annotated[
         int | None,
-        typer.Option("--repetitions", min=1, metavar="N", help="More find smaller defects.  [default: 1; --update: 10]"),
+        typer.Option(
+            "--repetitions", min=1, metavar="N", help="More find smaller defects.  [default: 1; --update: 10]"
+        ),
     ] = None,
     device: DeviceOption = "cpu",
     fast: Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")] = False,
@@ -101,7 +104,9 @@ def gate(
     if smoke and events:
         raise UsageError("--smoke and --events exclude each other", fix="Leave one out.")
     if param and not generator:
-        raise UsageError("--param needs --generator", fix="The golden file's own generator has the parameters recorded there.")
+        raise UsageError(
+            "--param needs --generator", fix="The golden file's own generator has the parameters recorded there."
+        )
 
     from simbench.devices import choose_device
     from simbench.gate_run import Request
@@ -158,7 +163,12 @@ def _result(path: Path | None, request: Request, entry: GoldenEntry | None, *, c
 
 
 def _published(
-    suite: str, title: str, work: Callable[[], tuple[Report, dict[str, Any], int]], junit: Path | None, format: Format, json: bool
+    suite: str,
+    title: str,
+    work: Callable[[], tuple[Report, dict[str, Any], int]],
+    junit: Path | None,
+    format: Format,
+    json: bool,
 ) -> None:
     """Do the work, publish its report (that of an error, too) and exit with its code."""
     from rich.console import Console
@@ -177,7 +187,11 @@ def _published(
             report, values, code = work()
     except SimbenchError as error:
         publish(
-            of_error(suite, title, error), shown if github else None, github=github, junit_path=junit, seconds=time.monotonic() - start
+            of_error(suite, title, error),
+            shown if github else None,
+            github=github,
+            junit_path=junit,
+            seconds=time.monotonic() - start,
         )
         raise
     publish(report, shown, github=github, junit_path=junit, seconds=time.monotonic() - start)
@@ -239,13 +253,16 @@ def bench(
     task: TaskOption = DEFAULT,
     param: ParamOption = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, metavar="N", help="This one only.  [default: 1, 100, 1000, 10 000]")
+        int | None,
+        typer.Option("--batch-size", min=1, metavar="N", help="This one only.  [default: 1, 100, 1000, 10 000]"),
     ] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     pytest_benchmark: Annotated[
         Path | None,
-        typer.Option("--pytest-benchmark", metavar="FILE", help="Write a new file for `pytest-benchmark compare`, too."),
+        typer.Option(
+            "--pytest-benchmark", metavar="FILE", help="Write a new file for `pytest-benchmark compare`, too."
+        ),
     ] = None,
     data_dir: DataDirOption = None,
     json: JsonOption = False,
@@ -275,7 +292,8 @@ def bench(
         timed = bench(resolved, chosen, root_seed=seed, batch_size=batch_size, device=on, progress=progress)
     if pytest_benchmark is not None:
         write_new(
-            pytest_benchmark, pytest_benchmark_json(timed.rounds, generator=resolved.name, task=chosen.name, command=command_line())
+            pytest_benchmark,
+            pytest_benchmark_json(timed.rounds, generator=resolved.name, task=chosen.name, command=command_line()),
         )
     if json:
         print_json({
@@ -293,7 +311,9 @@ def bench(
         console.print(Text(note, style="yellow"))
     if timed.speedup is not None:
         found = timed.speedup
-        console.print(Text(f"{times(found.value)} {engine_name(found.monte_carlo.engine)} (batch {found.batch}, {found.device})"))
+        console.print(
+            Text(f"{times(found.value)} {engine_name(found.monte_carlo.engine)} (batch {found.batch}, {found.device})")
+        )
 
 
 def register(app: typer.Typer) -> None:

@@ -18,10 +18,17 @@ FAILED = 1
 
 def selftest(
     task: TaskOption = DEFAULT,
-    smoke: Annotated[bool, typer.Option("--smoke", help="At a few hundred events; a weak defect may then go unseen.")] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="At a few hundred events; a weak defect may then go unseen.")
+    ] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")] = False,
     curves: Annotated[
-        Path | None, typer.Option("--curves", metavar="FOLDER", help="Also measure every metric against the strength of every defect, as figures and a table in FOLDER.")
+        Path | None,
+        typer.Option(
+            "--curves",
+            metavar="FOLDER",
+            help="Also measure every metric against the strength of every defect, as figures and a table in FOLDER.",
+        ),
     ] = None,
     data_dir: DataDirOption = None,
     json: JsonOption = False,
@@ -79,7 +86,10 @@ def _show(results: list[ControlResult]) -> None:
         table.add_column(column, overflow="fold")
     for result in results:
         must = ", ".join(key.partition("/")[0] for key in result.control.must_flag) or "none"
-        flags = ", ".join(key.partition("/")[0] for key in sorted(result.flags, key=lambda key: result.flags[key])) or "none"
+        flags = (
+            ", ".join(key.partition("/")[0] for key in sorted(result.flags, key=lambda key: result.flags[key]))
+            or "none"
+        )
         table.add_row("[green]ok[/]" if result.passed else "[red]FAILED[/]", result.control.name, must, flags)
     console = stdout_console()
     console.print(table)
@@ -117,10 +127,21 @@ def compare(
     for difference in found:
         interval = f"{number(difference.value)} [{number(difference.low)}, {number(difference.high)}]"
         style = "" if difference.ranks else "dim"
-        cells = (difference.key, number(difference.a), number(difference.b), interval, f"{difference.p:.2g}", difference.better)
+        cells = (
+            difference.key,
+            number(difference.a),
+            number(difference.b),
+            interval,
+            f"{difference.p:.2g}",
+            difference.better,
+        )
         table.add_row(*(Text(cell) for cell in cells), style=style)
     console = stdout_console()
-    console.print(Text(f"A: {printable(first.generator.name, 80)} {first.id}\nB: {printable(second.generator.name, 80)} {second.id}"))
+    console.print(
+        Text(
+            f"A: {printable(first.generator.name, 80)} {first.id}\nB: {printable(second.generator.name, 80)} {second.id}"
+        )
+    )
     console.print(table)
     wins = {side: sum(d.better == side and d.ranks for d in found) for side in ("A", "B")}
     ranked = sum(d.ranks for d in found)

@@ -35,12 +35,17 @@ def as_features(generated: Array, reference: Array, *, minimum: int = 1) -> tupl
         )  # fmt: skip
     if x.device != y.device:
         raise UsageError(
-            "generated and reference features lie on different devices", got=f"{x.device} and {y.device}", fix="Move one with .to(device)."
+            "generated and reference features lie on different devices",
+            got=f"{x.device} and {y.device}",
+            fix="Move one with .to(device).",
         )
     for name, values in pair.items():
         if len(values) < minimum:
             raise UsageError(
-                f"too few {name} events", got=str(len(values)), expected=f"at least {minimum}", fix="Ask for more events."
+                f"too few {name} events",
+                got=str(len(values)),
+                expected=f"at least {minimum}",
+                fix="Ask for more events.",
             )
         if not bool(torch.isfinite(values).all()):
             bad = int((~torch.isfinite(values)).any(1).sum())
@@ -60,7 +65,9 @@ def _as_matrix(values: Array, name: str) -> Tensor:
             fix="Flatten each event, e.g. features.flatten(1).",
         )  # fmt: skip
     if tensor.is_complex():
-        raise UsageError(f"{name} features are complex", got=str(tensor.dtype), expected="real numbers", fix="Take the real part.")
+        raise UsageError(
+            f"{name} features are complex", got=str(tensor.dtype), expected="real numbers", fix="Take the real part."
+        )
     return tensor
 
 

@@ -90,9 +90,7 @@ def weighted_wasserstein(generated: Tensor, reference: Tensor) -> Callable[[Tens
 
     def distance(weights_generated: Tensor, weights_reference: Tensor) -> Tensor:
         signed = torch.cat([weights_generated, -weights_reference], 1)
-        per_channel = [
-            signed[:, order[:, c]].cumsum(1)[:, :-1].abs() @ gaps[:, c] for c in range(values.shape[1])
-        ]
+        per_channel = [signed[:, order[:, c]].cumsum(1)[:, :-1].abs() @ gaps[:, c] for c in range(values.shape[1])]
         return torch.stack(per_channel, 1) / weights_generated.sum(1, keepdim=True)
 
     return distance
@@ -125,7 +123,9 @@ def channel_wasserstein_metric(pair: Comparison) -> Estimate:
         distance = weighted_wasserstein(generated, reference)
         per_channel = wasserstein_1d(generated, reference)
         parts = dict(zip(_names(len(per_channel)), per_channel.tolist(), strict=True))
-        return bootstrapped(per_channel.mean(), lambda weights: distance(weights, weights).mean(1), pair.generated.unit_id, parts)
+        return bootstrapped(
+            per_channel.mean(), lambda weights: distance(weights, weights).mean(1), pair.generated.unit_id, parts
+        )
 
     return by_stratum(pair, estimate)
 
@@ -342,5 +342,7 @@ def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
         half, rest, made = (values.sort(1).values for values in (half, rest, made))
         generated.append((made - half).abs().mean((1, 2)))
         real.append((rest - half).abs().mean((1, 2)))
-    mean = bootstrap_mean(torch.stack(generated).mean(0), torch.arange(count), {"real": float(torch.stack(real).mean())})
+    mean = bootstrap_mean(
+        torch.stack(generated).mean(0), torch.arange(count), {"real": float(torch.stack(real).mean())}
+    )
     return replace(mean, n=len(pair))

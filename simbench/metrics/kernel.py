@@ -18,7 +18,12 @@ SUBSET_SIZE = 1000
 
 
 def kid(
-    generated: Array, reference: Array, subset_size: int = SUBSET_SIZE, subsets: int | None = None, *, paired: bool = False
+    generated: Array,
+    reference: Array,
+    subset_size: int = SUBSET_SIZE,
+    subsets: int | None = None,
+    *,
+    paired: bool = False,
 ) -> float:
     """Unbiased squared MMD with the kernel (x.y / d + 1)^3, averaged over disjoint subsets.
 
@@ -77,7 +82,14 @@ def kernel_distance(pair: Comparison, generated: Tensor, reference: Tensor, *, d
     x, y = as_features(generated, reference, minimum=2)
     groups = jackknife_groups(pair.generated.unit_id)
     parts: list[BlockSums] = [
-        block_sums(partial(_polynomial, degree=degree), x[rows].double(), y[rows].double(), groups[rows], groups[rows], paired=True)
+        block_sums(
+            partial(_polynomial, degree=degree),
+            x[rows].double(),
+            y[rows].double(),
+            groups[rows],
+            groups[rows],
+            paired=True,
+        )
         for rows, _ in _subsets(len(x), len(y), SUBSET_SIZE, None, True)
     ]
     values = torch.stack([part.discrepancy() for part in parts])

@@ -92,7 +92,8 @@ class _Points:
 def _exact(x: Tensor, y: Tensor) -> Tensor:
     """Squared distances of paired rows, float64 from differences: exactly 0 where the rows are identical."""
     parts = [
-        (x[at : at + 100_000].double() - y[at : at + 100_000].double()).square_().sum(1) for at in range(0, max(len(x), 1), 100_000)
+        (x[at : at + 100_000].double() - y[at : at + 100_000].double()).square_().sum(1)
+        for at in range(0, max(len(x), 1), 100_000)
     ]
     return torch.cat(parts)
 
@@ -143,7 +144,9 @@ def _smallest(values: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     if folds.shape[2] <= 2 * keep:
         return values.topk(keep, largest=False, sorted=False)
     fold = folds.amin(1).topk(keep, largest=False, sorted=False).indices
-    smallest, at = folds.gather(2, fold.unsqueeze(1).expand(-1, FOLDS, -1)).flatten(1).topk(keep, largest=False, sorted=False)
+    smallest, at = (
+        folds.gather(2, fold.unsqueeze(1).expand(-1, FOLDS, -1)).flatten(1).topk(keep, largest=False, sorted=False)
+    )
     return smallest, at // keep * folds.shape[2] + fold.gather(1, at % keep)
 
 
@@ -170,7 +173,9 @@ def _scores(x: Tensor, y: Tensor, k: int, inclusive: bool, groups: Tensor | None
     centre = torch.cat([x, y]).double().mean(0)
     fake, real = _points(x, centre, k, groups), _points(y, centre, k, groups)
     counts = _counts(fake, real, inclusive)
-    kept = torch.ones(len(x) if groups is not None else 1, counts.precision.shape[1], dtype=torch.float64, device=x.device)
+    kept = torch.ones(
+        len(x) if groups is not None else 1, counts.precision.shape[1], dtype=torch.float64, device=x.device
+    )
     if groups is not None:
         kept[torch.arange(len(x)), 1 + groups] = 0
 
@@ -250,7 +255,9 @@ class _Tally:
         self.total = torch.zeros(events, dtype=torch.int64, device=device)
         self.change = torch.zeros(events, size, dtype=torch.int64, device=device)
 
-    def add(self, event: Tensor, partner: Tensor, core: Tensor, shell: tuple[Tensor, Tensor], groups: Tensor | None) -> None:
+    def add(
+        self, event: Tensor, partner: Tensor, core: Tensor, shell: tuple[Tensor, Tensor], groups: Tensor | None
+    ) -> None:
         """Count pairs (event, partner): those in `core` unless the partner's group is left out, those of `shell` where it says so."""
         inside = event[core]
         self.total += torch.bincount(inside, minlength=len(self.total))

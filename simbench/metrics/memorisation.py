@@ -72,10 +72,15 @@ def memorisation_metric(pair: Comparison) -> Estimate:
     copied = np.zeros(len(generated), bool)
     to_train, to_held = np.full(len(generated), np.nan), np.full(len(generated), np.nan)
     for name in np.unique(names[0]):
-        rows, rows_train, rows_held = (np.flatnonzero(ok & (named == name)) for ok, named in zip(enough, names, strict=True))
+        rows, rows_train, rows_held = (
+            np.flatnonzero(ok & (named == name)) for ok, named in zip(enough, names, strict=True)
+        )
         if min(len(rows), len(rows_train), len(rows_held)) == 0:
             continue
-        repeats = min(int(np.unique(events.unit_id.numpy()[r], return_counts=True)[1].max()) for events, r in ((train, rows_train), (held_out, rows_held)))
+        repeats = min(
+            int(np.unique(events.unit_id.numpy()[r], return_counts=True)[1].max())
+            for events, r in ((train, rows_train), (held_out, rows_held))
+        )
         units_train, units_held = _units(train, rows_train, repeats), _units(held_out, rows_held, repeats)
         size = min(len(units_train), len(units_held))
         if size < SMALLEST:

@@ -34,7 +34,9 @@ class BlockSums:
     def discrepancy(self) -> Tensor:
         """mean k(x, x') + mean k(y, y') - 2 mean k(x, y): the unbiased squared MMD of kernel k."""
         return (
-            self.xx.sum() / self.pairs_xx.sum() + self.yy.sum() / self.pairs_yy.sum() - 2 * self.xy.sum() / self.pairs_xy.sum()
+            self.xx.sum() / self.pairs_xx.sum()
+            + self.yy.sum() / self.pairs_yy.sum()
+            - 2 * self.xy.sum() / self.pairs_xy.sum()
         )
 
     def left_out(self) -> Tensor:
@@ -51,7 +53,13 @@ class BlockSums:
 
 
 def block_sums(
-    kernel: Kernel, x: Tensor, y: Tensor, groups_x: Tensor | None = None, groups_y: Tensor | None = None, *, paired: bool = False
+    kernel: Kernel,
+    x: Tensor,
+    y: Tensor,
+    groups_x: Tensor | None = None,
+    groups_y: Tensor | None = None,
+    *,
+    paired: bool = False,
 ) -> BlockSums:
     """Sum `kernel` over all pairs, chunk by chunk: O(N) memory, one evaluation a pair.
 
@@ -122,6 +130,7 @@ def _accumulate(values: Tensor, groups_rows: Tensor, groups_columns: Tensor, siz
 def _rowwise(kernel: Kernel, x: Tensor, y: Tensor) -> Tensor:
     """kernel(x_i, y_i) for each i, (N,) float64, in float64 with the same function of pairs."""
     parts = [
-        kernel(x[start : start + 256].double(), y[start : start + 256].double()).diagonal() for start in range(0, len(x), 256)
+        kernel(x[start : start + 256].double(), y[start : start + 256].double()).diagonal()
+        for start in range(0, len(x), 256)
     ]
     return torch.cat(parts)

@@ -46,7 +46,9 @@ def physics_features(samples: Array) -> Tensor:
     centre_y = torch.where(empty, middle[1], rows @ y / safe)
     width_x = ((columns @ x.square() / safe - centre_x.square()).clamp(min=0)).sqrt()
     width_y = ((rows @ y.square() / safe - centre_y.square()).clamp(min=0)).sqrt()
-    radius = (x[None, None, :] - centre_x[:, None, None]).square() + (y[None, :, None] - centre_y[:, None, None]).square()
+    radius = (x[None, None, :] - centre_x[:, None, None]).square() + (
+        y[None, :, None] - centre_y[:, None, None]
+    ).square()
     near = [torch.where(radius <= r * r, photons, 0.0).sum((1, 2)) / safe for r in (3, 6)]
     left, top = columns[:, : width // 2].sum(1), rows[:, : height // 2].sum(1)
     diagonal = photons[:, : height // 2, : width // 2].sum((1, 2)) + photons[:, height // 2 :, width // 2 :].sum((1, 2))
@@ -60,7 +62,9 @@ def physics_features(samples: Array) -> Tensor:
 
 def quantile_scaled(generated: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Both sets in units of the reference's median and inter-quantile range, per column; a constant column is only centred."""
-    low, middle, high = torch.quantile(reference, torch.tensor([QUANTILES[0], 0.5, QUANTILES[1]], dtype=reference.dtype), dim=0)
+    low, middle, high = torch.quantile(
+        reference, torch.tensor([QUANTILES[0], 0.5, QUANTILES[1]], dtype=reference.dtype), dim=0
+    )
     scale = torch.where(high > low, high - low, 1.0)
     return (generated - middle) / scale, (reference - middle) / scale
 
@@ -105,7 +109,10 @@ def _weighted_separation(generated: Tensor, reference: Tensor, bins: int) -> Cal
     one_hot = []
     for g, r in zip(generated.T.contiguous(), reference.T.contiguous(), strict=True):
         edges = torch.quantile(r, inner).unique()
-        pair = [torch.nn.functional.one_hot(torch.bucketize(v, edges, right=True), len(edges) + 1).to(torch.float64) for v in (g, r)]
+        pair = [
+            torch.nn.functional.one_hot(torch.bucketize(v, edges, right=True), len(edges) + 1).to(torch.float64)
+            for v in (g, r)
+        ]
         one_hot.append(pair)
 
     def power(weights_generated: Tensor, weights_reference: Tensor) -> Tensor:

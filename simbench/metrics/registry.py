@@ -70,5 +70,7 @@ def get_metric(key: str) -> Metric:
     """The metric of that key. Raises UsageError where there is none."""
     known = metrics()
     if key not in known:
-        raise UsageError("unknown metric", got=repr(key), expected=f"one of {', '.join(known)}", fix=did_you_mean(key, known))
+        raise UsageError(
+            "unknown metric", got=repr(key), expected=f"one of {', '.join(known)}", fix=did_you_mean(key, known)
+        )
     return known[key]

@@ -64,7 +64,9 @@ def bootstrap_counts(units: int, resamples: int = RESAMPLES, *, chunk: int = 50,
     for start in range(0, resamples, chunk):
         rows = min(chunk, resamples - start)
         drawn = torch.randint(units, (rows, units), generator=rng)
-        yield torch.zeros(rows, units, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+        yield torch.zeros(rows, units, dtype=torch.float64).scatter_add_(
+            1, drawn, torch.ones_like(drawn, dtype=torch.float64)
+        )
 
 
 def bootstrap(statistic: Callable[[Tensor], Tensor], unit_id: Tensor, *, resamples: int = RESAMPLES) -> Tensor:
@@ -104,9 +106,15 @@ def bootstrap_mean(values: Tensor, unit_id: Tensor, parts: Mapping[str, float] |
     return bootstrapped(values.mean(), lambda weights: weights @ values / weights.sum(1), unit_id, parts)
 
 
-def jackknifed(value: Tensor | float, left_out: Tensor, events: int, parts: Mapping[str, float] | None = None) -> Estimate:
+def jackknifed(
+    value: Tensor | float, left_out: Tensor, events: int, parts: Mapping[str, float] | None = None
+) -> Estimate:
     """`value`, its error and replicates from the statistic with each group left out, (G,)."""
-    kept = Replicates("jackknife", tuple(left_out.tolist())) if len(left_out) > 1 and bool(torch.isfinite(left_out).all()) else None
+    kept = (
+        Replicates("jackknife", tuple(left_out.tolist()))
+        if len(left_out) > 1 and bool(torch.isfinite(left_out).all())
+        else None
+    )
     return Estimate(float(value), finite_or_none(jackknife_sd(left_out)), events, parts or {}, replicates=kept)
 
 

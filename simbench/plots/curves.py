@@ -26,7 +26,11 @@ def curve_figure(response: Response) -> Figure:
         axis.set_visible(False)
     for axis, key in zip(axes.flat, keys, strict=False):
         measured = [result.measurements[key] for result in response.results]
-        points = [(s, m, key in r.flags) for s, m, r in zip(response.strengths, measured, response.results, strict=True) if m.value is not None]
+        points = [
+            (s, m, key in r.flags)
+            for s, m, r in zip(response.strengths, measured, response.results, strict=True)
+            if m.value is not None
+        ]
         if not points:
             continue
         for strength, m, flagged in points:
@@ -41,7 +45,9 @@ def curve_figure(response: Response) -> Figure:
             axis.axhspan(floor - 2 * sd, floor + 2 * sd, color="#009E73", alpha=0.25, linewidth=0)
         axis.set_title(key.partition("/")[0], fontsize=9)
         axis.tick_params(labelsize=7)
-    figure.supxlabel(f"{AXIS[response.defect]}  (filled: flagged at {ALPHA:.0%} after Holm; band: floor ± 2 sd)", fontsize=10)
+    figure.supxlabel(
+        f"{AXIS[response.defect]}  (filled: flagged at {ALPHA:.0%} after Holm; band: floor ± 2 sd)", fontsize=10
+    )
     return figure
 
 

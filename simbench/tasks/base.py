@@ -79,7 +79,9 @@ class Task(ABC):
         if events is None or events == len(loaded):
             return loaded
         if not 0 < events <= len(loaded):
-            raise UsageError(f"{self.name} has {len(loaded)} {split} events", got=f"--events {events}", fix="Ask for fewer.")
+            raise UsageError(
+                f"{self.name} has {len(loaded)} {split} events", got=f"--events {events}", fix="Ask for fewer."
+            )
         if split in ("test", "floor") and events % self.repeats:
             near = max(events // self.repeats, 1) * self.repeats
             raise UsageError(
@@ -102,7 +104,8 @@ class Task(ABC):
             )  # fmt: skip
         if tuple(samples.shape) != expected:
             raise GeneratorError(
-                f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}", fix=_shape_hint(tuple(samples.shape), expected)
+                f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}",
+                fix=_shape_hint(tuple(samples.shape), expected),
             )
         if samples.is_complex() or samples.dtype == torch.bool:
             raise GeneratorError(

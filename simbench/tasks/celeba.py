@@ -79,7 +79,9 @@ def read_partition(path: Path) -> dict[str, list[str]]:
         name, _, code = line.strip().rpartition(" ")
         if line.strip():
             if code not in names or not name or "/" in name or "\\" in name:
-                raise DataError(f"{path} line {number} is not a partition line", got=repr(line[:60]), expected="'000001.jpg 0'")
+                raise DataError(
+                    f"{path} line {number} is not a partition line", got=repr(line[:60]), expected="'000001.jpg 0'"
+                )
             names[code].append(name)
     return names
 
@@ -122,7 +124,9 @@ def _load_split(folder: Path, split: str) -> Events:
         try:
             pixels[row] = decode(read(name), name)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise DataError(f"the image {name} that {PARTITION} names cannot be read", got=type(error).__name__) from error
+            raise DataError(
+                f"the image {name} that {PARTITION} names cannot be read", got=type(error).__name__
+            ) from error
     from simbench.features.inception import inception
 
     count = len(names)

@@ -132,7 +132,9 @@ class Mnist(Task):
 
 @functools.cache
 def _read(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    images, labels = (parse_idx(read_verified(folder, f"{part}-{kind}-ubyte")) for kind in ("images-idx3", "labels-idx1"))
+    images, labels = (
+        parse_idx(read_verified(folder, f"{part}-{kind}-ubyte")) for kind in ("images-idx3", "labels-idx1")
+    )
     return images, labels
 
 

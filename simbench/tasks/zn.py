@@ -83,7 +83,9 @@ class ZnGeant3(Task):
 def _verify(path: Path, sha256: str) -> None:
     """Refuse a file that is not, byte for byte, the data set of this version."""
     if not path.is_file():
-        raise DataError(f"the data of zn-geant3 are missing: {path}", fix="Install simbench again: the package ships them.")
+        raise DataError(
+            f"the data of zn-geant3 are missing: {path}", fix="Install simbench again: the package ships them."
+        )
     got = hashlib.sha256(path.read_bytes()).hexdigest()
     if got != sha256:
         raise DataError(

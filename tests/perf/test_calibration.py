@@ -48,7 +48,9 @@ def draw(seed: int, scale: float) -> Comparison:
     condition = torch.arange(CONDITIONS * REPEATS) // REPEATS
     energy = rng.lognormal(-0.5, 1, CONDITIONS).repeat(REPEATS)
     return Comparison(
-        events(showers(energy, rng, scale), condition, energy), events(showers(energy, rng, 1.0), condition, energy), stratify=False
+        events(showers(energy, rng, scale), condition, energy),
+        events(showers(energy, rng, 1.0), condition, energy),
+        stratify=False,
     )
 
 
@@ -67,7 +69,9 @@ def test_intervals_hold_what_they_promise(scale: float) -> None:
     for key, found in estimates.items():
         values, errors = np.array(found).T
         coverage = float((np.abs(values - values.mean()) < 1.96 * errors).mean())
-        print(f"| {key} | {scale:g} | {values.mean():.4g} | {values.std(ddof=1):.3g} | {errors.mean():.3g} | {coverage:.1%} |")
+        print(
+            f"| {key} | {scale:g} | {values.mean():.4g} | {values.std(ddof=1):.3g} | {errors.mean():.3g} | {coverage:.1%} |"
+        )
         if not 0.90 <= coverage <= 0.99:
             outside[key] = coverage
     assert not outside

@@ -27,7 +27,9 @@ def test_the_statistics_are_those_of_pytest_benchmark() -> None:
     oracle = Stats()
     for second in seconds:
         oracle.update(second)
-    assert statistics(seconds) == {key: known if isinstance(known, str) else pytest.approx(known) for key, known in oracle.as_dict().items()}
+    assert statistics(seconds) == {
+        key: known if isinstance(known, str) else pytest.approx(known) for key, known in oracle.as_dict().items()
+    }
 
 
 def test_pytest_benchmark_compares_our_files(tmp_path: Path) -> None:
@@ -40,7 +42,9 @@ def test_pytest_benchmark_compares_our_files(tmp_path: Path) -> None:
         assert len(kept.seconds) == kept.row.repeats
         assert 8 / sorted(kept.seconds)[5] <= kept.row.events_per_s.p50 <= 8 / sorted(kept.seconds)[4]
     for name in ("a.json", "b.json"):
-        (tmp_path / name).write_text(pytest_benchmark_json(timed.rounds, generator="zeros", task="zn-geant3", command="x"))
+        (tmp_path / name).write_text(
+            pytest_benchmark_json(timed.rounds, generator="zeros", task="zn-geant3", command="x")
+        )
     data = json.loads((tmp_path / "a.json").read_text())
     assert {"machine_info", "commit_info", "benchmarks", "datetime", "version"} == set(data)
     done = subprocess.run(

@@ -56,7 +56,9 @@ def test_a_zip_gives_the_same_events_as_a_folder(folder: Path, tmp_path_factory:
     with zipfile.ZipFile(other / f"{celeba.IMAGES}.zip", "w") as archive:
         for path in sorted((folder / celeba.IMAGES).iterdir()):
             archive.write(path, f"{celeba.IMAGES}/{path.name}")
-    assert torch.equal(get_task("celeba64", other).load("test").samples, get_task("celeba64", folder).load("test").samples)
+    assert torch.equal(
+        get_task("celeba64", other).load("test").samples, get_task("celeba64", folder).load("test").samples
+    )
 
 
 def test_what_is_wrong_with_the_files_is_said(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -33,7 +33,18 @@ def test_the_masks_cover_every_pixel_once_with_the_sizes_of_the_read_out() -> No
 
 @pytest.mark.parametrize(
     ("row", "column", "channel"),
-    [(0, 0, 0), (21, 21, 0), (0, 22, 1), (21, 43, 1), (22, 0, 2), (43, 21, 2), (22, 22, 3), (43, 43, 3), (0, 1, 4), (43, 0, 4)],
+    [
+        (0, 0, 0),
+        (21, 21, 0),
+        (0, 22, 1),
+        (21, 43, 1),
+        (22, 0, 2),
+        (43, 21, 2),
+        (22, 22, 3),
+        (43, 43, 3),
+        (0, 1, 4),
+        (43, 0, 4),
+    ],
 )
 def test_each_pixel_feeds_the_channel_of_its_quadrant_and_parity(row: int, column: int, channel: int) -> None:
     image = torch.zeros(1, 44, 44)
@@ -85,12 +96,16 @@ def test_conditional_energy_equals_its_definition_at_unequal_repeats() -> None:
     x, y = poisson(4, (10, 5), 1), poisson(5, (10, 5), 2)
     assert conditional_energy(x, y, condition) == pytest.approx(brute_conditional_energy(x, y, condition), abs=1e-6)
     order = torch.randperm(10)
-    assert conditional_energy(x[order], y[order], condition[order]) == pytest.approx(conditional_energy(x, y, condition))
+    assert conditional_energy(x[order], y[order], condition[order]) == pytest.approx(
+        conditional_energy(x, y, condition)
+    )
 
 
 def test_conditional_energy_averages_to_zero_at_the_truth_and_is_positive_off_it() -> None:
     condition = torch.arange(4000) // 4
-    scores = [conditional_energy(poisson(20, (4000, 5), s), poisson(20, (4000, 5), s + 100), condition) for s in range(20)]
+    scores = [
+        conditional_energy(poisson(20, (4000, 5), s), poisson(20, (4000, 5), s + 100), condition) for s in range(20)
+    ]
     assert abs(np.mean(scores)) < 4 * np.std(scores, ddof=1) / np.sqrt(20)
     assert conditional_energy(poisson(24, (4000, 5), 1), poisson(20, (4000, 5), 2), condition) > 10 * np.std(scores)
 

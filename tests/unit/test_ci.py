@@ -18,7 +18,15 @@ HOSTILE = "x\n::error file=a,line=1::gotcha\r\n<img src=x onerror=alert(1)>|`$(i
 def make_report(name: str = "vae on zn: precision/1") -> Report:
     cases = [Case(name, "fail", f"{name} is worse, 5 %"), Case("a", "pass", "fine"), Case("b", "warn", "better"), Case("c", "skip", "left out"),
              Case("d", "error", "broke")]  # fmt: skip
-    return Report("simbench gate", f"title {name}", cases, f"FAILED: {name}", ("metric", "value"), [(case.name, "1") for case in cases], [f"note {name}"])
+    return Report(
+        "simbench gate",
+        f"title {name}",
+        cases,
+        f"FAILED: {name}",
+        ("metric", "value"),
+        [(case.name, "1") for case in cases],
+        [f"note {name}"],
+    )
 
 
 def test_junit_has_the_elements_and_counts_that_readers_ask_for() -> None:
@@ -31,7 +39,13 @@ def test_junit_has_the_elements_and_counts_that_readers_ask_for() -> None:
         }  # fmt: skip
     assert [case.tag for case in suite] == ["testcase"] * 5
     assert all(case.get("name") and case.get("classname") and case.get("time") for case in suite)
-    assert [[child.tag for child in case] for case in suite] == [["failure"], ["system-out"], ["system-out"], ["skipped"], ["error"]]
+    assert [[child.tag for child in case] for case in suite] == [
+        ["failure"],
+        ["system-out"],
+        ["system-out"],
+        ["skipped"],
+        ["error"],
+    ]
     assert suite[0][0].get("message") == "vae on zn: precision/1 is worse, 5 %"
 
 
@@ -43,7 +57,10 @@ def test_junit_of_hostile_names_is_valid_xml() -> None:
 
 def test_annotations_escape_what_the_runner_unescapes() -> None:
     lines = github_commands(make_report("vae: a,b%\n::error::x"))
-    assert lines[0] == "::error title=simbench gate%3A vae%3A a%2Cb%25 %3A%3Aerror%3A%3Ax::vae: a,b%25 ::error::x is worse, 5 %25"
+    assert (
+        lines[0]
+        == "::error title=simbench gate%3A vae%3A a%2Cb%25 %3A%3Aerror%3A%3Ax::vae: a,b%25 ::error::x is worse, 5 %25"
+    )
     assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::warning", "::error"]
     assert all(len(line.splitlines()) == 1 for line in github_commands(make_report(HOSTILE)))
 

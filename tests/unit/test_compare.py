@@ -46,7 +46,12 @@ def test_false_alarms_are_as_rare_as_promised() -> None:
     for _ in range(400):
         common = rng.normal(0, 1, 200)
         a, b = rng.normal(0, 0.3, 2)
-        alarms += compare(result(10 + a, common + rng.normal(0, 0.3, 200)), result(10 + b, common + rng.normal(0, 0.3, 200)))[0].better != "tie"
+        alarms += (
+            compare(result(10 + a, common + rng.normal(0, 0.3, 200)), result(10 + b, common + rng.normal(0, 0.3, 200)))[
+                0
+            ].better
+            != "tie"
+        )
     assert 5 <= alarms <= 40
 
 

@@ -36,7 +36,9 @@ def resolved(generator: object) -> Resolved:
 
 def test_scores_do_not_depend_on_the_batch_size() -> None:
     task = get_task("zn-geant3")
-    one, many = (evaluate(resolved(Blob()), task, events=160, batch_size=size, progress=QUIET).result for size in (1, 100))
+    one, many = (
+        evaluate(resolved(Blob()), task, events=160, batch_size=size, progress=QUIET).result for size in (1, 100)
+    )
     assert [m.value for m in one.measurements] == [m.value for m in many.measurements]
     assert [m.stderr for m in one.measurements] == [m.stderr for m in many.measurements]
     assert [row.batch for row in one.throughput] != [row.batch for row in many.throughput]
@@ -64,7 +66,9 @@ def test_blocks_have_seeds_of_their_own_that_depend_on_root_and_repetition() -> 
 
 
 def test_repetitions_are_kept_apart_from_the_sampling_error() -> None:
-    result = evaluate(resolved(Blob()), get_task("zn-geant3"), events=80, repetitions=3, batch_size=1, progress=QUIET).result
+    result = evaluate(
+        resolved(Blob()), get_task("zn-geant3"), events=80, repetitions=3, batch_size=1, progress=QUIET
+    ).result
     found = result.measurement("channel_wasserstein/1")
     assert found is not None
     assert len(set(found.per_repetition)) == 3

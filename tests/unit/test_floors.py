@@ -63,7 +63,9 @@ def test_a_floor_of_another_size_is_measured_on_the_spot() -> None:
 
 def test_equivalent_events_interpolate_the_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     task = get_task("zn-geant3")
-    curve = Curve(metric="channel_wasserstein/1", events=[10, 100, 1000, 4000], value=[80.0, 40.0, 10.0, 10.5], sd=[1.0] * 4)
+    curve = Curve(
+        metric="channel_wasserstein/1", events=[10, 100, 1000, 4000], value=[80.0, 40.0, 10.0, 10.5], sd=[1.0] * 4
+    )
     table = FloorTable(task=task.name, version="1", dataset_sha256="", swaps=20, floors={}, curve=curve)
     monkeypatch.setattr(floors, "_shipped", lambda name, sha: table)
     found = equivalent_events(task, float(np.sqrt(40 * 80)), task.test_events)

@@ -35,7 +35,9 @@ def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoldenEntry:
     (tmp_path / "model.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1", "conditional_energy/1", "channel_mae/1"))
-    request = Request(generator="model.py:Blob", params={"rate": "1500"}, task="zn-geant3", events=80, seed=3, repetitions=10)
+    request = Request(
+        generator="model.py:Blob", params={"rate": "1500"}, task="zn-geant3", events=80, seed=3, repetitions=10
+    )
     return update_golden(tmp_path / "zn.golden.json", run_for_gate(request, None, progress=QUIET), "first").current
 
 
@@ -50,11 +52,15 @@ def test_the_golden_generator_runs_again_as_it_was(entry: GoldenEntry) -> None:
 
 
 def test_a_worse_generator_is_found(entry: GoldenEntry) -> None:
-    result = run_for_gate(Request(generator="model.py:Blob", params={"rate": "1000"}, seed=7, repetitions=2), entry, progress=QUIET)
+    result = run_for_gate(
+        Request(generator="model.py:Blob", params={"rate": "1000"}, seed=7, repetitions=2), entry, progress=QUIET
+    )
     assert gate(result, entry).failed()
 
 
-def test_what_cannot_be_compared_is_refused_before_anything_is_run(entry: GoldenEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_compared_is_refused_before_anything_is_run(
+    entry: GoldenEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(DataError, match="another number of events"):
         run_for_gate(Request(events=160, generator="never:Loaded"), entry, progress=QUIET)
     with pytest.raises(DataError, match="another task"):
@@ -67,6 +73,8 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_run(entry: Golden
 
 
 def test_a_default_that_changed_is_noticed(entry: GoldenEntry, tmp_path: Path) -> None:
-    (tmp_path / "model.py").write_text(MODEL.replace("label: str | None = None", "label: str | None = None, width: int = 3"))
+    (tmp_path / "model.py").write_text(
+        MODEL.replace("label: str | None = None", "label: str | None = None, width: int = 3")
+    )
     with pytest.raises(DataError, match="no longer has the parameters"):
         golden_generator(entry)

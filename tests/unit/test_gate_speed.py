@@ -146,7 +146,9 @@ def test_ctrl_c_in_the_middle_of_the_runs_leaves_nothing(repository: Path, monke
     assert worktrees(repository) == 1
 
 
-def test_import_paths_inside_the_repository_move_to_the_tree(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_paths_inside_the_repository_move_to_the_tree(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(repository / "lib"))
     monkeypatch.setenv("PYTHONPATH", f"{repository / 'lib'}:/elsewhere")
     tree = tmp_path / "base"

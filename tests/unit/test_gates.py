@@ -55,7 +55,9 @@ def test_an_unchanged_generator_fails_in_about_one_run_of_a_hundred() -> None:
 
 @pytest.mark.parametrize(("direction", "target"), [("lower", None), ("higher", None), ("target", -20.0)])
 @pytest.mark.parametrize("repetitions", [1, 4])
-def test_the_smallest_defect_is_found_as_often_as_printed(direction: str, target: float | None, repetitions: int) -> None:
+def test_the_smallest_defect_is_found_as_often_as_printed(
+    direction: str, target: float | None, repetitions: int
+) -> None:
     rng = np.random.default_rng(6)
     exact = (np.arange(10) - 4.5) / stdev(range(10))  # standard deviation 1, as the true one below
     family, runs, found = 6, 2000, 0
@@ -90,7 +92,11 @@ def test_the_tolerance_of_a_family_is_that_of_the_first_step_of_holm() -> None:
 
 
 def test_holm() -> None:
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": pytest.approx(0.03), "c": pytest.approx(0.06), "b": pytest.approx(0.06)}
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {
+        "a": pytest.approx(0.03),
+        "c": pytest.approx(0.06),
+        "b": pytest.approx(0.06),
+    }
 
 
 @pytest.mark.parametrize(
@@ -141,15 +147,22 @@ def test_a_metric_that_failed_is_a_regression_and_one_left_out_is_told(entry: Go
     assert failing(failed) == {"channel_wasserstein"}
     assert "no luck" in report(failed).cases[0].message
     gone = run()
-    assert failing(gate(gone.model_copy(update={"measurements": gone.measurements[1:]}), entry)) == {"channel_wasserstein"}
-    skipped = gate(with_first(run(), status="skipped", value=None, per_repetition=[], error="left out by --fast"), entry)
+    assert failing(gate(gone.model_copy(update={"measurements": gone.measurements[1:]}), entry)) == {
+        "channel_wasserstein"
+    }
+    skipped = gate(
+        with_first(run(), status="skipped", value=None, per_repetition=[], error="left out by --fast"), entry
+    )
     assert (skipped.exit_code(), skipped.exit_code(strict=True)) == (0, 1)
     assert "skipped: channel_wasserstein/1" in report(skipped).verdict
 
 
 def test_nothing_measured_is_never_green(entry: GoldenEntry) -> None:
     result = run()
-    empty = [m.model_copy(update={"status": "failed", "value": None, "per_repetition": [], "error": "x"}) for m in result.measurements]
+    empty = [
+        m.model_copy(update={"status": "failed", "value": None, "per_repetition": [], "error": "x"})
+        for m in result.measurements
+    ]
     for measurements in (empty, [], [make_measurement("another", 1.0)]):
         with pytest.raises(NothingMeasuredError, match="compared nothing"):
             gate(result.model_copy(update={"measurements": measurements}), entry)
@@ -160,9 +173,18 @@ def test_nothing_measured_is_never_green(entry: GoldenEntry) -> None:
     [
         (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"name": "mnist"})}), "another task"),
         (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"version": "2"})}), "another task version"),
-        (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"dataset_sha256": "f" * 64})}), "another data set"),
-        (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"events": 400})}), "another number of events"),
-        (lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"definitions": "deja2020"})}), "another definitions"),
+        (
+            lambda r: r.model_copy(update={"task": r.task.model_copy(update={"dataset_sha256": "f" * 64})}),
+            "another data set",
+        ),
+        (
+            lambda r: r.model_copy(update={"task": r.task.model_copy(update={"events": 400})}),
+            "another number of events",
+        ),
+        (
+            lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"definitions": "deja2020"})}),
+            "another definitions",
+        ),
         (lambda r: with_first(r, version="2"), "channel_wasserstein is of another version"),
         (lambda r: with_first(r, direction="higher"), "another definition"),
         (lambda r: with_first(r, ranks=False), "reported only"),
@@ -175,11 +197,16 @@ def test_golden_values_of_something_else_are_refused(entry: GoldenEntry, change,
 
 
 def test_other_generators_parameters_and_new_metrics_are_noted(entry: GoldenEntry) -> None:
-    other = make_result(name="dcgan", measurements=[*run().measurements, make_measurement("recall", 0.5, direction="higher")])
+    other = make_result(
+        name="dcgan", measurements=[*run().measurements, make_measurement("recall", 0.5, direction="higher")]
+    )
     notes = gate(other, entry).notes
     assert "another generator" in notes[0]
     assert "recall/1" in notes[1]
-    assert "other parameters" in gate(make_result(measurements=run().measurements, parameters={"steps": 5}), entry).notes[0]
+    assert (
+        "other parameters"
+        in gate(make_result(measurements=run().measurements, parameters={"steps": 5}), entry).notes[0]
+    )
 
 
 def test_the_printed_numbers_are_those_of_the_checks(entry: GoldenEntry) -> None:
@@ -188,7 +215,10 @@ def test_the_printed_numbers_are_those_of_the_checks(entry: GoldenEntry) -> None
     assert len(shown.rows) == len(shown.cases) == 3
     assert all(len(row) == len(shown.columns) for row in shown.rows)
     assert [row[2][0] for row in shown.rows] == ["≤", "≥", "1"]
-    assert json.loads(json.dumps(as_dict(outcome), allow_nan=False))["checks"][0]["smallest_defect"] == outcome.checks[0].smallest
+    assert (
+        json.loads(json.dumps(as_dict(outcome), allow_nan=False))["checks"][0]["smallest_defect"]
+        == outcome.checks[0].smallest
+    )
 
 
 # --- the golden file -------------------------------------------------------------------------------------------------------------
@@ -221,7 +251,9 @@ def test_golden_values_need_a_reason_repetitions_and_scores(tmp_path: Path) -> N
     update_golden(path, run(10), "x")
     other = run(10)
     with pytest.raises(DataError, match="got dcgan on zn-geant3, expected vae on zn-geant3"):
-        update_golden(path, other.model_copy(update={"generator": other.generator.model_copy(update={"name": "dcgan"})}), "x")
+        update_golden(
+            path, other.model_copy(update={"generator": other.generator.model_copy(update={"name": "dcgan"})}), "x"
+        )
 
 
 @pytest.mark.parametrize(

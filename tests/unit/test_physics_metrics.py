@@ -49,7 +49,9 @@ def test_an_empty_event_has_finite_features() -> None:
 def test_separation_of_equal_of_disjoint_and_of_half_overlapping_sets() -> None:
     x = torch.linspace(0, 1, 1001, dtype=torch.float64)[:, None]
     assert float(separation(x, x)) == 0
-    assert float(separation(x + 10, x)) == pytest.approx(0.49 + 0.98**2 / 1.02 / 2, abs=0.003)  # all in the last bin of 50
+    assert float(separation(x + 10, x)) == pytest.approx(
+        0.49 + 0.98**2 / 1.02 / 2, abs=0.003
+    )  # all in the last bin of 50
     mixed = torch.cat([x[::2], x[::2] + 10])
     p = float(separation(mixed, x))
     assert p == pytest.approx((49 * 0.01**2 / 0.03 + 0.49**2 / 0.53) / 2, abs=0.003)
@@ -135,7 +137,9 @@ def test_memorisation_finds_a_planted_copy_and_full_replay() -> None:
     clean = metric(Comparison(floor, test))
     assert clean.parts["copies"] == 0
     planted = floor.samples.clone()
-    bright = int(torch.nonzero((train.samples.sum((1, 2)) > 100) & torch.from_numpy(train.strata["species"] == "photon"))[0])
+    bright = int(
+        torch.nonzero((train.samples.sum((1, 2)) > 100) & torch.from_numpy(train.strata["species"] == "photon"))[0]
+    )
     row = int(np.flatnonzero(floor.stratum == train.stratum[bright])[0])
     planted[row] = train.samples[bright]
     found = metric(Comparison(floor.with_samples(planted), test))
@@ -187,5 +191,7 @@ def test_an_unknown_metric_gets_a_suggestion() -> None:
 
 
 def test_holm_against_the_textbook() -> None:
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx(
+        {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02}
+    )
     assert holm({}) == {}

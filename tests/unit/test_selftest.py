@@ -79,7 +79,9 @@ def test_the_smallest_defect_is_the_last_before_a_strength_goes_unseen() -> None
     def result(flagged: bool) -> ControlResult:
         return ControlResult(Control("x", (), scaled(1)), {}, {"m/1": 0.001} if flagged else {})
 
-    response = Response("scale", (0.5, 0.8, 0.9, 1.0, 1.1, 1.2), tuple(result(f) for f in (True, True, False, False, False, True)))
+    response = Response(
+        "scale", (0.5, 0.8, 0.9, 1.0, 1.1, 1.2), tuple(result(f) for f in (True, True, False, False, False, True))
+    )
     assert response.smallest_detected("m/1", 1.0) in (0.8, 1.2)
     assert response.smallest_detected("n/1", 1.0) is None
     one_sided = Response("emptied", (0.0, 0.1, 0.2), tuple(result(f) for f in (False, True, True)))

@@ -13,7 +13,9 @@ from simbench.errors import DataError, GeneratorError, UsageError
 from simbench.tasks import get_task, mnist
 from simbench.tasks.zn import ZnGeant3, data_file, species_strata
 
-needs_mnist = pytest.mark.skipif(mnist.find(None) is None, reason="MNIST not found: set SIMBENCH_DATA to the folder that holds mnist/*.gz")
+needs_mnist = pytest.mark.skipif(
+    mnist.find(None) is None, reason="MNIST not found: set SIMBENCH_DATA to the folder that holds mnist/*.gz"
+)
 
 
 def test_zn_splits_share_no_condition_and_repeat_as_stated() -> None:
@@ -25,7 +27,11 @@ def test_zn_splits_share_no_condition_and_repeat_as_stated() -> None:
     assert torch.equal(splits["floor"].conditions, splits["test"].conditions)
     assert torch.equal(splits["floor"].condition_id, splits["test"].condition_id)
     assert not torch.equal(splits["floor"].samples, splits["test"].samples)
-    assert bool((splits["test"].condition_id.reshape(-1, task.repeats) == splits["test"].condition_id[:: task.repeats, None]).all())
+    assert bool(
+        (
+            splits["test"].condition_id.reshape(-1, task.repeats) == splits["test"].condition_id[:: task.repeats, None]
+        ).all()
+    )
     assert len(splits["test"]) == task.test_events == 8 * len(ids["test"])
     assert set(splits["test"].strata["species"]) == {"photon", "neutron", "proton", "other"}
     assert min(np.unique(splits["test"].strata["energy"], return_counts=True)[1]) == 800
@@ -40,7 +46,12 @@ def test_zn_monte_carlo_cost_is_recorded() -> None:
 
 def test_rare_species_are_pooled() -> None:
     test = np.repeat([22, 2112, 3222], [30, 20, 19]).astype(np.int32)
-    assert species_strata(np.array([22, 2112, 3222, 99], np.int32), test).tolist() == ["photon", "neutron", "other", "other"]
+    assert species_strata(np.array([22, 2112, 3222, 99], np.int32), test).tolist() == [
+        "photon",
+        "neutron",
+        "other",
+        "other",
+    ]
 
 
 def test_a_truncated_data_file_is_refused(tmp_path: Path) -> None:
@@ -81,7 +92,10 @@ def test_taking_events_keeps_what_was_derived() -> None:
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (torch.zeros(4, 1, 44, 44), r"expects \(4, 44, 44\), m returned \(4, 1, 44, 44\). Drop the channel axis, e.g. out.squeeze\(1\)"),
+        (
+            torch.zeros(4, 1, 44, 44),
+            r"expects \(4, 44, 44\), m returned \(4, 1, 44, 44\). Drop the channel axis, e.g. out.squeeze\(1\)",
+        ),
         (torch.zeros(3, 44, 44), "Return one event per row of conditions"),
         (torch.zeros(4, 44 * 44), r"out.reshape\(4, 44, 44\)"),
         (torch.zeros(4, 40, 40), r"An event of this task has shape \(44, 44\)"),

@@ -51,7 +51,9 @@ def test_peak_memory_sees_what_a_call_takes() -> None:
             return super().sample(conditions, seed=seed)
 
     task = get_task("zn-geant3")
-    light, heavy = (Clock(g, task, "cpu", 0, "m").measure(torch.zeros(8, 9), 1, repeats=2).peak_mib for g in (Zeros(), Hungry()))
+    light, heavy = (
+        Clock(g, task, "cpu", 0, "m").measure(torch.zeros(8, 9), 1, repeats=2).peak_mib for g in (Zeros(), Hungry())
+    )
     assert light is not None
     assert heavy is not None
     assert 250 < heavy - light < 400
