@@ -31,9 +31,9 @@ SUBSET_SIZE = 2000
 JACKKNIFE_EVENTS = 500
 """Up to this many events a single subset's error comes from 20 more solutions with a group left out."""
 
-COOLING = 8.0
+COOLING = 4.0
 """Ratio of successive temperatures."""
-LOOSE, TIGHT = 0.02, 1e-6
+LOOSE, TIGHT = 0.001, 1e-6
 """Mean relative error of the column marginals at which a passing temperature, and the last one, is left."""
 WINDOW = 5.0
 """Becoming sparse, the plan keeps the entries above exp(-WINDOW) of the largest of their row or column; the next temperature is lower ..."""
