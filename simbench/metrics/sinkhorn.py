@@ -124,7 +124,9 @@ def sinkhorn(generated: Array, reference: Array, blur: float = BLUR) -> float:
 def _prepare(generated: Array, reference: Array, blur: float) -> tuple[Tensor, Tensor]:
     """Centred float64 features: the divergence is blind to common translations, the rounding is not."""
     if not 0 < blur < float("inf"):
-        raise UsageError("blur is not a length", got=repr(blur), expected="a positive number", fix=f"The benchmark uses {BLUR}.")
+        raise UsageError(
+            "blur is not a length", got=repr(blur), expected="a positive number", fix=f"The benchmark uses {BLUR}."
+        )
     x, y = as_features(generated, reference)
     centre = torch.cat([x, y]).double().mean(0)
     return x.double() - centre, y.double() - centre
@@ -205,7 +207,10 @@ class _Dense:
 def _pair_costs(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
     """1/2 |x_i - y_j|^2 of pairs sorted by i, (P,): from differences, or, of many pairs, from whole blocks of a matrix product."""
     if len(i) * GATHER < len(x) * len(y):
-        return torch.cat([(x[a] - y[b]).square_().sum(1) for a, b in zip(i.split(50_000), j.split(50_000), strict=True)]) / 2
+        return (
+            torch.cat([(x[a] - y[b]).square_().sum(1) for a, b in zip(i.split(50_000), j.split(50_000), strict=True)])
+            / 2
+        )
     costs = []
     for rows in chunks(len(x), len(y), 1_000_000):
         start, stop = torch.searchsorted(i, torch.tensor([rows.start, rows.stop], device=i.device)).tolist()
@@ -303,7 +308,9 @@ def _newton_step(kernel: _Kernel, u: Vector, v: Vector, s: Vector, c: Vector, er
     length = MAX_STEP / max(MAX_STEP, float(np.abs(step).max()))
     while length > 1e-4:
         rows = kernel.rows(np.exp(s + length * step))
-        if (rows > 0).all() and -float(np.log(rows).mean()) + length * float(step.mean()) >= dual + 1e-4 * length * slope:
+        if (rows > 0).all() and -float(np.log(rows).mean()) + length * float(
+            step.mean()
+        ) >= dual + 1e-4 * length * slope:
             return length * step
         length /= 2
     return np.zeros_like(step)
@@ -417,7 +424,9 @@ def _symmetric(x: Tensor, eps: float) -> EntropicPlan:
             break
         s = (s + f) / 2
     reach = float(x.square().sum(1).max()) * 2
-    return EntropicPlan(float(eps * (f.mean() + s.mean())), eps * f, eps * s, error, error / 2 * (reach + eps * float(np.ptp(s))))
+    return EntropicPlan(
+        float(eps * (f.mean() + s.mean())), eps * f, eps * s, error, error / 2 * (reach + eps * float(np.ptp(s)))
+    )
 
 
 def _self_density(x: Tensor, eps: float) -> float:
@@ -493,7 +502,9 @@ def estimate_over_subsets(pair: Comparison, divergence: Callable[[Tensor, Tensor
     if resampling() and len(x) <= JACKKNIFE_EVENTS:
         groups = jackknife_groups(unit_id)
         left_out = [divergence(x[groups != group], y[groups != group]) for group in range(int(groups.max()) + 1)]
-        stderr = finite_or_none(jackknife_sd(torch.tensor(left_out, dtype=torch.float64))) if len(left_out) > 1 else None
+        stderr = (
+            finite_or_none(jackknife_sd(torch.tensor(left_out, dtype=torch.float64))) if len(left_out) > 1 else None
+        )
     return Estimate(float(values[0]), stderr, len(x))
 
 
