@@ -257,7 +257,12 @@ def check_writable(folder: Path) -> None:
 
 def write_new(path: Path, text: str) -> None:
     """Write a new file atomically: readers see all of it or none. Raises UsageError where it exists or cannot be written."""
-    check_writable(path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{path} could not be written", got=error.strerror or str(error), fix="Choose another folder with --out."
+        ) from error
     try:
         descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:

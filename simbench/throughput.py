@@ -170,14 +170,18 @@ def measure_ladder(
         per_event = 0.0
         with torch_threads(threads):
             for batch in batches:
-                predicted = per_event * batch * (REPEATS + 2)
-                if predicted > left:
+                start = time.perf_counter()
+                tiled = tile(conditions, batch).to(clock.device)
+                single = per_event * batch
+                if left >= single > left / (REPEATS + 2):  # a bound, and a loose one where small batches are dear: look
+                    single = clock.timed(tiled, 0)[1]
+                if single * (REPEATS + 2) > left:
                     notes.append(
-                        f"batch {batch} on {clock.device} with {threads} threads not timed: it would take about {predicted:.0f} s"
+                        f"batch {batch} on {clock.device} with {threads} threads not timed: "
+                        f"it would take about {single * (REPEATS + 2):.0f} s"
                     )
                     continue
-                start = time.perf_counter()
-                measured.append(clock.measure(tile(conditions, batch).to(clock.device), threads))
+                measured.append(clock.measure(tiled, threads))
                 left -= time.perf_counter() - start
                 per_event = measured[-1].latency_ms.p50 / 1000 / batch
                 on_batch(batch)
