@@ -154,7 +154,7 @@ def measure_ladder(
     conditions: Tensor,
     *,
     batches: Sequence[int] = LADDER,
-    budget_s: float = 60.0,
+    budget_s: float = 40.0,
     on_batch: Callable[[int], None] = lambda batch: None,
 ) -> tuple[list[Throughput], list[str]]:
     """The ladder of batch sizes on the clock's device: with one thread and with all of them on a CPU.
