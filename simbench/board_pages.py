@@ -16,7 +16,7 @@ from pathlib import Path
 import jinja2
 
 from simbench.errors import DataError, UsageError
-from simbench.formatting import count, duration, number, printable, times, with_error
+from simbench.formatting import count, duration, number, printable, thread_count, times, with_error
 from simbench.leaderboard import (
     Board,
     Entry,
@@ -29,7 +29,7 @@ from simbench.leaderboard import (
 )
 from simbench.ranking import ranks
 from simbench.results import Throughput, many_results, read_bytes, replace_text
-from simbench.table import EMPTY, Cell, Column, Row, Table, escape_markdown, to_csv, to_latex, to_markdown
+from simbench.table import EMPTY, Cell, Column, Row, Table, escape_markdown, to_csv, to_html, to_latex, to_markdown
 
 BATCHES = (1, 100, 1000, 10_000)
 """The batch sizes of the speed tables: the ladder that every run times."""
@@ -257,9 +257,7 @@ def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
 def _machine(entry: Entry, row: Throughput) -> str:
     """The processor with its threads, or the GPU without its number."""
     if row.device == "cpu":
-        return printable(
-            f"{entry.hardware.get('cpu', 'an unnamed CPU')}, {row.threads} thread{'s' * (row.threads != 1)}", 120
-        )
+        return printable(f"{entry.hardware.get('cpu', 'an unnamed CPU')}, {thread_count(row.threads)}", 120)
     return printable(re.sub(r"^[a-z]+:\d+\s+", "", row.device), 120)
 
 
@@ -371,7 +369,7 @@ def _html(board: Board, tables: Sequence[Table], entries: int) -> str:
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("board.html.j2").render(
-        board=board, tables=tables, entries=_counted(entries), ranked=RANKED.format(primary=board.primary_column.label),
+        board=board, tables=tables, bodies={table.name: to_html(table) for table in tables}, entries=_counted(entries), ranked=RANKED.format(primary=board.primary_column.label),
         reading=READING.replace("`", ""), script=script, commands=_commands(board), conditions=_conditions(board),
         script_sha256=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
     )  # fmt: skip
@@ -379,7 +377,7 @@ def _html(board: Board, tables: Sequence[Table], entries: int) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return read_bytes(path, MAX_README).decode("utf-8")
+        return read_bytes(path, MAX_README, "Pass the README with --readme FILE.").decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8", got=str(error)) from error
 

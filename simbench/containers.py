@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from simbench.errors import DataError
 
 KEYS = ("samples", "condition_index", "conditions")
-SCALARS = ("task", "generator", "seed")
+SCALARS = ("task", "generator", "seed", "result")
 MAX_TEXT = 200
 MAX_CHUNK_BYTES = 2**30
 SAFE_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
@@ -169,6 +169,8 @@ def opened(path: Path, limit: int) -> Iterator[Source]:
     Raises:
         DataError: it is missing, too large or of another kind; or, within the block, whatever reading a damaged file raises.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder", expected="a file of samples", fix="Pass the .h5 or .npz file in it.")
     try:
         size = path.stat().st_size
         if size > limit:

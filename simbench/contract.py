@@ -70,6 +70,7 @@ def check_generator(spec: str, params: Mapping[str, str], task: Task, device: st
     try:
         set_up(resolved.generator, task, torch.device(device), spec)
         resolved.weights_sha256()
+        resolved.effective_parameters()
     except GeneratorError as error:
         yield _failed("setup", error)
         return

@@ -17,11 +17,10 @@ import torch
 from simbench import __version__
 from simbench.contract import Check, Status
 from simbench.errors import SimbenchError
+from simbench.formatting import thread_count
 from simbench.names import entry_points
 from simbench.resolve import GROUP, find
 from simbench.tasks import DEFAULT, get_task, task_names
-from simbench.tasks.files import candidates
-from simbench.tasks.mnist import find as find_mnist
 
 PACKAGES = ("torch", "numpy", "scipy", "h5py", "pydantic", "geomloss", "POT", "torch-fidelity")
 ENOUGH_DISK = 2 * 2**30
@@ -40,7 +39,8 @@ def diagnose(data_dir: Path | None = None, out: Path = Path("runs")) -> Iterator
 
 
 def _of_error(name: str, status: Status, error: SimbenchError) -> Check:
-    return Check(name, status, str(error).removesuffix(error.fix).strip(), error.fix)
+    sentence = str(error).removesuffix(error.fix).strip()
+    return Check(name, status, sentence[:1].upper() + sentence[1:], error.fix)
 
 
 def _generator(name: str) -> Check:
@@ -64,7 +64,7 @@ def _versions() -> Check:
 
 
 def _devices() -> Check:
-    cpu = f"cpu with {torch.get_num_threads()} threads of {os.cpu_count()}"
+    cpu = f"cpu with {thread_count(torch.get_num_threads())} of {os.cpu_count()}"
     if not torch.cuda.is_available():
         return Check("devices", "ok", f"{cpu}; no GPU that torch can use.")
     names = [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
@@ -75,14 +75,7 @@ def _task(name: str, data_dir: Path | None) -> Check:
     """Whether a task's data are there: an error where simbench ships them, a warning where it does not. Nothing is downloaded."""
     title = f"data of {name}"
     try:
-        task = get_task(name, data_dir)
-        if name == "mnist" and find_mnist(data_dir) is None:
-            searched = ", ".join(str(folder) for folder in candidates(name, data_dir))
-            fix = "They are downloaded at the first use; or pass --data-dir, or set SIMBENCH_DATA."
-            return Check(title, "warn", f"The files are not in {searched}.", fix)
-        if name == "celeba64":
-            return Check(title, "ok", f"Found in {task.folder}.")  # type: ignore[attr-defined]
-        return Check(title, "ok", f"{len(task.load('test'))} test events are there, checksums verified.")
+        return Check(title, "ok", get_task(name, data_dir).find_data())
     except SimbenchError as error:
         return _of_error(title, "fail" if name == DEFAULT else "warn", error)
 

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import datetime
-import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING
 
 from simbench.errors import GeneratorError, UsageError
 from simbench.events import Events
-from simbench.floors import Floor, equivalent_events, floor_of
-from simbench.metrics.base import Comparison, Estimate, Metric
+from simbench.floors import equivalent_events
+from simbench.metrics.base import Comparison
 from simbench.metrics.published import PRESETS
-from simbench.metrics.registry import get_metric
 from simbench.names import did_you_mean
 from simbench.preflight import preflight
 from simbench.progress import Progress
 from simbench.provenance import collect
 from simbench.results import (
-    Calibrated,
     GeneratorRecord,
-    Measurement,
-    ReplicatesRecord,
     Result,
     Spec,
-    StratumValue,
     TaskRecord,
     Throughput,
 )
-from simbench.samples import read_samples
 from simbench.sampling import sample_blocks
+from simbench.saved import read_repetitions
+from simbench.scoring import Scaled, measure_all
 from simbench.tasks.base import Task
 from simbench.throughput import LADDER, Clock, measure_ladder, speedup
 
@@ -103,6 +97,7 @@ def evaluate(
     with progress.step("preflight", 1) as advance:
         checked = preflight(resolved, task, device)
         advance(1)
+    given, parameters = dict(resolved.parameters), resolved.effective_parameters()
     pairs = []
     with progress.step("sampling", repetitions * len(reference)) as advance:
         for repetition in range(repetitions):
@@ -124,44 +119,47 @@ def evaluate(
         task, pairs, progress,
         spec=_spec(task, resolved.spec, root_seed, repetitions, reference, definitions),
         generator=GeneratorRecord(
-            name=resolved.name, version=resolved.version, parameters=dict(resolved.parameters), weights_sha256=resolved.weights_sha256(),
-            source_sha256=resolved.source_sha256, deterministic=checked.deterministic, stochastic=checked.stochastic,
+            name=resolved.name, version=resolved.version, parameters=parameters, given=None if given == parameters else given,
+            weights_sha256=resolved.weights_sha256(), source_sha256=resolved.source_sha256, deterministic=checked.deterministic, stochastic=checked.stochastic,
         ),
         fast=fast, factor=factor, throughput=timed, warnings=[*checked.warnings, *notes], command=command,
     )  # fmt: skip
 
 
-def score_file(
-    path: Path, task: Task, *, fast: bool = False, definitions: str = DEFINITIONS, command: str = "", progress: Progress
+def score_files(
+    paths: Sequence[Path],
+    task: Task,
+    *,
+    fast: bool = False,
+    definitions: str = DEFINITIONS,
+    command: str = "",
+    progress: Progress,
 ) -> Evaluated:
-    """Score a file of samples that another program made. Nothing is timed: a file has no speed.
+    """Score files of samples that another program made, each a repetition of one generator. Nothing is timed: a file has no speed.
+
+    The Result records the checksum of the first file as the generator's source, and those of the others among its flags.
 
     Raises:
-        DataError, GeneratorError: the file is damaged, or its samples are not events of the task.
+        DataError, GeneratorError: a file is damaged, its samples are not events of the task, or the files are no repetitions.
+        UsageError: there are no files, or no such definitions.
     """
     metric_keys(task, definitions)
-    with progress.step("reading", 1) as advance:
-        samples = read_samples(path, task)
-        reference = task.load("test").take(samples.index)
-        advance(1)
-    spec = _spec(task, f"samples:{path.name}", samples.seed or 0, 1, reference, definitions)
+    sets, pairs = read_repetitions(paths, task, progress)
+    first = sets[0]
+    spec = _spec(
+        task, f"samples:{','.join(path.name for path in paths)}"[:500], first.seed or 0, len(pairs), pairs[0].reference, definitions
+    )  # fmt: skip
     generator = GeneratorRecord(
-        name=samples.generator, version=None, parameters={}, weights_sha256=None, source_sha256=samples.sha256, deterministic=None,
+        name=first.generator, version=None, parameters={}, weights_sha256=None, source_sha256=first.sha256, deterministic=None,
         stochastic=None,
     )  # fmt: skip
-    pair = Comparison(reference.with_samples(samples.samples), reference)
-    return _finish(
-        task,
-        [pair],
-        progress,
-        spec=spec,
-        generator=generator,
-        fast=fast,
-        factor=None,
-        throughput=[],
-        warnings=[],
-        command=command,
-    )
+    evaluated = _finish(
+        task, pairs, progress, spec=spec, generator=generator, fast=fast, factor=None, throughput=[], warnings=[], command=command
+    )  # fmt: skip
+    further = {f"samples_sha256_{place}": samples.sha256 for place, samples in enumerate(sets[1:], 1)}
+    origin = evaluated.result.provenance
+    origin = origin.model_copy(update={"flags": origin.flags | further})
+    return replace(evaluated, result=evaluated.result.model_copy(update={"provenance": origin}))
 
 
 def calibration_factor(resolved: Resolved, task: Task, root_seed: int, device: str) -> float | None:
@@ -209,26 +207,14 @@ def _finish(
     primary = [key for key in task.primary if key in keys] or list(keys)
     scaled = None
     if factor is not None:
-        scaled = Comparison(
-            pairs[0].generated.with_samples(pairs[0].generated.samples * factor), reference, stratify=False
+        generated = pairs[0].generated
+        scaled = Scaled(
+            factor, Comparison(generated.with_samples(generated.samples * factor), reference, stratify=False)
         )
-    measurements = []
     with progress.step("scoring", len(keys)) as advance:
-        for key in keys:
-            metric = get_metric(key)
-            measured = measure(metric, pairs, task, fast=fast, definitions=spec.definitions)
-            if (
-                scaled is not None
-                and factor is not None
-                and measured.status == "ok"
-                and metric.ranks
-                and not metric.slow
-            ):
-                measured = measured.model_copy(
-                    update={"calibrated": Calibrated(factor=factor, value=metric(scaled).value)}
-                )
-            measurements.append(measured)
-            advance(1)
+        measurements = measure_all(
+            keys, pairs, task, scaled=scaled, fast=fast, definitions=spec.definitions, on_metric=advance
+        )
     by_key = {measurement.key: measurement for measurement in measurements}
     equivalent = by_key[task.equivalent_metric].value if task.equivalent_metric in by_key else None
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -250,92 +236,3 @@ def _finish(
         provenance=collect(command),
     )  # fmt: skip
     return Evaluated(result, pairs[0])
-
-
-def measure(metric: Metric, pairs: Sequence[Comparison], task: Task, *, fast: bool, definitions: str) -> Measurement:
-    """One metric over all repetitions, beside its floor. A metric that fails is recorded as failed, with its reason."""
-    start = time.perf_counter()
-    estimates: list[Estimate] = []
-    floor: Floor | None = None
-    status, error = ("skipped", "left out by --fast") if fast and metric.slow else ("ok", None)
-    if status == "ok":
-        try:
-            estimates = [metric(pair) for pair in pairs]
-            floor = floor_of(task, metric.key, len(pairs[0]))
-        except Exception as reason:  # a metric that fails must not take the others with it
-            status, error, estimates = "failed", f"{type(reason).__name__}: {reason}"[:5000], []
-    values = [estimate.value for estimate in estimates]
-    value = fmean(values) if values else None
-    stderr = estimates[0].stderr if estimates else None
-    return Measurement(
-        metric=metric.name,
-        version=metric.version,
-        definition=definitions,
-        status=status,  # type: ignore[arg-type]
-        value=value,
-        per_repetition=values,
-        stderr=stderr,
-        sd_repetition=stdev(values) if len(values) > 1 else None,
-        unit=metric.unit,
-        direction=metric.direction,
-        target=metric.target,
-        ranks=metric.ranks,
-        n=len(pairs[0]),
-        floor=floor.value if floor else None,
-        floor_sd=floor.sd if floor else None,
-        floor_n=len(pairs[0]) if floor else None,
-        memoriser=floor.memoriser if floor else None,
-        ratio=_over_floor(metric, value, floor),
-        p=_p_value(metric, value, stderr, floor),
-        calibrated=None,
-        replicates=_replicates(estimates),
-        parts=_mean_of_parts(estimates),
-        strata={
-            name: StratumValue(value=fmean(e.strata[name].value for e in estimates), stderr=stratum.stderr, n=stratum.n)
-            for name, stratum in (estimates[0].strata.items() if estimates else ())
-            if all(name in e.strata for e in estimates)
-        },
-        seconds=time.perf_counter() - start,
-        error=error,
-    )
-
-
-def _replicates(estimates: Sequence[Estimate]) -> ReplicatesRecord | None:
-    """Those of the first repetition, to 7 digits: they only serve the spread of differences."""
-    if not estimates or estimates[0].replicates is None:
-        return None
-    kept = estimates[0].replicates
-    return ReplicatesRecord(kind=kept.kind, values=[float(f"{value:.7g}") for value in kept.values])
-
-
-def _mean_of_parts(estimates: Sequence[Estimate]) -> dict[str, float]:
-    if not estimates:
-        return {}
-    return {name: fmean(estimate.parts[name] for estimate in estimates) for name in estimates[0].parts}
-
-
-def _over_floor(metric: Metric, value: float | None, floor: Floor | None) -> float | None:
-    """Value over floor, where that ratio means something: not for a target, and not where the floor is 0 within its own spread."""
-    if (
-        value is None
-        or floor is None
-        or metric.direction == "target"
-        or floor.value <= 3 * (floor.sd or 0.0)
-        or floor.value <= 0
-    ):
-        return None
-    return value / floor.value
-
-
-def _p_value(metric: Metric, value: float | None, stderr: float | None, floor: Floor | None) -> float | None:
-    """Normal p-value of the score being the floor's: one-sided towards worse, two-sided for a target."""
-    if value is None or stderr is None or floor is None or floor.sd is None:
-        return None
-    spread = (stderr**2 + floor.sd**2) ** 0.5
-    if spread == 0:
-        return None
-    z = (value - floor.value) / spread
-    tail = NormalDist().cdf
-    if metric.direction == "target":
-        return 2 * tail(-abs(z))
-    return tail(-z) if metric.direction == "lower" else tail(z)

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from simbench.once import Once
+
 Derivation = Callable[[Tensor], Tensor]
 
 
@@ -37,16 +39,14 @@ class Events:
     derivations: Mapping[str, Derivation] = field(default_factory=dict)
     mc_seconds: Tensor | None = None
     other_split: Callable[[str], Events] | None = None
-    _cache: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _cache: Once = field(default_factory=Once, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def derived(self, name: str) -> Tensor:
         """The per-event quantity `name`, (N, ...), computed at the first call. Raises KeyError where the task has none of that name."""
-        if name not in self._cache:
-            self._cache[name] = self.derivations[name](self.samples)
-        return self._cache[name]
+        return self._cache.get(name, lambda: self.derivations[name](self.samples))
 
     @property
     def stratum(self) -> NDArray[np.str_]:
@@ -69,17 +69,17 @@ class Events:
             unit_id=self.unit_id[index],
             strata={name: values[at] for name, values in self.strata.items()},
             mc_seconds=None if self.mc_seconds is None else self.mc_seconds[index],
-            _cache={name: values[index] for name, values in self._cache.items()},
+            _cache=Once({name: values[index] for name, values in self._cache.values().items()}),
         )
 
     def with_samples(self, samples: Tensor) -> Events:
         """Other samples (a generator's) for the same conditions, in the same order."""
-        return replace(self, samples=samples.to(torch.float32), mc_seconds=None, _cache={})
+        return replace(self, samples=samples.to(torch.float32), mc_seconds=None, _cache=Once())
 
 
 def concatenate(first: Events, second: Events) -> Events:
     """The events of `first`, then those of `second`; identifiers are kept, so equal conditions stay equal."""
-    both = first._cache.keys() & second._cache.keys()
+    one, other = first._cache.values(), second._cache.values()
     return replace(
         first,
         samples=torch.cat([first.samples, second.samples]),
@@ -88,5 +88,5 @@ def concatenate(first: Events, second: Events) -> Events:
         unit_id=torch.cat([first.unit_id, second.unit_id]),
         strata={name: np.concatenate([first.strata[name], second.strata[name]]) for name in first.strata},
         mc_seconds=None,
-        _cache={name: torch.cat([first._cache[name], second._cache[name]]) for name in both},
+        _cache=Once({name: torch.cat([one[name], other[name]]) for name in one.keys() & other.keys()}),
     )

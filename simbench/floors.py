@@ -10,6 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from simbench.events import Events, concatenate
-from simbench.metrics.base import Comparison
+from simbench.metrics.base import Comparison, Metric
 from simbench.metrics.channels import channel_wasserstein
 from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.registry import get_metric
@@ -28,10 +29,9 @@ from simbench.metrics.resampling import values_only
 from simbench.results import EquivalentEvents
 from simbench.seeds import derive_seed
 from simbench.tasks.base import Task
+from simbench.threads import in_parallel
 
 SWAPS = 20
-REPORTED_SWAPS = 5
-"""Metrics that never rank get fewer: some take minutes, and no decision hangs on the spread of their floor."""
 CURVE_EVENTS = (10, 20, 50, 100, 200, 500, 1000, 2000, 4000, 7000, 10_000)
 CURVE_METRICS: dict[str, tuple[str, Callable[[Tensor, Tensor], float]]] = {
     "channel_wasserstein/1": ("channels", channel_wasserstein),
@@ -176,21 +176,21 @@ def _floors(
     task: Task, memoriser: Callable[[Events], Events], events: int, advance: Callable[[str], None]
 ) -> dict[str, Floor]:
     """The floor of every metric at one N."""
-    table = {}
     floor, test = task.load("floor", events), task.load("test", events)
     for name in test.derivations:
         floor.derived(name), test.derived(name)
     replayed = Comparison(memoriser(test), test, stratify=False)
     straight = Comparison(floor, test, stratify=False)
     dealt = list(swaps(floor, test, derive_seed(0, task.name, "floor", events)))
-    for key in task.metrics:
-        metric = get_metric(key)
-        values = [metric(pair).value for pair in dealt[: SWAPS if metric.ranks else REPORTED_SWAPS]]
-        table[key] = Floor(
-            value=metric(straight).value, sd=float(np.std(values, ddof=1)), memoriser=metric(replayed).value
-        )
-        advance(f"{key} at N = {events}")
-    return table
+
+    def measured(metric: Metric) -> Floor:
+        sd = float(np.std([metric(pair).value for pair in dealt], ddof=1))
+        found = Floor(value=metric(straight).value, sd=sd, memoriser=metric(replayed).value)
+        advance(f"{metric.key} at N = {events}")
+        return found
+
+    floors = in_parallel([partial(measured, get_metric(key)) for key in task.metrics])
+    return dict(zip(task.metrics, floors, strict=True))
 
 
 def table_json(table: FloorTable) -> str:

@@ -11,6 +11,7 @@ THIN = "\u202f"
 TINY = 1e-300
 """What is smaller is written as 0: it could not be scaled by a power of ten."""
 
+_ZERO = f"-0.{THIN}"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -19,9 +20,9 @@ def _fixed(value: float, decimals: int) -> str:
     if decimals < 0:
         value = round(value / 10**-decimals) * 10.0**-decimals
     text = f"{value:,.{max(decimals, 0)}f}".replace(",", THIN)
-    if not text.strip("-0." + THIN):
-        text = text.lstrip("-")
-    return text.replace("-", "−")
+    if text[0] != "-":
+        return text
+    return f"−{text[1:]}" if text.strip(_ZERO) else text[1:]
 
 
 def _decimals(value: float, digits: int) -> int:
@@ -99,6 +100,11 @@ def duration(seconds: float) -> str:
 def percent(share: float) -> str:
     """A share as a percentage: 4.6 %."""
     return f"{_fixed(100 * share, 1)} %"
+
+
+def thread_count(count: int) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{count} thread{'s' * (count != 1)}"
 
 
 def printable(text: str, limit: int = 200) -> str:

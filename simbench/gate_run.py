@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from simbench.gates import check_same
 from simbench.golden import GoldenEntry
 from simbench.metrics.base import Metric
 from simbench.metrics.registry import get_metric
+from simbench.parameters import Plain
 from simbench.progress import Progress
 from simbench.resolve import Resolved, resolve
 from simbench.results import GeneratorRecord, Result, TaskRecord
@@ -97,14 +99,20 @@ def check_task(entry: GoldenEntry, task: Task, events: int) -> None:
 def golden_generator(entry: GoldenEntry) -> Resolved:
     """The generator of golden values, with the parameters it had then. Raises DataError where it no longer takes them."""
     resolved = resolve(entry.spec.generator, given_parameters(entry.generator))
-    if dict(resolved.parameters) != entry.generator.parameters:
+    given = constructed_with(entry.generator)
+    if dict(resolved.parameters) != given:
         raise DataError(
             f"{entry.spec.generator} no longer has the parameters of its golden values", got=str(dict(resolved.parameters)),
-            expected=str(entry.generator.parameters), fix="Name it with --generator and --param, or make new golden values with --update.",
+            expected=str(given), fix="Name it with --generator and --param, or make new golden values with --update.",
         )  # fmt: skip
     return resolved
 
 
+def constructed_with(record: GeneratorRecord) -> Mapping[str, Plain]:
+    """The recorded arguments of the constructor."""
+    return record.parameters if record.given is None else record.given
+
+
 def given_parameters(record: GeneratorRecord) -> dict[str, str]:
-    """The recorded parameters as `--param` takes them; None is what a parameter is when it is not given."""
-    return {name: str(value) for name, value in record.parameters.items() if value is not None}
+    """The recorded arguments of the constructor as `--param` takes them; None is what a parameter is when it is not given."""
+    return {name: str(value) for name, value in constructed_with(record).items() if value is not None}

@@ -184,8 +184,8 @@ class Entry:
     @classmethod
     def of(cls, result: Result, file: str, board: Board) -> Entry:
         """The entry of an admissible result."""
-        generator, primary = result.generator, result.measurement(board.primary)
-        assert primary is not None
+        found = {measurement.key: measurement for measurement in result.measurements}
+        generator, primary = result.generator, found[board.primary]
         assert primary.value is not None
         assert primary.stderr is not None
         kept = primary.replicates
@@ -196,7 +196,7 @@ class Entry:
             parameters=", ".join(f"{key}={value}" for key, value in generator.parameters.items()), id=result.id, created=result.created,
             ranked=generator.name not in board.unranked, note=board.unranked.get(generator.name, ""),
             primary=Score(sign * primary.value, primary.stderr, kept.kind if kept else "", tuple(kept.values) if kept else ()),
-            scores={m.key: _scored(m) for column in board.columns if (m := result.measurement(column.metric)) is not None},
+            scores={column.metric: _scored(found[column.metric]) for column in board.columns if column.metric in found},
             equivalent=equivalent.value if equivalent else None, equivalent_text=equivalent_count(result), speedup=result.speedup,
             throughput=tuple(result.throughput), hardware=result.provenance.hardware,
         )  # fmt: skip
@@ -238,7 +238,9 @@ def read_published(folder: Path) -> Published | None:
 
 def _read_toml(path: Path, model: type[Model]) -> Model:
     try:
-        return model.model_validate(tomllib.loads(read_bytes(path, MAX_TOML).decode("utf-8")))
+        return model.model_validate(
+            tomllib.loads(read_bytes(path, MAX_TOML, "Restore it from version control.").decode("utf-8"))
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
@@ -259,7 +261,7 @@ def read_entries(folder: Path, board: Board) -> list[Entry]:
     entries, broken = [], []
     for path in entry_files(folder):
         try:
-            result = read_result(path)
+            result = read_result(path, of_many=True)
             _refuse(path, [*objections(board, result), *_misnamed(path, result)])
         except DataError as error:
             broken.append(str(error))
@@ -442,7 +444,7 @@ def verify(entry: Path, samples: Sequence[Path], task: Task, progress: Progress)
         DataError: the entry or a file cannot be read, or there are more files than repetitions.
         GeneratorError: the samples are not events of the task.
     """
-    from simbench.evaluation import score_file
+    from simbench.evaluation import score_files
 
     result = read_result(entry)
     if result.task.name != task.name:
@@ -452,7 +454,7 @@ def verify(entry: Path, samples: Sequence[Path], task: Task, progress: Progress)
                         expected=f"at most {result.spec.repetitions}")  # fmt: skip
     compared = []
     for repetition, path in enumerate(samples):
-        again = score_file(path, task, definitions=result.spec.definitions, progress=progress).result
+        again = score_files([path], task, definitions=result.spec.definitions, progress=progress).result
         if again.task.events != result.task.events:
             raise DataError(
                 f"{path} holds another number of events than were scored",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from simbench.errors import UsageError
+from simbench.errors import GeneratorError, UsageError
 from simbench.names import did_you_mean
 
 MAX_TEXT = 500
@@ -72,6 +72,23 @@ def arguments_of(
     values = {name: arguments.get(name, parameter.default) for name, parameter in named.items()} | arguments
     recorded = {name: _plain(value) for name, value in values.items() if _is_plain(value)}
     return arguments, recorded
+
+
+def plain_parameters(spec: str, values: object) -> dict[str, Plain]:
+    """What a generator says of its parameters, as a Result records it. Raises GeneratorError for what no Result can hold."""
+    expected = "a mapping from names to bools, finite numbers, short strings or None"
+    if not isinstance(values, Mapping):
+        raise GeneratorError(
+            f"{spec}: `effective_parameters` is no mapping", got=type(values).__name__, expected=expected,
+            fix="Make it a property that returns a dict, or remove it.",
+        )  # fmt: skip
+    for name, value in values.items():
+        if not isinstance(name, str) or not _is_plain(value):
+            raise GeneratorError(
+                f"{spec}: `effective_parameters` holds what a result cannot record", got=f"{name!r}: {value!r}"[:200], expected=expected,
+                fix="Leave it out, or say it in a short string.",
+            )  # fmt: skip
+    return {name: _plain(value) for name, value in values.items()}
 
 
 def signature_of(target: Any) -> Mapping[str, inspect.Parameter]:
@@ -172,4 +189,4 @@ def _is_plain(value: object) -> bool:
 def _plain(value: Any) -> Plain:
     if value is None or type(value) in (bool, int, float, str):
         return typing.cast(Plain, value)
-    return str(value)
+    return float(value) if isinstance(value, float) else str(value)

@@ -15,6 +15,13 @@ class Generator(Protocol):
     Optional beside it: `setup(task, device)`, called once before any event is asked for and never timed, where weights are
     loaded; and a `version` string. Constructor arguments are the `--param key=value` of the command line, typed by their annotations.
     A bare function with the signature of `sample` is a generator too.
+
+    A Result records the constructor's arguments. A generator that runs with something else, because its weights file says so, names that in
+    `effective_parameters`: a mapping from names to bools, numbers, strings or None, read after `setup`. It may add names and replaces values:
+
+        @property
+        def effective_parameters(self):
+            return {"prior": self.prior, "layers": len(self.layers)}
     """
 
     def sample(self, conditions: Tensor, *, seed: int) -> Tensor:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Z = 1.96
-BLOCK = 512
+BLOCK = 128
+"""Rows of pairs at once: few enough to stay in the processor's cache."""
 
 Array = NDArray[np.float64]
 
@@ -42,16 +43,25 @@ def ranks(scores: Sequence[Score]) -> list[int]:
     for start in range(0, len(ordered), BLOCK):
         stop = min(start + BLOCK, len(ordered))
         variance = square[start:stop, None] + square[None, :stop]
-        for members, deviations in cohorts:
-            _pair(variance, start, stop, members, deviations)
+        for cohort in cohorts:
+            _pair(variance, start, stop, cohort)
         difference = badness[start:stop, None] - badness[None, :stop]
         better = (difference > 0) & (difference**2 > Z**2 * variance)
         found[order[start:stop]] += better.sum(1)
     return found.tolist()
 
 
-def _cohorts(ordered: Sequence[Score]) -> list[tuple[NDArray[np.int64], Array]]:
-    """For each kind and number of replicates: who has them, and their deviations, scaled so that a row's squares sum to its variance."""
+@dataclass(frozen=True)
+class _Cohort:
+    """The scores with one kind and number of replicates: their places, ascending; deviations, scaled so that a row's squares sum to its
+    variance; and those variances."""
+
+    members: NDArray[np.int64]
+    deviations: Array
+    variances: Array
+
+
+def _cohorts(ordered: Sequence[Score]) -> list[_Cohort]:
     members: dict[tuple[str, int], list[int]] = defaultdict(list)
     for index, score in enumerate(ordered):
         if len(score.replicates) > 1:
@@ -60,14 +70,20 @@ def _cohorts(ordered: Sequence[Score]) -> list[tuple[NDArray[np.int64], Array]]:
     for (kind, size), found in members.items():
         values = np.array([ordered[index].replicates for index in found])
         scale = (size - 1) / size if kind == "jackknife" else 1 / (size - 1)
-        cohorts.append((np.array(found), (values - values.mean(1, keepdims=True)) * scale**0.5))
+        deviations = (values - values.mean(1, keepdims=True)) * scale**0.5
+        cohorts.append(_Cohort(np.array(found), deviations, (deviations**2).sum(1)))
     return cohorts
 
 
-def _pair(variance: Array, start: int, stop: int, members: NDArray[np.int64], deviations: Array) -> None:
+def _pair(variance: Array, start: int, stop: int, cohort: _Cohort) -> None:
     """Replace the variance of the difference of two members by that of their paired replicates, in place: rows `start` to `stop` of all pairs."""
-    rows = slice(*np.searchsorted(members, (start, stop)))
-    columns = slice(0, int(np.searchsorted(members, stop)))
-    a, b = deviations[rows], deviations[columns]
-    paired = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    variance[np.ix_(members[rows] - start, members[columns])] = np.maximum(paired, 0)
+    first, last = (int(place) for place in np.searchsorted(cohort.members, (start, stop)))
+    paired = cohort.deviations[first:last] @ cohort.deviations[:last].T
+    paired *= -2
+    paired += cohort.variances[first:last, None]
+    paired += cohort.variances[None, :last]
+    np.maximum(paired, 0, out=paired)
+    if last == stop and first == start:  # all are members
+        variance[:] = paired
+    else:
+        variance[np.ix_(cohort.members[first:last] - start, cohort.members[:last])] = paired

@@ -5,8 +5,6 @@ The page runs no script and asks nobody for anything: its content policy forbids
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simbench.errors import SimbenchError, UsageError
-from simbench.formatting import count, duration, engine_name, matching, number, printable, times, with_error
+from simbench.formatting import (
+    count,
+    duration,
+    engine_name,
+    matching,
+    number,
+    printable,
+    thread_count,
+    times,
+    with_error,
+)
 from simbench.metrics.base import Comparison
 from simbench.plots.channels import channel_histograms, correlations, dispersion, energy_response
 from simbench.plots.digits import digit_grid, mean_digits
@@ -25,7 +33,7 @@ from simbench.plots.features import embed, feature_maps
 from simbench.plots.showers import mean_showers, pick_conditions, shower_grid
 from simbench.plots.speed import Point, quality_against_time
 from simbench.plots.style import COLOURS, Series, largest_reference, save_figure, to_svg
-from simbench.results import Measurement, Result, StratumValue
+from simbench.results import Measurement, Result, StratumValue, check_writable, replace_text
 from simbench.tasks.base import Task
 from simbench.verdict import (
     arrow,
@@ -74,9 +82,17 @@ def write_report(entries: Sequence[ReportEntry], task: Task, path: Path, *, figu
     Raises:
         UsageError: no entries, results of another task, or a file that cannot be written.
     """
-    if not entries:
+    check_task([entry.result for entry in entries], task)
+    page = _render(entries, task, figures)
+    replace_text(path, page)
+    return path
+
+
+def check_task(results: Sequence[Result], task: Task) -> None:
+    """Refuse results that one report cannot show. Raises UsageError where there are none, or some of another task."""
+    if not results:
         raise UsageError("a report needs at least one result")
-    strangers = sorted({entry.result.task.name for entry in entries} - {task.name})
+    strangers = sorted({result.task.name for result in results} - {task.name})
     if strangers:
         raise UsageError(
             "the results are of another task",
@@ -84,28 +100,6 @@ def write_report(entries: Sequence[ReportEntry], task: Task, path: Path, *, figu
             expected=task.name,
             fix="Make one report a task.",
         )
-    page = _render(entries, task, figures)
-    try:
-        _replace(path, page)
-    except OSError as error:
-        raise UsageError(
-            f"{path} could not be written", got=error.strerror or str(error), fix="Choose another path."
-        ) from error
-    return path
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that readers see the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
 
 
 def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> str:
@@ -117,7 +111,7 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
         if entry.pair is not None
     ]
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
     groups = [group for group in _figures(series, task, folder) if group[1]]
     pareto = _pareto(results, labels, folder)
     environment = jinja2.Environment(
@@ -492,7 +486,9 @@ def _points(results: Sequence[Result], labels: Sequence[str], key: str) -> Itera
         )
         best = max(result.throughput, key=lambda row: row.events_per_s.p50)
         device = (
-            f"cpu, {best.threads} threads" if best.device == "cpu" else best.device.partition(" ")[2] or best.device
+            f"cpu, {thread_count(best.threads)}"
+            if best.device == "cpu"
+            else best.device.partition(" ")[2] or best.device
         )
         yield Point(label, place, core, best.events_per_s.p50, device, measurement.value, measurement.stderr)
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from simbench.errors import GeneratorError, SimbenchError, UsageError
 from simbench.names import did_you_mean, entry_points, unknown_name
-from simbench.parameters import Plain, arguments_of, signature_of
+from simbench.parameters import Plain, arguments_of, plain_parameters, signature_of
 from simbench.protocols import Generator
 from simbench.usercode import user_error
 
 GROUP = "simbench.generators"
+EFFECTIVE = "effective_parameters"
 FORMS = "an entry-point name, pkg.module:attr, path/file.py:attr"
 
 
@@ -49,6 +50,20 @@ class Resolved:
         """The file of weights that the generator names as `weights_path`, known after its `setup`."""
         path = getattr(self.generator, "weights_path", None)
         return None if path is None else Path(path)
+
+    def effective_parameters(self) -> dict[str, Plain]:
+        """The parameters that the generator runs with, known after its `setup`: those given, with its own `effective_parameters` over them.
+
+        Raises:
+            GeneratorError: `effective_parameters` is no mapping of names to plain values.
+        """
+        own: Any = {}
+        if (
+            inspect.getattr_static(self.generator, EFFECTIVE, None) is not None
+        ):  # an AttributeError of the property's own is an error
+            with _user_code(f"{self.spec} failed in `{EFFECTIVE}`"):
+                own = getattr(self.generator, EFFECTIVE)
+        return {**self.parameters, **plain_parameters(self.spec, own)}
 
     def weights_sha256(self) -> str | None:
         """The checksum of `weights`. Raises GeneratorError where it names no readable file."""

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ MAX_BYTES = 16 * 2**20
 
 Count = Annotated[int, Field(ge=0)]
 Short = Annotated[str, Field(max_length=500)]
+Parameters = dict[str, bool | int | FiniteFloat | Short | None]
 
 
 class StrictRecord(BaseModel):
@@ -53,11 +54,15 @@ class TaskRecord(StrictRecord):
 
 
 class GeneratorRecord(StrictRecord):
-    """The generator: `deterministic` = the same seed gives the same events; `stochastic` = another seed gives others. None: not known."""
+    """The generator: `deterministic` = the same seed gives the same events; `stochastic` = another seed gives others. None: not known.
+
+    `parameters` is what it ran with; `given` what it was constructed with, where that is something else (None: the same), to run it again.
+    """
 
     name: Short
     version: Short | None
-    parameters: dict[str, bool | int | FiniteFloat | Short | None]
+    parameters: Parameters
+    given: Parameters | None = None
     weights_sha256: Short | None
     source_sha256: Short | None
     deterministic: bool | None
@@ -249,39 +254,85 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UsageError(
-            f"the output folder {folder} cannot be written",
-            got=error.strerror or str(error),
-            fix="Choose another with --out.",
+            f"the output folder {folder} cannot be written", got=_reason(error, folder), fix="Choose another folder."
         ) from error
+
+
+def _reason(error: OSError, folder: Path) -> str:
+    return f"{folder} is no folder" if isinstance(error, FileExistsError) else error.strerror or str(error)
+
+
+@contextlib.contextmanager
+def _scratch_for(path: Path, move: Callable[[Path, Path], object]) -> Iterator[Path]:
+    """A scratch file beside `path`, which is moved there if all goes well and removed if not. Raises UsageError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
+        os.close(descriptor)
+        scratch = Path(name)
+        try:
+            yield scratch
+            with scratch.open("rb") as file:
+                os.fsync(file.fileno())
+            scratch.chmod(0o644)
+            move(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{path} could not be written", got=_reason(error, path.parent), fix="Make room, or choose another folder."
+        ) from error
+
+
+def check_new(path: Path) -> None:
+    """Refuse a file that exists or cannot be written, before any work is done. Raises UsageError."""
+    if path.exists():
+        raise _exists(path)
+    check_writable(path.parent)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse a file that cannot be written, before any work is done. Raises UsageError."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", expected="a file", fix="Name a file in it.")
+    check_writable(path.parent)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A scratch path to write to, which becomes `path` if all goes well: whole or not at all, and never over another file.
+
+    Raises:
+        UsageError: `path` exists or cannot be written.
+    """
+    if path.exists():
+        raise _exists(path)
+    with _scratch_for(path, _move_new) as scratch:
+        yield scratch
+
+
+def _exists(path: Path) -> UsageError:
+    return UsageError(f"{path} exists and is never overwritten", fix="Move it away or choose another name.")
+
+
+def _move_new(scratch: Path, path: Path) -> None:
+    """Give `scratch` the name `path`. Raises UsageError where that is taken."""
+    try:
+        try:
+            os.link(scratch, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            path.touch(exist_ok=False)
+            scratch.replace(path)
+    except FileExistsError as error:
+        raise _exists(path) from error
 
 
 def write_new(path: Path, text: str) -> None:
     """Write a new file atomically: readers see all of it or none. Raises UsageError where it exists or cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"{path} could not be written", got=error.strerror or str(error), fix="Choose another folder with --out."
-        ) from error
-    try:
-        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(scratch, 0o644)
-            os.link(scratch, path)
-        finally:
-            os.unlink(scratch)
-    except FileExistsError as error:
-        raise UsageError(
-            f"{path} exists and is never overwritten", fix="Move it away or choose another --out."
-        ) from error
-    except OSError as error:
-        raise UsageError(
-            f"{path} could not be written", got=error.strerror or str(error), fix="Choose another folder with --out."
-        ) from error
+    with new_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8", newline="")
 
 
 def result_path(result: Result, out: Path) -> Path:
@@ -298,47 +349,35 @@ def write_result(result: Result, out: Path) -> Path:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a derived file atomically over an old one: readers see the one or the other. Raises UsageError where it cannot be written."""
-    check_writable(path.parent)
-    try:
-        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, path)
-        except BaseException:
-            os.unlink(scratch)
-            raise
-    except OSError as error:
-        raise UsageError(
-            f"{path} could not be written", got=error.strerror or str(error), fix="Make room, or check its permissions."
-        ) from error
+    with _scratch_for(path, Path.replace) as scratch:
+        scratch.write_text(text, encoding="utf-8", newline="")
 
 
-def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes. Raises DataError."""
+PASS_RESULT = "Pass the JSON file that `simbench run` wrote."
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES, fix: str = PASS_RESULT) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes. Raises DataError, with `fix`."""
     try:
         if not path.is_file():
-            raise DataError(f"{path} cannot be read", got="no regular file" if path.exists() else "no such file", fix="Pass the JSON file that "
-                            "`simbench run` wrote.")  # fmt: skip
+            got = "a folder" if path.is_dir() else "no regular file" if path.exists() else "no such file"
+            raise DataError(f"{path} cannot be read", got=got, fix=fix)
+        size = path.stat().st_size
+        if size > limit:
+            raise DataError(f"{path} is too large", got=f"{size} bytes", expected=f"at most {limit}", fix=fix)
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            return file.read(size + 1)
     except OSError as error:
-        raise DataError(f"{path} cannot be read", got=error.strerror or str(error)) from error
-    if len(data) > limit:
-        raise DataError(f"{path} is too large", got=f"over {limit} bytes", expected=f"at most {limit}")
-    return data
+        raise DataError(f"{path} cannot be read", got=error.strerror or str(error), fix=fix) from error
 
 
-def read_result(path: Path) -> Result:
-    """Read a result file, trusting nothing in it.
+def read_result(path: Path, *, of_many: bool = False) -> Result:
+    """Read a result file, trusting nothing in it. `of_many`: see `parse_result`.
 
     Raises:
         DataError: missing, too large, not JSON, or not of the schema; the message names the first field that is wrong.
     """
-    return parse_result(read_bytes(path), path)
+    return parse_result(read_bytes(path), path, of_many=of_many)
 
 
 @contextlib.contextmanager
@@ -353,14 +392,20 @@ def many_results() -> Iterator[None]:
             gc.enable()
 
 
-def parse_result(data: bytes, path: Path) -> Result:
-    """The Result in the bytes of a file; `path` is for messages. JSON is parsed and validated in one pass; only a failure is looked at twice.
+def parse_result(data: bytes, path: Path, *, of_many: bool = False) -> Result:
+    """The Result in the bytes of a file; `path` is for messages. JSON is parsed and validated in one pass.
+
+    A name that an object gives twice is refused, for readers of JSON differ in which they take; `of_many` leaves that out, which takes longer
+    than all else together: no entry comes onto a board without it.
 
     Raises:
         DataError: not JSON, or not of the schema.
     """
     try:
-        return Result.model_validate_json(data)
+        result = Result.model_validate_json(data)
+        if not of_many:
+            json.loads(data, object_pairs_hook=lambda pairs: _no_name_twice(pairs, path))
+        return result
     except ValidationError as error:
         _explain(data, path)
         first = error.errors(include_url=False)[0]
@@ -371,21 +416,33 @@ def parse_result(data: bytes, path: Path) -> Result:
         ) from error  # fmt: skip
 
 
+def _no_name_twice(pairs: list[tuple[str, Any]], path: Path) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            f"{path}: the field {twice[:80]!r} is there twice", fix="Results are not edited by hand: run again."
+        )
+
+
 def _explain(data: bytes, path: Path) -> None:
     """Say what bytes that are no Result are, where that can be said of the whole. Raises DataError."""
+    if not data.strip():
+        raise DataError(f"{path} is not a result", got="an empty file", expected="a JSON object", fix=PASS_RESULT)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} cannot be read", got=str(error), fix="Pass the JSON file that `simbench run` wrote."
-        ) from error
+        raise DataError(f"{path} cannot be read", got=str(error), fix=PASS_RESULT) from error
     try:
         schema = json.loads(text).get("schema")
     except (ValueError, RecursionError, AttributeError) as error:
         raise DataError(
-            f"{path} is not a result", got=str(error)[:200] or "deep nesting", expected="a JSON object"
+            f"{path} is not a result", got=str(error)[:200] or "deep nesting", expected="a JSON object", fix=PASS_RESULT
         ) from error
     if schema != SCHEMA:
         raise DataError(
-            f"{path} is not a result of this version", got=f"schema {str(schema)[:80]!r}", expected=repr(SCHEMA)
+            f"{path} is not a result of this version",
+            expected=f"schema {SCHEMA!r}",
+            fix=PASS_RESULT,
+            got="no schema" if schema is None else f"schema {str(schema)[:80]!r}",
         )

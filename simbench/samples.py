@@ -3,20 +3,17 @@
     samples          (N, *task.shape) in task units
     condition_index  (N,) integers: the rows of the test split that the samples answer; or, in its place,
     conditions       (N, C): the conditions themselves; the k-th sample of a condition answers its k-th test row
-    task, generator, seed   attributes (npz: scalars), all optional
+    task, generator, seed   attributes (npz: scalars), all optional; so is `result`, the id of the result that the samples were made in
 
 Such files come from strangers: see `simbench.containers`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import math
-import os
-import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +27,7 @@ from torch import Tensor
 from simbench.containers import MAX_TEXT, Source, opened
 from simbench.errors import DataError, UsageError
 from simbench.resolve import file_sha256
+from simbench.results import new_file
 from simbench.tasks.base import Task
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -45,8 +43,10 @@ class SampleSet:
         index: (N,) int64, ascending rows of the task's test split; whole conditions.
         samples: (N, *task.shape) float32.
         generator: the name in the file, else the file's own.
+        named: whether the file holds a name.
         seed: the seed in the file, if there is one.
         sha256: the checksum of the file.
+        result: the id of the result that the samples belong to, if the file says so.
     """
 
     index: Tensor
@@ -54,6 +54,8 @@ class SampleSet:
     generator: str
     seed: int | None
     sha256: str
+    result: str | None = None
+    named: bool = True
 
 
 def read_samples(path: Path, task: Task) -> SampleSet:
@@ -68,27 +70,43 @@ def read_samples(path: Path, task: Task) -> SampleSet:
         made_for = _text(source.scalar("task"))
         if made_for is not None and made_for != task.name:
             raise DataError(
-                f"{path} was made for another task", got=made_for, expected=task.name, fix=f"Pass --task {made_for}."
+                f"{path} was made for another task",
+                got=made_for,
+                expected=task.name,
+                fix=f"Score it with --task {made_for}.",
             )
         shape = source.shape("samples")
         if shape is None:
             raise DataError(f"{path} holds no `samples`", expected=f"an array (N, {', '.join(map(str, task.shape))})")
         count = _check_count(path, task, shape)
         samples = source.read("samples")
-        generator, seed = _text(source.scalar("generator")) or path.stem, _integer(source.scalar("seed"))
+        generator, seed = _text(source.scalar("generator")), _integer(source.scalar("seed"))
+        result = _text(source.scalar("result"))
         answers = _read_answers(path, task, source, count)
         sha256 = file_sha256(path)
     index = _rows(path, task, answers, count)
     checked = task.check_samples(_as_float32(samples), count, path.name)
     order = np.argsort(index, kind="stable")
     _check_whole(path, task, index[order])
-    return SampleSet(torch.from_numpy(index[order]), checked[torch.from_numpy(order)], generator, seed, sha256)
+    return SampleSet(
+        index=torch.from_numpy(index[order]), samples=checked[torch.from_numpy(order)], generator=generator or path.stem, seed=seed,
+        sha256=sha256, result=result, named=generator is not None,
+    )  # fmt: skip
 
 
-def write_samples(path: Path, task: Task, samples: Tensor, condition_index: Tensor, generator: str, seed: int) -> None:
+def write_samples(
+    path: Path,
+    task: Task,
+    samples: Tensor,
+    condition_index: Tensor,
+    generator: str,
+    seed: int,
+    result: str | None = None,
+) -> None:
     """Write a file of samples that `read_samples` reads; HDF5 or npz by its suffix. Raises UsageError where it exists or cannot be written."""
     arrays = {"samples": samples.cpu().numpy(), "condition_index": condition_index.cpu().numpy().astype(np.int64)}
-    _write(path, arrays, {"task": task.name, "generator": generator, "seed": seed})
+    of = {} if result is None else {"result": result}
+    _write(path, arrays, {"task": task.name, "generator": generator[:MAX_TEXT], "seed": seed} | of)
 
 
 def export_conditions(task: Task, path: Path, *, root_seed: int = 0, events: int | None = None) -> int:
@@ -115,49 +133,6 @@ def export_conditions(task: Task, path: Path, *, root_seed: int = 0, events: int
     else:
         _write(path, arrays, attributes)
     return len(test)
-
-
-@contextlib.contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """A scratch path to write to, which becomes `path` if all goes well: whole or not at all, and never over another file.
-
-    Raises:
-        UsageError: `path` exists or cannot be written.
-    """
-    if path.exists():
-        raise _exists(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(descriptor)
-        scratch = Path(name)
-        try:
-            yield scratch
-            scratch.chmod(0o644)
-            _move_new(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
-    except OSError as error:
-        if path.exists():
-            raise _exists(path) from error
-        raise UsageError(
-            f"{path} cannot be written", got=error.strerror or str(error), fix="Choose another folder."
-        ) from error
-
-
-def _exists(path: Path) -> UsageError:
-    return UsageError(f"{path} exists and is never overwritten", fix="Move it away or choose another name.")
-
-
-def _move_new(scratch: Path, path: Path) -> None:
-    """Give `scratch` the name `path`, which must be new. Raises FileExistsError."""
-    try:
-        os.link(scratch, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        path.touch(exist_ok=False)
-        scratch.replace(path)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from simbench.controls import Control, controls, emptied, scaled, shrunk
-from simbench.evaluation import measure
 from simbench.events import Events
 from simbench.floors import swaps
 from simbench.metrics.base import Comparison
 from simbench.metrics.holm import holm
 from simbench.metrics.registry import get_metric
 from simbench.results import Measurement
+from simbench.scoring import measure_all
 from simbench.seeds import derive_seed
 from simbench.tasks.base import Task
 
@@ -68,9 +68,8 @@ def judge(control: Control, pair: Comparison, task: Task, keys: Sequence[str]) -
     rng = torch.Generator().manual_seed(derive_seed(0, task.name, "control", control.name))
     spoilt: Events = pair.generated.with_samples(control.spoil(pair.generated, rng))
     comparison = Comparison(spoilt, pair.reference, stratify=False)
-    measurements = {
-        key: measure(get_metric(key), [comparison], task, fast=False, definitions="simbench") for key in keys
-    }
+    measured = measure_all(keys, [comparison], task, definitions="simbench")
+    measurements = {measurement.key: measurement for measurement in measured}
     adjusted = holm({key: m.p for key, m in measurements.items() if m.p is not None})
     return ControlResult(control, measurements, {key: p for key, p in adjusted.items() if p < ALPHA})
 

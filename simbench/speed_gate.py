@@ -24,7 +24,7 @@ from typing import Any
 
 from simbench.ci import Case, Report
 from simbench.errors import GeneratorError, NothingMeasuredError, SimbenchError, UsageError
-from simbench.formatting import number, printable
+from simbench.formatting import number, printable, thread_count
 
 MIN_RUNS = 7
 """Runs of each side: with 7 + 7 the smallest possible p is 1 / 3432, with 5 + 5 only 1 / 252."""
@@ -272,7 +272,7 @@ def report(outcome: SpeedComparison, timing: Timing, base: str) -> Report:
     """The outcome as people and CI systems read it."""
     who = f"{printable(timing.generator, 80)} on {printable(timing.task, 60)}"
     where = f"batch {timing.batch} on {timing.device}" + (
-        f", {timing.threads} threads" if timing.device == "cpu" else ""
+        f", {thread_count(timing.threads)}" if timing.device == "cpu" else ""
     )
     change = f"{abs(outcome.change):.1%} {'slower' if outcome.change < 0 else 'faster'} than {printable(base, 60)}"
     told = (

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+from markupsafe import escape
+
 from simbench.formatting import THIN, printable
 
 
@@ -166,6 +168,44 @@ def _csv_number(value: float | None) -> str:
 def no_formula(text: str) -> str:
     """Text that a spreadsheet shows instead of computing it."""
     return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "|", "%") else text
+
+
+def to_html(table: Table) -> str:
+    """The rows as a `<tbody>` for each kind of row: numbers in full in `data-v`, for sorting. Rank 1 is marked.
+
+    Written here and not in a template, which takes four times as long for 10 000 rows.
+    """
+    lines = []
+    for kind in sorted({row.kind for row in table.rows}):
+        lines.append("<tbody>")
+        for row in table.rows:
+            if row.kind == kind:
+                first = " first" if table.name == "board" and row.cells[0].display == "1" else ""
+                cells = (_html_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True))
+                lines.append(f'<tr class="{kind}{first}">{"".join(cells)}</tr>')
+        lines.append("</tbody>")
+    return "\n".join(lines) + "\n"
+
+
+_IN_HTML = re.compile("[&<>\"']")
+
+
+def _html(text: str) -> str:
+    return str(escape(text)) if _IN_HTML.search(text) else text
+
+
+def _html_cell(cell: Cell, column: Column) -> str:
+    value, error = cell.split
+    words = ' class="words model"' if column.key == "model" else ' class="words"'
+    text = _html(value)
+    if cell.link:
+        text = f'<a href="{_html(cell.link)}">{text}</a>'
+    if error:
+        text = f"{text} <small>± {_html(error)}</small>"
+    if cell.note:
+        text = f"{text} <small>{_html(cell.note)}</small>"
+    number = "" if cell.value is None else f' data-v="{cell.value}"'
+    return f"<td{words if column.words else ''}{number}>{text}</td>"
 
 
 _LATEX = str.maketrans({

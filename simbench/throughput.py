@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from simbench.events import Events
+from simbench.formatting import thread_count
 from simbench.preflight import call
 from simbench.protocols import Generator
 from simbench.results import Latency, MonteCarloRecord, Percentiles, Speedup, Throughput
@@ -177,7 +178,7 @@ def measure_ladder(
                     single = clock.timed(tiled, 0)[1]
                 if single * (REPEATS + 2) > left:
                     notes.append(
-                        f"batch {batch} on {clock.device} with {threads} threads not timed: "
+                        f"batch {batch} on {clock.device} with {thread_count(threads)} not timed: "
                         f"it would take about {single * (REPEATS + 2):.0f} s"
                     )
                     continue
@@ -207,6 +208,6 @@ def speedup(measured: Sequence[Throughput], events: Events, monte_carlo: MonteCa
         value=factor(best),
         per_core=max(core) if core else None,
         batch=best.batch,
-        device=f"{best.device}, {best.threads} threads" if best.device == "cpu" else best.device,
+        device=f"{best.device}, {thread_count(best.threads)}" if best.device == "cpu" else best.device,
         monte_carlo=MonteCarloRecord(**vars(monte_carlo)),
     )

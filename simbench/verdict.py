@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from simbench.errors import SimbenchError
-from simbench.formatting import count, engine_name, number, printable, sigmas, times, with_error
+from simbench.formatting import count, engine_name, number, printable, sigmas, thread_count, times, with_error
 from simbench.results import Measurement, Result
 
 SIGNIFICANT = 3.0
@@ -164,7 +164,7 @@ def speed_sentence(result: Result) -> str:
     record, engine = found.monte_carlo, engine_name(found.monte_carlo.engine)
     text = (
         f"{times(found.value)} {engine}: {machine(result, found.device)} (batch {count(found.batch)}) against {printable(record.engine)} "
-        f"on {printable(record.cpu)}, {record.threads} thread{'s' * (record.threads != 1)}, {number(record.seconds_per_event, 2)} s per event."
+        f"on {printable(record.cpu)}, {thread_count(record.threads)}, {number(record.seconds_per_event, 2)} s per event."
     )
     if found.per_core is not None:
         text += f" One CPU core against one: {times(found.per_core)}, on {machine(result, 'cpu')}."

@@ -34,6 +34,11 @@ class TrainedModel(nn.Module):
         self.config = config
         self.weights_path: Path | None = None
 
+    @property
+    def effective_parameters(self) -> dict[str, Any]:
+        """The constructor's arguments, after `setup` those that the weights were trained with."""
+        return self.config
+
     @abstractmethod
     def build(self, task: Task) -> None:
         """Make the networks for the shape and the conditions of `task`, from `self.config`."""

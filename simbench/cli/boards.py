@@ -12,6 +12,8 @@ from simbench.cli.options import DataDirOption, JsonOption, print_json, stdout_c
 from simbench.errors import DataError, UsageError
 
 DRIFTED = 1
+LISTED = 5
+"""Metrics that differ that a message names before it only counts."""
 
 BoardsOption = Annotated[Path, typer.Option("--boards", metavar="FOLDER", help="The folder of boards.")]
 BOARDS = Path("leaderboards")
@@ -117,7 +119,8 @@ def verify(
 
     if not samples:
         raise UsageError("no samples are named", fix="Pass --samples FILE, once for each repetition.")
-    task = get_task(read_result(entry).task.name, data_dir)
+    result = read_result(entry)
+    task = get_task(result.task.name, data_dir)
     with stdout_kept_for_data(json), Progress() as progress:
         compared = verify_entry(entry, samples, task, progress)
     wrong = list(dict.fromkeys(one.key for one in compared if one.agrees is False))
@@ -126,9 +129,10 @@ def verify(
     else:
         _print_verified([(one.key, one.submitted, one.again, one.agrees) for one in compared])
     if wrong:
+        named = f"{', '.join(wrong[:LISTED])}{f' and {len(wrong) - LISTED} more' if len(wrong) > LISTED else ''}"
         raise DataError(
-            f"{entry} is not what these samples score: {', '.join(wrong)}",
-            fix="Submit the result of these very samples.",
+            f"{entry} is not what these samples score: {len(wrong)} of {len(result.measurements)} metrics differ, {named}",
+            fix="Pass the samples of the entry's own repetitions, in their order; or submit the result of these very samples.",
         )
 
 
@@ -150,7 +154,7 @@ def _print_verified(rows: list[tuple[str, float | None, float | None, bool | Non
 
 
 def export(
-    patterns: Annotated[list[str], typer.Argument(metavar="RESULTS...", help="Files, folders, or globs in quotes.")],
+    patterns: Annotated[list[str], typer.Argument(metavar="RESULTS", help="Files, folders, or globs in quotes.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A new .csv or .parquet file.")],
     json: JsonOption = False,
 ) -> None:

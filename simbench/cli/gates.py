@@ -41,7 +41,7 @@ GeneratorOption = Annotated[
 def gate(
     result: Annotated[
         Path | None,
-        typer.Argument(metavar="[RESULT]", help="A file of `simbench run`. Without it, a generator is run."),
+        typer.Argument(metavar="RESULT", help="A file of `simbench run`. Without it, a generator is run."),
     ] = None,
     golden: Annotated[
         Path | None, typer.Option("--golden", metavar="FILE", help="The golden values: <task>-<generator>.golden.json.")
@@ -134,10 +134,10 @@ def _compare(golden: Path, path: Path | None, request: Request, strict: bool) ->
 
 def _update(golden: Path, path: Path | None, request: Request, reason: str, json: bool) -> None:
     from simbench.golden import check_reason, read_golden, update_golden
-    from simbench.results import check_writable
+    from simbench.results import check_replaceable
 
     check_reason(reason)
-    check_writable(golden.parent)
+    check_replaceable(golden)
     entry = read_golden(golden).current if golden.exists() else None
     with stdout_kept_for_data(json):
         result = _result(path, request, entry, comparable=False)
@@ -174,10 +174,10 @@ def _published(
     from rich.console import Console
 
     from simbench.ci import of_error, publish
-    from simbench.results import check_writable
+    from simbench.results import check_replaceable
 
     if junit is not None:
-        check_writable(junit.parent)
+        check_replaceable(junit)
     github = format == "github"
     console = Console(stderr=True, highlight=False) if json else stdout_console()
     shown = None if json and not github else console
@@ -281,12 +281,12 @@ def bench(
     from simbench.parameters import parse_params
     from simbench.progress import Progress
     from simbench.resolve import resolve
-    from simbench.results import check_writable, write_new
+    from simbench.results import check_new, write_new
     from simbench.tasks import get_task
 
     params, chosen, on = parse_params(param or []), get_task(task, data_dir), choose_device(device)
     if pytest_benchmark is not None:
-        check_writable(pytest_benchmark.parent)
+        check_new(pytest_benchmark)
     with stdout_kept_for_data(json), Progress() as progress:
         resolved = resolve(generator, params)
         timed = bench(resolved, chosen, root_seed=seed, batch_size=batch_size, device=on, progress=progress)

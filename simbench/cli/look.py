@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ DATA_PROBLEM = 4
 
 
 def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One task, in full.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One task, in full.")] = None,
     json: JsonOption = False,
 ) -> None:
     """List the tasks, or describe one.
@@ -62,7 +61,7 @@ def _describe_task(task: Any) -> dict[str, Any]:
 
 def metrics(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One metric, in full: name, or name/version.")
+        str | None, typer.Argument(metavar="NAME", help="One metric, in full: name, or name/version.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -80,7 +79,7 @@ def metrics(
     described = [
         {
             "key": metric.key, "unit": metric.unit, "direction": metric.direction, "target": metric.target, "ranks": metric.ranks,
-            "summary": metric.summary, "definition": inspect.getdoc(metric.function) or "",
+            "summary": metric.summary, "definition": metric.definition,
         }
         for metric in chosen
     ]  # fmt: skip
@@ -92,6 +91,8 @@ def metrics(
         print(
             f"{metric['key']}: {best}; {'ranks models' if metric['ranks'] else 'reported, never ranks'}.\n\n{metric['definition']}"
         )
+        if chosen[0].example is not None:
+            print(f"\n{chosen[0].example()}")
     else:
         rows = [
             (m["key"], m["unit"], _better(m), "ranks" if m["ranks"] else "reports", m["summary"]) for m in described

@@ -33,6 +33,13 @@ SECTIONS = {
 class Verbs(TyperGroup):
     """The root of the command line: one line and an exit code for every error, never a traceback (but with SIMBENCH_DEBUG=1)."""
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the command line."""
+        try:
+            return super().make_context(*args, **options)
+        except KeyboardInterrupt:
+            _interrupted()
+
     def invoke(self, ctx: Any) -> Any:
         """Run a verb."""
         try:
@@ -44,7 +51,7 @@ class Verbs(TyperGroup):
         except SimbenchError as error:
             _fail(type(error).__name__, str(error), error.exit_code)
         except KeyboardInterrupt:
-            _fail("Interrupted", "nothing more is written.", INTERRUPTED)
+            _interrupted()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(BROKEN_PIPE) from None
@@ -66,6 +73,10 @@ class Verbs(TyperGroup):
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def _interrupted() -> NoReturn:
+    _fail("Interrupted", "nothing more is written.", INTERRUPTED)
 
 
 def _fail(kind: str, message: str, code: int) -> NoReturn:
@@ -118,5 +129,12 @@ def root(
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    app(prog_name="simbench")
+    try:
+        app(prog_name="simbench")
+    except SystemExit as exit_:
+        if exit_.code == INTERRUPTED:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)  # a metric that is being computed would hold the interpreter until it is done
+        raise
     raise SystemExit(0)

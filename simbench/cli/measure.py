@@ -66,6 +66,10 @@ def run(
     definitions: DefinitionsOption = "simbench",
     out: OutOption = Path("runs"),
     report: ReportOption = True,
+    save_samples: Annotated[
+        bool,
+        typer.Option("--save-samples", help="Keep the events of the first repetition beside the result, as <id>.h5."),
+    ] = False,
     data_dir: DataDirOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -88,11 +92,12 @@ def run(
             "--batch-size": batch_size,
             "--repetitions": repetitions > 1,
             "--smoke": smoke,
+            "--save-samples": save_samples,
         }
         if any(refused.values()):
             given = ", ".join(option for option, value in refused.items() if value)
             raise UsageError("samples that are made already take no such option", got=given, fix="Leave it out.")
-        score(Path(generator.removeprefix("samples:")), task, fast, definitions, out, report, data_dir, json)
+        score([Path(generator.removeprefix("samples:"))], task, fast, definitions, out, report, data_dir, json)
         return
 
     from simbench.devices import choose_device
@@ -113,11 +118,13 @@ def run(
             repetitions=repetitions, batch_size=batch_size, device=on, fast=fast, definitions=definitions, command=command_line(),
             progress=progress,
         )  # fmt: skip
-    _finish(evaluated, chosen, out, report, json)
+    _finish(evaluated, chosen, out, report, json, save_samples)
 
 
 def score(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="HDF5 or npz, as below.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="HDF5 or npz, as below; several are repetitions.")
+    ],
     task: TaskOption = DEFAULT,
     fast: FastOption = False,
     definitions: DefinitionsOption = "simbench",
@@ -126,18 +133,20 @@ def score(
     data_dir: DataDirOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Score a file of samples that another program made.
+    """Score files of samples that another program made.
 
-    It answers the conditions of `simbench conditions export` and holds `samples` (N, *shape) in task units and `condition_index` (N), the rows of the test split that they answer, or in its
-    place `conditions` (N, C); whole conditions, each row once. Attributes (npz: scalars) task, generator and seed are optional.
+    A file answers the conditions of `simbench conditions export` and holds `samples` (N, *shape) in task units and `condition_index` (N), the rows of the test split that they answer, or in its
+    place `conditions` (N, C); whole conditions, each row once. Attributes (npz: scalars) task, generator and seed are optional. Several files are
+    repetitions of one generator: the same rows, answered with other random numbers.
 
     \b
     Examples:
       simbench conditions export --task zn-geant3 -o conditions.h5
       ./my_program conditions.h5 samples.h5
       simbench score samples.h5 --task zn-geant3
+      simbench score seed1.h5 seed2.h5 seed3.h5
     """
-    from simbench.evaluation import score_file
+    from simbench.evaluation import score_files
     from simbench.progress import Progress
     from simbench.results import check_writable
     from simbench.tasks import get_task
@@ -145,19 +154,21 @@ def score(
     chosen = get_task(task, data_dir)
     check_writable(out)
     with stdout_kept_for_data(json), Progress() as progress:
-        evaluated = score_file(
-            file, chosen, fast=fast, definitions=definitions, command=command_line(), progress=progress
+        evaluated = score_files(
+            files, chosen, fast=fast, definitions=definitions, command=command_line(), progress=progress
         )
     _finish(evaluated, chosen, out, report, json)
 
 
-def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: bool) -> None:
-    """Write the result, then the report, then show it. Raises NothingMeasuredError where a primary metric has no value."""
+def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: bool, save_samples: bool = False) -> None:
+    """Write the result, then its samples and the report, then show it. Raises NothingMeasuredError where a primary metric has no value."""
     from simbench.results import write_result
 
     result = evaluated.result
     path = write_result(result, out)
     try:
+        if save_samples:
+            _samples_beside(evaluated, task, path)
         if report:
             _report_beside(evaluated, task, path)
     finally:
@@ -174,6 +185,15 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
         )
 
 
+def _samples_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
+    from simbench.progress import Progress
+    from simbench.saved import save_samples
+
+    with Progress() as progress:
+        written = save_samples(evaluated.result, evaluated.pair, task, path)
+        progress.note(f"The samples of repetition 0 are {written}.")
+
+
 def _report_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
     from simbench.progress import Progress
     from simbench.report import ReportEntry, write_report
@@ -186,11 +206,15 @@ def _report_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
 
 def report_(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULT.json...", help="Results of one task, as `simbench run` wrote them.")
+        list[Path], typer.Argument(metavar="RESULT.json", help="Results of one task, as `simbench run` wrote them.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The page; an old one is replaced.")
     ] = Path("report.html"),
+    samples: Annotated[
+        list[Path] | None,
+        typer.Option("--samples", metavar="FILE", help="Samples of one of the results; repeatable, in any order."),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="FOLDER", help="Leave every figure as PDF and PNG here.")
     ] = None,
@@ -199,20 +223,29 @@ def report_(
 ) -> None:
     """Put one or more results on one page.
 
-    The page compares scores and speeds. Figures of single events are only in the report that `simbench run` writes: results hold no events.
+    The page compares scores and speeds. Figures of events need the samples, which a result does not hold: those of `simbench run
+    --save-samples` are found beside their result; files that `simbench score` took, or that lie elsewhere, are passed with --samples.
 
     \b
     Examples:
       simbench report runs/zn-geant3/*/*.json -o comparison.html
+      simbench report runs/zn-geant3/mine/20260102T030405Z-0a1b2c3d.json --samples samples.h5
     """
-    from simbench.report import ReportEntry, write_report
-    from simbench.results import read_result
+    from simbench.progress import Progress
+    from simbench.report import ReportEntry, check_task, write_report
+    from simbench.results import check_replaceable, read_result
+    from simbench.saved import find_pairs
     from simbench.tasks import get_task
 
+    check_replaceable(output)
     read = [read_result(path) for path in results]
-    written = write_report(
-        [ReportEntry(result, None) for result in read], get_task(read[0].task.name, data_dir), output, figures=figures
-    )
+    task = get_task(read[0].task.name, data_dir)
+    check_task(read, task)
+    with Progress() as progress, progress.step("report", len(read)) as advance:
+        pairs = find_pairs(read, results, samples or [], task)
+        entries = [ReportEntry(result, pair) for result, pair in zip(read, pairs, strict=True)]
+        written = write_report(entries, task, output, figures=figures)
+        advance(len(read))
     if json:
         print_json({"report": str(written), "results": [result.id for result in read]})
     else:

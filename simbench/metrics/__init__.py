@@ -16,12 +16,12 @@ from simbench.metrics.channels import (
 )
 from simbench.metrics.classifier import classifier_auc
 from simbench.metrics.energy import diversity_ratio, energy_distance
+from simbench.metrics.entropic import sinkhorn, sinkhorn_loss
 from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.kernel import kid
 from simbench.metrics.manifolds import PRDC, prdc
 from simbench.metrics.physics import physics_features, rmse, separation
 from simbench.metrics.resampling import bootstrap_mean, bootstrapped, jackknifed
-from simbench.metrics.sinkhorn import sinkhorn, sinkhorn_loss
 from simbench.metrics.transport import exact_ot
 
 __all__ = [

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from simbench.events import Events
+from simbench.once import Once
 
 Direction = Literal["lower", "higher", "target"]
 T = TypeVar("T")
@@ -58,7 +60,7 @@ class Comparison:
     generated: Events
     reference: Events
     stratify: bool = True
-    _memo: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _memo: Once = field(default_factory=Once, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not torch.equal(self.generated.condition_id, self.reference.condition_id):
@@ -73,9 +75,7 @@ class Comparison:
 
     def memo(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` gave when it was first asked for under this key."""
-        if key not in self._memo:
-            self._memo[key] = compute()
-        return cast(T, self._memo[key])
+        return self._memo.get(key, compute)
 
     def take(self, index: Tensor) -> Comparison:
         """The rows at `index` of both sides."""
@@ -90,7 +90,9 @@ class Metric:
     """A registered metric: the function with what must be known to read its number.
 
     `key` is `name/version`; values of different keys are never compared. `ranks` says whether it may order models.
-    `direction` is "target" where `target` is the right value (a ratio of 1, a difference of 0). `slow` metrics are left out by `--fast`.
+    `direction` is "target" where `target` is the right value (a ratio of 1, a difference of 0). `slow` metrics are left out by `--fast`. `of` is
+    the pure function of arrays that the metric makes an Estimate from, whose docstring defines the number; `example` computes a text that shows
+    what the number does.
     """
 
     name: str
@@ -102,11 +104,19 @@ class Metric:
     slow: bool
     summary: str
     function: MetricFunction
+    of: Callable[..., object] | None = None
+    example: Callable[[], str] | None = None
 
     @property
     def key(self) -> str:
         """`name/version`."""
         return f"{self.name}/{self.version}"
+
+    @property
+    def definition(self) -> str:
+        """What the number is, in full: the docstrings of the metric and of the function that it is made from."""
+        texts = (inspect.getdoc(function) for function in (self.function, self.of) if function is not None)
+        return "\n\n".join(text for text in texts if text)
 
     def __call__(self, pair: Comparison) -> Estimate:
         """The metric of a comparison."""
@@ -121,6 +131,8 @@ def metric(
     target: float | None = None,
     ranks: bool = True,
     slow: bool = False,
+    of: Callable[..., object] | None = None,
+    example: Callable[[], str] | None = None,
 ) -> Callable[[MetricFunction], Metric]:
     """Make a function of a Comparison into a Metric; `key` is `name/version`, the docstring's first line its summary.
 
@@ -140,6 +152,6 @@ def metric(
 
     def register(function: MetricFunction) -> Metric:
         summary = (function.__doc__ or "").strip().split("\n")[0]
-        return Metric(name, version, unit, direction, target, ranks, slow, summary, function)
+        return Metric(name, version, unit, direction, target, ranks, slow, summary, function, of, example)
 
     return register

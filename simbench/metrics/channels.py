@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -114,7 +114,7 @@ def channel_wasserstein(generated: Array, reference: Array) -> float:
     return float(wasserstein_1d(*_channels(generated, reference)).mean())
 
 
-@metric("channel_wasserstein/1", unit="photons", direction="lower")
+@metric("channel_wasserstein/1", unit="photons", direction="lower", of=channel_wasserstein)
 def channel_wasserstein_metric(pair: Comparison) -> Estimate:
     """Distance between generated and real photon sums, mean over the 5 read-out channels."""
 
@@ -146,13 +146,17 @@ def channel_mae(generated: Array, reference: Array) -> float:
     return float((first - second).abs().mean())
 
 
-@metric("channel_mae/1", unit="photons", direction="lower", ranks=False)
+@metric("channel_mae/1", unit="photons", direction="lower", ranks=False, of=channel_mae)
 def channel_mae_metric(pair: Comparison) -> Estimate:
     """Row-paired absolute error of the channel sums; rewards collapse, so it only reports."""
-    generated, reference = pair.derived("channels")
-    error = (generated - reference).abs()
-    parts = dict(zip(_names(error.shape[1]), error.mean(0).tolist(), strict=True))
-    return bootstrap_mean(error.mean(1), pair.generated.unit_id, {**parts, "sd": float(error.mean(1).std())})
+
+    def estimate(pair: Comparison) -> Estimate:
+        generated, reference = pair.derived("channels")
+        error = (generated - reference).abs()
+        parts = dict(zip(_names(error.shape[1]), error.mean(0).tolist(), strict=True))
+        return bootstrap_mean(error.mean(1), pair.generated.unit_id, {**parts, "sd": float(error.mean(1).std())})
+
+    return by_stratum(pair, estimate)
 
 
 def conditional_energies(generated: Tensor, reference: Tensor, condition: Tensor, conditions: int) -> Tensor:
@@ -186,14 +190,14 @@ def conditional_energy(generated: Array, reference: Array, condition_id: Array) 
     Raises:
         UsageError: a condition has a single event.
 
-    Reference: Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference 143 (2013), eq. (6).
+    Reference: Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference 143 (2013), section 2.
     """
     first, second = _channels(generated, reference, paired=True)
     condition, count = _conditions(condition_id, len(first))
     return float(conditional_energies(first.sqrt(), second.sqrt(), condition, count).mean())
 
 
-@metric("conditional_energy/1", unit="√photons", direction="lower")
+@metric("conditional_energy/1", unit="√photons", direction="lower", of=conditional_energy)
 def conditional_energy_metric(pair: Comparison) -> Estimate:
     """Distance between the generated and real answers to one and the same particle, mean over particles."""
 
@@ -244,7 +248,7 @@ def _dispersion(generated: Tensor, reference: Tensor, condition: Tensor, conditi
     return lambda weights: ((weights @ variance_generated) / (weights @ variance_reference)).sqrt()
 
 
-@metric("dispersion_ratio/1", direction="target", target=1.0)
+@metric("dispersion_ratio/1", direction="target", target=1.0, of=dispersion_ratio)
 def dispersion_ratio_metric(pair: Comparison) -> Estimate:
     """Spread of the answers to one and the same particle, generated over real; 0 is collapse."""
 
@@ -266,7 +270,7 @@ def empty_fraction(generated: Array, reference: Array) -> float:
     return float((first == 0).all(1).double().mean() - (second == 0).all(1).double().mean())
 
 
-@metric("empty_fraction/1", direction="target", target=0.0)
+@metric("empty_fraction/1", direction="target", target=0.0, of=empty_fraction)
 def empty_fraction_metric(pair: Comparison) -> Estimate:
     """Share of all-zero events, generated minus real."""
 
@@ -309,7 +313,7 @@ def correlation_distance(generated: Array, reference: Array) -> float:
     return float((matrices[0] - matrices[1]).square().sum().sqrt())
 
 
-@metric("correlation_distance/1", direction="lower")
+@metric("correlation_distance/1", direction="lower", of=correlation_distance)
 def correlation_distance_metric(pair: Comparison) -> Estimate:
     """Distance between the generated and real rank correlations of the channels."""
 
@@ -331,18 +335,28 @@ HALF = 4
 @metric("conditional_wasserstein/1", unit="photons", direction="lower", ranks=False)
 def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
     """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk samples: only reports."""
-    condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
-    x, y = (by_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
+
+    def estimate(pair: Comparison) -> Estimate:
+        condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
+        x, y = (by_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
+        distances = torch.stack([_halves_distance(x, y, *split) for split in _splits(condition)])
+        generated, real = distances.mean(0)
+        mean = bootstrap_mean(generated, torch.arange(count), {"real": float(real.mean())})
+        return replace(mean, n=len(pair))
+
+    return by_stratum(pair, estimate)
+
+
+def _splits(condition: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """SPLITS times, two random orders of the repeats of a condition."""
     repeats = int(torch.bincount(condition).min())
     rng = torch.Generator().manual_seed(SEED)
-    generated, real = [], []
     for _ in range(SPLITS):
-        order, drawn = torch.randperm(repeats, generator=rng), torch.randperm(repeats, generator=rng)
-        half, rest, made = y[:, order[:HALF]], y[:, order[HALF : 2 * HALF]], x[:, drawn[:HALF]]
-        half, rest, made = (values.sort(1).values for values in (half, rest, made))
-        generated.append((made - half).abs().mean((1, 2)))
-        real.append((rest - half).abs().mean((1, 2)))
-    mean = bootstrap_mean(
-        torch.stack(generated).mean(0), torch.arange(count), {"real": float(torch.stack(real).mean())}
-    )
-    return replace(mean, n=len(pair))
+        yield torch.randperm(repeats, generator=rng), torch.randperm(repeats, generator=rng)
+
+
+def _halves_distance(generated: Tensor, real: Tensor, order: Tensor, drawn: Tensor) -> Tensor:
+    """Mean over channels of the distance of 4 generated, and of 4 other real answers, to 4 real ones: (conditions, R, C) -> (2, conditions)."""
+    half, rest, made = real[:, order[:HALF]], real[:, order[HALF : 2 * HALF]], generated[:, drawn[:HALF]]
+    half, rest, made = (values.sort(1).values for values in (half, rest, made))
+    return torch.stack([(made - half).abs().mean((1, 2)), (rest - half).abs().mean((1, 2))])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from simbench.errors import UsageError
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import SEED, jackknife_groups
+from simbench.metrics.resampling import SEED, jackknife_groups, with_strata
 from simbench.threads import torch_threads
 
 FOLDS = 5
@@ -62,40 +65,69 @@ def classifier_auc(generated: Array, reference: Array, conditions: Array, unit_i
     Reference: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests" (arXiv:1610.06545); Krause and Shih (arXiv:2106.05285).
     """
     x, y = as_features(generated, reference, minimum=FOLDS)
-    with torch_threads(1):  # the layers are too small to share: more threads only wait for one another
-        return _fold_aucs(x, y, torch.as_tensor(conditions), torch.as_tensor(unit_id))
+    verdict = _held_out_scores(x, y, torch.as_tensor(conditions), torch.as_tensor(unit_id))
+    return verdict.aucs(torch.ones(len(x), dtype=torch.bool))
 
 
-def _fold_aucs(x: Tensor, y: Tensor, conditions: Tensor, unit_id: Tensor) -> Tensor:
-    fold = jackknife_groups(unit_id, FOLDS).repeat(2)
+@dataclass(frozen=True)
+class _Verdict:
+    """Scores of held-out events: (N,) generated and real, each by the network that did not see its fold, (N,)."""
+
+    generated: Tensor
+    real: Tensor
+    fold: Tensor
+
+    def aucs(self, rows: Tensor) -> Tensor:
+        """AUC within each fold of the events at `rows` (N,) bool, (5,). Raises UsageError where a fold has none of them."""
+        values = []
+        for held_out in range(FOLDS):
+            chosen = rows & (self.fold == held_out)
+            if not bool(chosen.any()):
+                raise UsageError("a fold has no such event")
+            scores = torch.cat([self.generated[chosen], self.real[chosen]])
+            values.append(auc(scores, torch.arange(len(scores)) < len(scores) // 2))
+        return torch.tensor(values, dtype=torch.float64)
+
+
+def _held_out_scores(x: Tensor, y: Tensor, conditions: Tensor, unit_id: Tensor) -> _Verdict:
+    fold = jackknife_groups(unit_id, FOLDS)
     inputs = torch.cat([torch.cat([x, y]).float(), conditions.repeat(2, 1).float()], 1)
     labels = torch.cat([torch.ones(len(x)), torch.zeros(len(y))])
-    values = []
-    for held_out in range(FOLDS):
-        train, test = fold != held_out, fold == held_out
-        mean, sd = inputs[train].mean(0), inputs[train].std(0)
-        scaled = ((inputs - mean) / torch.where(sd > 0, sd, 1.0)).clamp(-10, 10)
-        network = _fit(scaled[train], labels[train], SEED + held_out)
-        with torch.inference_mode():
-            values.append(auc(network(scaled[test]).squeeze(1), labels[test]))
-    return torch.tensor(values, dtype=torch.float64)
+    both, scores = fold.repeat(2), torch.empty(len(inputs))
+    with torch_threads(1):  # the layers are too small to share: more threads only wait for one another
+        for held_out in range(FOLDS):
+            train, test = both != held_out, both == held_out
+            mean, sd = inputs[train].mean(0), inputs[train].std(0)
+            scaled = ((inputs - mean) / torch.where(sd > 0, sd, 1.0)).clamp(-10, 10)
+            network = _fit(scaled[train], labels[train], SEED + held_out)
+            with torch.inference_mode():
+                scores[test] = network(scaled[test]).squeeze(1)
+    return _Verdict(scores[: len(x)], scores[len(x) :], fold)
 
 
-@metric("classifier_auc/1", direction="lower", slow=True)
+@metric("classifier_auc/1", direction="lower", slow=True, of=classifier_auc)
 def classifier_auc_metric(pair: Comparison) -> Estimate:
     """How often a small network tells generated from real events, seeing raw events and conditions; 0.5 is never, 1 always.
 
     Parts: `low` on raw events (logarithms of counts), `high` on the physics features (image tasks: the LeNet features), each with its `sd` over
-    the folds. The value is `low`.
+    the folds. The value is `low`, with its strata.
     """
     high = "physics" if "physics" in pair.generated.derivations else "features"
     unit, conditions = pair.generated.unit_id, pair.generated.conditions
     raw = [events.samples.flatten(1).log1p() for events in (pair.generated, pair.reference)]
+    verdict = _held_out_scores(*as_features(*raw, minimum=FOLDS), conditions, unit)
+
+    def estimate(rows: Tensor) -> Estimate:
+        values = verdict.aucs(rows)
+        return Estimate(float(values.mean()), float(values.std()) / FOLDS**0.5, int(rows.sum()))
+
+    whole = estimate(torch.ones(len(pair), dtype=torch.bool))
     derived = pair.derived(high)
-    folds = {
-        "low": classifier_auc(raw[0], raw[1], conditions, unit),
-        "high": classifier_auc(derived[0], derived[1], conditions, unit),
+    low, other = verdict.aucs(torch.ones(len(pair), dtype=torch.bool)), classifier_auc(*derived, conditions, unit)
+    parts = {
+        "low": whole.value,
+        "high": float(other.mean()),
+        "sd low": float(low.std()),
+        "sd high": float(other.std()),
     }
-    parts = {name: float(values.mean()) for name, values in folds.items()}
-    parts |= {f"sd {name}": float(values.std()) for name, values in folds.items()}
-    return Estimate(parts["low"], parts["sd low"] / FOLDS**0.5, len(pair), parts)
+    return with_strata(pair, replace(whole, parts=parts), estimate)

@@ -9,7 +9,15 @@ from simbench.errors import UsageError
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.pairs import BlockSums, block_sums
-from simbench.metrics.resampling import bootstrapped, by_condition, dense, jackknife_groups, jackknifed
+from simbench.metrics.resampling import (
+    PAIR_GROUPS,
+    bootstrapped,
+    by_condition,
+    by_stratum,
+    dense,
+    jackknife_groups,
+    jackknifed,
+)
 
 
 def energy_distance(generated: Array, reference: Array, *, paired: bool = False) -> float:
@@ -28,7 +36,7 @@ def energy_distance(generated: Array, reference: Array, *, paired: bool = False)
 
     Estimator: unbiased. Float64, for in float32 |x|^2 + |y|^2 - 2 x.y puts identical events apart; O(N) memory.
 
-    Reference: Szekely and Rizzo 2013, eq. (2.1); Gretton et al. 2012, eq. (3) with kernel -|x - y|.
+    Reference: Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference 143 (2013), section 2; Gretton et al. 2012, eq. (3) with kernel -|x - y|.
     """
     x, y = as_features(generated, reference, minimum=2)
     return float(_energy_sums(x, y, paired=paired).discrepancy())
@@ -46,13 +54,17 @@ def _energy_sums(
     return block_sums(_negative_distance, x - centre, y - centre, groups_x, groups_y, paired=paired)
 
 
-@metric("energy_distance/1")
+@metric("energy_distance/1", of=energy_distance)
 def energy_distance_metric(pair: Comparison) -> Estimate:
     """2E|X-Y| - E|X-X'| - E|Y-Y'| on the features, unbiased: the ranking metric of diversity."""
-    x, y = as_features(*pair.derived("features"), minimum=2)
-    groups = jackknife_groups(pair.generated.unit_id)
-    sums = _energy_sums(x, y, groups, groups, paired=True)
-    return jackknifed(sums.discrepancy(), sums.left_out(), len(x))
+
+    def estimate(pair: Comparison) -> Estimate:
+        x, y = as_features(*pair.derived("features"), minimum=2)
+        groups = jackknife_groups(pair.generated.unit_id, PAIR_GROUPS)
+        sums = _energy_sums(x, y, groups, groups, paired=True)
+        return jackknifed(sums.discrepancy(), sums.left_out(), len(x))
+
+    return by_stratum(pair, estimate)
 
 
 def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) -> float:
@@ -99,18 +111,19 @@ def within_scatter(values: Tensor, condition_id: Tensor, weights: Tensor) -> Ten
     return (squares - means).sum(0)
 
 
-@metric("diversity_ratio/1", direction="target", target=1.0)
+@metric("diversity_ratio/1", direction="target", target=1.0, of=diversity_ratio)
 def diversity_ratio_metric(pair: Comparison) -> Estimate:
     """Within-condition variance of the features, generated over real: 1 is right, 0 is collapse."""
-    x, y = pair.derived("features")
-    condition_id = pair.generated.condition_id
-    value = diversity_ratio(x, y, condition_id)
-    x, y = as_features(x, y)
-    x, y = x.double(), y.double()
 
-    def ratio(weights: Tensor) -> Tensor:
-        weights = weights.to(x.device)
-        condition = condition_id.to(x.device)
-        return within_scatter(x, condition, weights) / within_scatter(y, condition, weights)
+    def estimate(pair: Comparison) -> Estimate:
+        value = diversity_ratio(*pair.derived("features"), pair.generated.condition_id)
+        x, y = (features.double() for features in as_features(*pair.derived("features")))
+        condition = pair.generated.condition_id.to(x.device)
 
-    return bootstrapped(value, ratio, pair.generated.unit_id)
+        def ratio(weights: Tensor) -> Tensor:
+            weights = weights.to(x.device)
+            return within_scatter(x, condition, weights) / within_scatter(y, condition, weights)
+
+        return bootstrapped(value, ratio, pair.generated.unit_id)
+
+    return by_stratum(pair, estimate)

@@ -10,7 +10,7 @@ from torch import Tensor
 from simbench.errors import UsageError
 from simbench.metrics.arrays import Array, as_features, chunks
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import RESAMPLES, bootstrapped
+from simbench.metrics.resampling import GROUPS, PAIR_GROUPS, by_stratum, jackknifed_distance
 
 
 def frechet_distance(generated: Array, reference: Array) -> float:
@@ -63,7 +63,7 @@ def _covariance_root(covariance: Tensor) -> Tensor:
 
 
 def weighted_frechet(generated: Tensor, reference: Tensor, weights: Tensor) -> Tensor:
-    """Frechet distance of weighted samples: (N, d), (N, d) float64 and counts (R, N) that sum to N -> (R,)."""
+    """Frechet distance of weighted samples: (N, d), (N, d) float64 and counts (R, N) -> (R,)."""
     x, y = generated - generated.mean(0), reference - reference.mean(0)
     (mean_x, covariance_x), (mean_y, covariance_y) = _moments(x, weights), _moments(y, weights)
     shift = mean_x + generated.mean(0) - mean_y - reference.mean(0)
@@ -91,13 +91,13 @@ def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return mean, covariance
 
 
-@metric("lenet_fid/1")
+@metric("lenet_fid/1", of=frechet_distance)
 def lenet_fid_metric(pair: Comparison) -> Estimate:
     """Frechet distance of Gaussians fitted to the pinned LeNet-5's 84 penultimate activations."""
-    return _feature_frechet(pair)
+    return by_stratum(pair, _feature_frechet)
 
 
-@metric("inception_fid/1")
+@metric("inception_fid/1", of=frechet_distance)
 def inception_fid_metric(pair: Comparison) -> Estimate:
     """Frechet distance of Gaussians fitted to the 2048 features of the TF-compatible Inception-v3."""
     return _feature_frechet(pair)
@@ -105,16 +105,22 @@ def inception_fid_metric(pair: Comparison) -> Estimate:
 
 def _feature_frechet(pair: Comparison) -> Estimate:
     x, y = as_features(*pair.derived("features"), minimum=2)
-    n, d = x.shape
+    more_events_than_features(x)
+    x, y = x.to(torch.float64), y.to(torch.float64)
+
+    groups = PAIR_GROUPS if x.shape[1] <= 256 else GROUPS  # a covariance of 2048 dimensions takes seconds
+
+    def left_out(weights: Tensor) -> Tensor:
+        return weighted_frechet(x, y, weights.to(x.device)).cpu()
+
+    return jackknifed_distance(frechet_distance(x, y), left_out, pair.generated.unit_id, groups=groups)
+
+
+def more_events_than_features(features: Tensor) -> None:
+    """Raises UsageError where (N, d) features have N <= d: the covariance would be singular, the distance a number about N."""
+    n, d = features.shape
     if n <= d:
         raise UsageError(
             "a covariance needs more events than features", got=f"{n} events of {d} features", expected=f"more than {d} events",
             fix=f"Ask for more, e.g. --events {10 * d}.",
         )  # fmt: skip
-    x, y = x.to(torch.float64), y.to(torch.float64)
-
-    def resampled(weights: Tensor) -> Tensor:
-        return weighted_frechet(x, y, weights.to(x.device))
-
-    resamples = RESAMPLES if d <= 256 else 20  # a covariance of 2048 dimensions takes seconds
-    return bootstrapped(frechet_distance(x, y), resampled, pair.generated.unit_id, resamples=resamples)

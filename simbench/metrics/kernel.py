@@ -12,7 +12,7 @@ from simbench.errors import UsageError
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.pairs import BlockSums, block_sums
-from simbench.metrics.resampling import SEED, jackknife_groups, jackknifed
+from simbench.metrics.resampling import PAIR_GROUPS, SEED, by_stratum, jackknife_groups, jackknifed
 
 SUBSET_SIZE = 1000
 
@@ -71,16 +71,16 @@ def _subsets(n: int, m: int, size: int, subsets: int | None, paired: bool) -> It
         yield order_x[index * size_x : (index + 1) * size_x], order_y[index * size_y : (index + 1) * size_y]
 
 
-@metric("kid/1")
+@metric("kid/1", of=kid)
 def kid_metric(pair: Comparison) -> Estimate:
     """Unbiased squared MMD of the features with the kernel (x.y/d + 1)^3, mean over disjoint subsets of 1000."""
-    return kernel_distance(pair, *pair.derived("features"), degree=3)
+    return by_stratum(pair, lambda pair: kernel_distance(pair, *pair.derived("features"), degree=3))
 
 
 def kernel_distance(pair: Comparison, generated: Tensor, reference: Tensor, *, degree: int) -> Estimate:
     """The distance of two row-paired sets of features (N, d), mean over disjoint subsets of 1000, with its jackknife error."""
     x, y = as_features(generated, reference, minimum=2)
-    groups = jackknife_groups(pair.generated.unit_id)
+    groups = jackknife_groups(pair.generated.unit_id, PAIR_GROUPS)
     parts: list[BlockSums] = [
         block_sums(
             partial(_polynomial, degree=degree),

@@ -18,7 +18,7 @@ from torch import Tensor
 from simbench.errors import UsageError
 from simbench.metrics.arrays import Array, as_features, chunks
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import jackknife_groups, jackknifed
+from simbench.metrics.resampling import jackknife_groups, jackknifed, strata_rows
 
 NEIGHBOURS = 5
 SPARE_NEIGHBOURS = 16
@@ -60,7 +60,7 @@ def prdc(generated: Array, reference: Array, k: int = NEIGHBOURS, *, inclusive: 
     Estimator: indicator counts equal those of the `prdc` package on data without ties. Biased at finite N: compare at equal N.
     O(N) memory. Where many events are identical (empty showers) open balls have radius 0 and hold nothing: see `coverage_ties/1`.
 
-    Reference: Naeem et al. 2020 (arXiv:2002.09797), eqs. (3), (5), (6); Kynkaanniemi et al. 2019 (arXiv:1904.06991), eq. (1).
+    Reference: Naeem et al. 2020 (arXiv:2002.09797), section 3.2; Kynkaanniemi et al. 2019 (arXiv:1904.06991), eq. (1).
     """
     x, y = as_features(generated, reference)
     return PRDC(*_scores(x, y, k, inclusive, None)[0].tolist())
@@ -273,50 +273,67 @@ class _Tally:
         return torch.cat([self.total.unsqueeze(1), self.total.unsqueeze(1) + self.change], 1)
 
 
-def _shared(pair: Comparison, inclusive: bool) -> tuple[Tensor, int]:
-    """The scores of a comparison, of all events and with each of 20 groups of units left out, computed once for all metrics here."""
+def _shared(pair: Comparison, inclusive: bool) -> dict[str, tuple[Tensor, int]]:
+    """The scores (1 + G, 4) of all events (under "") and of each stratum, with each of 20 groups of units left out, and N; computed once
+    for all metrics here."""
 
-    def compute() -> tuple[Tensor, int]:
+    def compute() -> dict[str, tuple[Tensor, int]]:
         x, y = as_features(*pair.derived("features"))
-        groups = jackknife_groups(pair.generated.unit_id).to(x.device)
-        largest = int(torch.bincount(groups).max())
-        alone = len(x) - largest <= NEIGHBOURS
-        return _scores(x, y, NEIGHBOURS, inclusive, None if alone else groups), len(x)
+        unit_id = pair.generated.unit_id
+        strata = {"": torch.ones(len(x), dtype=torch.bool), **dict(strata_rows(pair))}
+        few = [name for name, rows in strata.items() if name and int(rows.sum()) <= NEIGHBOURS]
+        return {
+            name: (_grouped_scores(x[rows], y[rows], unit_id[rows], inclusive), int(rows.sum()))
+            for name, rows in strata.items()
+            if name not in few
+        }
 
     return pair.memo(("manifolds", inclusive), compute)
 
 
+def _grouped_scores(x: Tensor, y: Tensor, unit_id: Tensor, inclusive: bool) -> Tensor:
+    groups = jackknife_groups(unit_id).to(x.device)
+    alone = len(x) - int(torch.bincount(groups).max()) <= NEIGHBOURS
+    return _scores(x, y, NEIGHBOURS, inclusive, None if alone else groups)
+
+
 def _estimate(pair: Comparison, name: str, inclusive: bool = False) -> Estimate:
-    scores, n = _shared(pair, inclusive)
-    column = scores[:, PRDC._fields.index(name)]
-    return jackknifed(column[0], column[1:], n) if len(column) > 2 else Estimate(float(column[0]), None, n)
+    place = PRDC._fields.index(name)
+
+    def estimate(scores: Tensor, n: int) -> Estimate:
+        column = scores[:, place]
+        return jackknifed(column[0], column[1:], n) if len(column) > 2 else Estimate(float(column[0]), None, n)
+
+    shared = _shared(pair, inclusive)
+    strata = {stratum: replace(estimate(*scores), replicates=None) for stratum, scores in shared.items() if stratum}
+    return replace(estimate(*shared[""]), strata=strata)
 
 
-@metric("precision/1", direction="higher")
+@metric("precision/1", direction="higher", of=prdc)
 def precision_metric(pair: Comparison) -> Estimate:
     """Share of generated events that lie in the 5-nearest-neighbour ball of a real one."""
     return _estimate(pair, "precision")
 
 
-@metric("recall/1", direction="higher")
+@metric("recall/1", direction="higher", of=prdc)
 def recall_metric(pair: Comparison) -> Estimate:
     """Share of real events that lie in the 5-nearest-neighbour ball of a generated one."""
     return _estimate(pair, "recall")
 
 
-@metric("density/1", direction="target", target=1.0)
+@metric("density/1", direction="target", target=1.0, of=prdc)
 def density_metric(pair: Comparison) -> Estimate:
     """How many real 5-nearest-neighbour balls hold a generated event, over 5: 1 is right."""
     return _estimate(pair, "density")
 
 
-@metric("coverage/1", direction="higher")
+@metric("coverage/1", direction="higher", of=prdc)
 def coverage_metric(pair: Comparison) -> Estimate:
     """Share of real events whose 5-nearest-neighbour ball holds a generated one: 0.969 at the truth."""
     return _estimate(pair, "coverage")
 
 
-@metric("coverage_ties/1", direction="higher")
+@metric("coverage_ties/1", direction="higher", of=prdc)
 def coverage_ties_metric(pair: Comparison) -> Estimate:
     """Coverage with closed balls, for sparse counts; `tied_share` is the share of real events that open balls can never cover."""
     estimate = _estimate(pair, "coverage", inclusive=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from simbench.errors import UsageError
 from simbench.events import Events
 from simbench.metrics.arrays import squared_distances
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import SEED, jackknife_groups, jackknifed
+from simbench.metrics.resampling import SEED, jackknife_groups, jackknifed, with_strata
 
 MIN_PHOTONS = 10.0
 """Events with less are alike by nature and left out (a digit's grey values sum to far more)."""
@@ -90,7 +90,8 @@ def memorisation_metric(pair: Comparison) -> Estimate:
         if size < SMALLEST:
             continue
         queries = _vectors(generated, rows)
-        held = _nearest(queries, _vectors(held_out, np.concatenate(next(_whole(units_held, size, rng)))), others=True)
+        held_rows = np.concatenate([units_held[i] for i in rng.permutation(len(units_held))[:size]])
+        held = _nearest(queries, _vectors(held_out, held_rows), others=True)
         wins, distances = [], []
         for subset in _subsets(units_train, size, rng):
             near = _nearest(queries, _vectors(train, subset))
@@ -102,14 +103,19 @@ def memorisation_metric(pair: Comparison) -> Estimate:
     used = ~np.isnan(share)
     if not used.any():
         raise UsageError("no generated event has enough photons and a stratum with held-out events")
-    group = jackknife_groups(generated.unit_id).numpy()[used]
-    kept = share[used]
-    left_out = torch.tensor([kept[group != g].mean() for g in np.unique(group)], dtype=torch.float64)
+    group = jackknife_groups(generated.unit_id).numpy()
+
+    def estimate(rows: NDArray[np.bool_], parts: Mapping[str, float]) -> Estimate:
+        kept, groups = share[rows], group[rows]
+        left_out = torch.tensor([kept[groups != g].mean() for g in np.unique(groups)], dtype=torch.float64)
+        return jackknifed(kept.mean(), left_out, int(rows.sum()), parts)
+
+    def stratum(rows: Tensor) -> Estimate:
+        members = used & rows.numpy()
+        if len(np.unique(group[members])) < 2:
+            raise UsageError("too few events for an error")
+        return estimate(members, {})
+
     test = mannwhitneyu(to_train[used], to_held[used], alternative="less")
     parts = {"copies": float(copied[used].mean()), "p": float(test.pvalue), "used": float(used.mean())}
-    return jackknifed(kept.mean(), left_out, int(used.sum()), parts)
-
-
-def _whole(units: list[NDArray[np.int64]], size: int, rng: np.random.Generator) -> Iterator[list[NDArray[np.int64]]]:
-    """One random set of `size` units."""
-    yield [units[i] for i in rng.permutation(len(units))[:size]]
+    return with_strata(pair, estimate(used, parts), stratum)

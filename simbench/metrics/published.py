@@ -9,8 +9,8 @@ from torch import Tensor
 
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.channels import channel_sums, wasserstein_1d, weighted_wasserstein
+from simbench.metrics.entropic import sinkhorn
 from simbench.metrics.resampling import bootstrap_mean, bootstrapped
-from simbench.metrics.sinkhorn import sinkhorn
 
 PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
     "deja2020": {

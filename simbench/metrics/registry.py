@@ -20,6 +20,7 @@ from simbench.metrics.channels import (
 )
 from simbench.metrics.classifier import classifier_auc_metric
 from simbench.metrics.energy import diversity_ratio_metric, energy_distance_metric
+from simbench.metrics.entropic import sinkhorn_metric
 from simbench.metrics.frechet import inception_fid_metric, lenet_fid_metric
 from simbench.metrics.kernel import kid_metric
 from simbench.metrics.labels import label_accuracy_metric
@@ -39,7 +40,6 @@ from simbench.metrics.published import (
     rmse_wojnar2024,
     sinkhorn_deja2020,
 )
-from simbench.metrics.sinkhorn import sinkhorn_metric
 from simbench.metrics.transport import exact_ot_metric
 from simbench.names import did_you_mean, entry_points, load_entry_point
 

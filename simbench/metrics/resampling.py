@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
+from scipy.stats import norm as normal
+from scipy.stats import t as student
 from torch import Tensor
 
 from simbench.errors import UsageError
@@ -19,6 +21,8 @@ from simbench.metrics.base import Comparison, Estimate, Replicates
 
 RESAMPLES = 200
 GROUPS = 20
+PAIR_GROUPS = 60
+"""Groups of a statistic over pairs and of a squared distance: more groups cost little there, and the error itself is less noisy."""
 SEED = 20201211
 
 
@@ -118,6 +122,35 @@ def jackknifed(
     return Estimate(float(value), finite_or_none(jackknife_sd(left_out)), events, parts or {}, replicates=kept)
 
 
+def jackknifed_distance(
+    value: Tensor | float,
+    statistic: Callable[[Tensor], Tensor],
+    unit_id: Tensor,
+    parts: Mapping[str, float] | None = None,
+    *,
+    groups: int = PAIR_GROUPS,
+) -> Estimate:
+    """`value`, its jackknife error and replicates, for a squared distance Q(d), d the difference of two means (of moments, of histograms).
+
+    If d is measured as d + e, e of covariance S, then var Q = 4 d'Sd + 2 tr S^2. A bootstrap starts from the measured difference, whose 4 d'Sd
+    is larger by 4 tr S^2 on average, and finds three times the variance at d = 0, or more in many dimensions; the jackknife finds twice.
+
+    Args:
+        value: Q of all events.
+        statistic: maps event weights (G, N) float64, 0 in the group left out and else 1, to Q (G,).
+        unit_id: (N,) the unit of each event.
+        parts: side numbers of the Estimate.
+        groups: how many.
+    """
+    if not resampling():
+        return Estimate(float(value), None, len(unit_id), parts or {})
+    group = jackknife_groups(unit_id, groups)
+    kept = torch.arange(int(group.max()) + 1).unsqueeze(1) != group
+    if len(kept) == 1:
+        return Estimate(float(value), None, len(unit_id), parts or {})
+    return jackknifed(value, statistic(kept.to(torch.float64)), len(unit_id), parts)
+
+
 def jackknife_groups(unit_id: Tensor, groups: int = GROUPS) -> Tensor:
     """The group 0..G-1 of each event, (N,): whole units dealt to `groups` groups of equal size (to one) in a fixed random order."""
     inverse, units = dense(unit_id)
@@ -126,12 +159,17 @@ def jackknife_groups(unit_id: Tensor, groups: int = GROUPS) -> Tensor:
 
 
 def jackknife_sd(left_out: Tensor) -> Tensor:
-    """Delete-a-group jackknife error from the statistic with each of G groups left out, (G, ...) -> (...)."""
+    """Delete-a-group jackknife error from the statistic with each of G groups left out, (G, ...) -> (...).
+
+    Times the quantile of Student's t with G - 1 degrees of freedom over the normal one (1.07 for 20 groups), so that value ± 1.96 errors holds 95 %
+    though the error itself comes from few groups.
+    """
     groups = len(left_out)
     if groups < 2:
         return torch.full_like(left_out[0], torch.nan)
     spread = left_out - left_out.mean(0)
-    return (spread.square().sum(0) * (groups - 1) / groups).sqrt()
+    widened = float(student.ppf(0.975, groups - 1) / normal.ppf(0.975))
+    return widened * (spread.square().sum(0) * (groups - 1) / groups).sqrt()
 
 
 def finite_or_none(value: Tensor | float) -> float | None:
@@ -140,17 +178,24 @@ def finite_or_none(value: Tensor | float) -> float | None:
     return number if number == number and abs(number) != float("inf") else None
 
 
-def by_stratum(pair: Comparison, estimate: Callable[[Comparison], Estimate]) -> Estimate:
-    """`estimate` of all events, with `estimate` of each stratum beside it (`species=neutron`). A stratum it cannot answer is left out."""
-    whole = estimate(pair)
-    if not pair.stratify:
-        return whole
-    strata: dict[str, Estimate] = {}
-    for stratification, names in pair.generated.strata.items():
+def strata_rows(pair: Comparison) -> Iterator[tuple[str, Tensor]]:
+    """Each stratum's name (`species=neutron`) and rows, (N,) bool; none where the comparison leaves strata out."""
+    for stratification, names in pair.generated.strata.items() if pair.stratify else ():
         for name in sorted(set(names.tolist())):
-            members = pair.take(torch.from_numpy(names == name))
-            try:
-                strata[f"{stratification}={name}"] = estimate(members)
-            except UsageError:
-                continue
+            yield f"{stratification}={name}", torch.from_numpy(names == name)
+
+
+def with_strata(pair: Comparison, whole: Estimate, estimate: Callable[[Tensor], Estimate]) -> Estimate:
+    """`whole` with `estimate(rows)` of each stratum beside it. A stratum that it cannot answer (too few events) is left out."""
+    strata: dict[str, Estimate] = {}
+    for name, rows in strata_rows(pair):
+        try:
+            strata[name] = replace(estimate(rows), replicates=None)
+        except UsageError:
+            continue
     return replace(whole, strata=strata)
+
+
+def by_stratum(pair: Comparison, estimate: Callable[[Comparison], Estimate]) -> Estimate:
+    """`estimate` of all events, with `estimate` of each stratum's events beside it."""
+    return with_strata(pair, estimate(pair), lambda rows: estimate(pair.take(rows)))

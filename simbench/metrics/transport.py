@@ -6,7 +6,7 @@ import torch
 
 from simbench.metrics.arrays import Array, as_features, squared_distances
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.sinkhorn import estimate_over_subsets
+from simbench.metrics.entropic import estimate_over_subsets
 
 MAX_ITERATIONS = 100_000_000
 
@@ -36,7 +36,7 @@ def exact_ot(generated: Array, reference: Array) -> float:
     return float(ot.emd2([], [], cost, numItermax=MAX_ITERATIONS))
 
 
-@metric("exact_ot/1", ranks=False)
+@metric("exact_ot/1", ranks=False, of=exact_ot)
 def exact_ot_metric(pair: Comparison) -> Estimate:
     """Exact optimal transport with cost 1/2|x-y|^2 on the subsets of sinkhorn/1: reported, never ranked."""
     return estimate_over_subsets(pair, exact_ot)

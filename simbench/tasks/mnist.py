@@ -125,6 +125,16 @@ class Mnist(Task):
         """Where the four files are, downloaded if they are nowhere."""
         return find(self.data_dir) or download(self.data_dir)
 
+    def find_data(self) -> str:
+        """See Task."""
+        if find(self.data_dir) is None:
+            searched = ", ".join(str(folder) for folder in candidates("mnist", self.data_dir))
+            raise DataError(
+                f"the files are not in {searched}",
+                fix="They are downloaded at the first use; or pass --data-dir, or set SIMBENCH_DATA.",
+            )
+        return super().find_data()
+
     def load_split(self, split: Split) -> Events:
         """All digits of a split."""
         return _load_split(self.folder, split)

@@ -13,6 +13,7 @@ from torch import Tensor
 from simbench.errors import DataError
 from simbench.events import Events
 from simbench.names import entry_points, load_entry_point
+from simbench.resolve import resolve
 from simbench.seeds import derive_seed
 from simbench.tasks import get_task
 from simbench.tasks.base import Split, Task
@@ -96,6 +97,16 @@ def test_shipped_weights(name: str, task_name: str) -> None:
     assert metadata["task_version"] == get_task(task_name).version
     assert metadata["command"].startswith(f"simbench train {name} --task {task_name} --preset cpu --seed 0")
     assert json.loads(metadata["validation_score"])["score"] < 10
+
+
+def test_what_the_weights_were_trained_with_is_recorded() -> None:
+    resolved = resolve("vae", {"latent": "4"})
+    resolved.generator.setup(get_task("mnist"), "cpu")  # type: ignore[attr-defined]
+    assert resolved.parameters == {"weights": None, "preset": "cpu", "latent": 4, "beta": 1.0, "prior": "normal"}
+    _, metadata = load_weights(FOLDER / "vae-mnist.safetensors")
+    config = json.loads(metadata["config"])
+    assert config["prior"] == "learned"
+    assert resolved.effective_parameters() == {"weights": None} | config
 
 
 @pytest.mark.parametrize(("name", "task_name"), SHIPPED)

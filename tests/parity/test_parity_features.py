@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from simbench.metrics.entropic import sinkhorn, sinkhorn_loss
 from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.kernel import kid
 from simbench.metrics.manifolds import prdc
-from simbench.metrics.sinkhorn import sinkhorn, sinkhorn_loss
 from simbench.metrics.transport import exact_ot
 
 with warnings.catch_warnings():  # the peers' own deprecations, not ours
@@ -114,7 +114,7 @@ def test_exact_transport_equals_pot_and_scipy(n: int, m: int) -> None:
 def test_entropic_transport_equals_pot(blur: float) -> None:
     import ot
 
-    from simbench.metrics.sinkhorn import entropic_ot
+    from simbench.metrics.entropic import entropic_ot
 
     x, y = features(80, 20, 0, 1.2).double(), features(60, 20, 1).double()
     cost = (torch.cdist(x, y).square() / 2).numpy()

@@ -1,6 +1,6 @@
 """Do the 95 % intervals hold 95 %? On unlimited synthetic draws, where the metric's mean at that N is known, at the null and at a 10 % shift.
 
-Run with `python -m pytest -m slow tests/perf/test_calibration.py -s`; the figures are in docs/calibration.md.
+Run with `python -m pytest -m slow tests/perf/test_calibration.py -s`; the figures are in docs/metrics.md.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from simbench.events import Events
+from simbench.features.extractors import lenet
 from simbench.metrics.base import Comparison
+from simbench.metrics.channels import channel_sums
+from simbench.metrics.physics import physics_features
 from simbench.metrics.registry import get_metric
 
-CONDITIONS, REPEATS, DRAWS = 100, 8, 200
+CONDITIONS, REPEATS, DRAWS = 250, 8, 200
+PIXELS = 44
 METRICS = (
     "channel_wasserstein/1", "conditional_energy/1", "dispersion_ratio/1", "empty_fraction/1", "correlation_distance/1", "separation/1",
     "fpd/1", "kpd/1", "energy_distance/1", "lenet_fid/1", "kid/1", "diversity_ratio/1", "precision/1", "recall/1", "density/1", "coverage/1",
@@ -21,24 +25,29 @@ METRICS = (
 )  # fmt: skip
 
 
-def showers(energy: np.ndarray, rng: np.random.Generator, scale: float) -> torch.Tensor:
-    """Compound-Poisson channel sums: a Poisson number of clusters, each of exponential size, split over five channels; some events are empty."""
+def showers(energy: np.ndarray, centre: np.ndarray, rng: np.random.Generator, scale: float) -> torch.Tensor:
+    """Compound-Poisson showers (N, 44, 44): a Poisson number of clusters, each with its place and an exponential size; some events are empty.
+
+    energy: (N,) sets the number of clusters; centre: (N, 2) in pixels; scale: factor on the mean number of photons.
+    """
     clusters = rng.poisson(energy * 6)
-    size = np.array([rng.exponential(20, n).sum() for n in clusters]) * scale
-    share = rng.dirichlet([4, 4, 4, 4, 16], len(energy))
-    return torch.from_numpy(rng.poisson(size[:, None] * share).astype(np.float64))
+    owner = np.repeat(np.arange(len(energy)), clusters)
+    place = centre[owner] + rng.normal(0, 3, (len(owner), 2))
+    photons = rng.poisson(rng.exponential(20, len(owner)) * scale)
+    hit = np.rint(place.repeat(photons, 0) + rng.normal(0, 2, (photons.sum(), 2))).astype(int)
+    inside = ((hit >= 0) & (hit < PIXELS)).all(1)
+    pixel = (owner.repeat(photons) * PIXELS**2 + hit[:, 0] * PIXELS + hit[:, 1])[inside]
+    image = np.bincount(pixel, minlength=len(energy) * PIXELS**2)
+    return torch.from_numpy(image).float().view(-1, PIXELS, PIXELS)
 
 
 def events(samples: torch.Tensor, condition: torch.Tensor, energy: np.ndarray) -> Events:
-    def features(x: torch.Tensor) -> torch.Tensor:
-        return x.log1p()
-
     return Events(
-        samples=samples.float(),
+        samples=samples,
         conditions=torch.from_numpy(energy).float()[:, None],
         condition_id=condition,
         unit_id=condition,
-        derivations={"channels": lambda x: x.double(), "features": features, "physics": features},
+        derivations={"channels": channel_sums, "features": lenet("zn-geant3"), "physics": physics_features},
     )
 
 
@@ -46,12 +55,10 @@ def draw(seed: int, scale: float) -> Comparison:
     """New conditions, new real and new generated showers."""
     rng = np.random.default_rng(seed)
     condition = torch.arange(CONDITIONS * REPEATS) // REPEATS
-    energy = rng.lognormal(-0.5, 1, CONDITIONS).repeat(REPEATS)
-    return Comparison(
-        events(showers(energy, rng, scale), condition, energy),
-        events(showers(energy, rng, 1.0), condition, energy),
-        stratify=False,
-    )
+    energy = np.exp(rng.uniform(np.log(0.05), np.log(3), CONDITIONS)).repeat(REPEATS)  # log-uniform, as zn-geant3's
+    centre = rng.normal(21.5, 3, (CONDITIONS, 2)).repeat(REPEATS, 0)
+    generated, real = (events(showers(energy, centre, rng, factor), condition, energy) for factor in (scale, 1.0))
+    return Comparison(generated, real, stratify=False)
 
 
 @pytest.mark.slow

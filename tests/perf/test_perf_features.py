@@ -11,17 +11,24 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from scipy.stats import wasserstein_distance
 
+from simbench.errors import DataError
+from simbench.metrics.channels import wasserstein_1d, weighted_wasserstein
 from simbench.metrics.energy import energy_distance
+from simbench.metrics.entropic import sinkhorn
 from simbench.metrics.frechet import frechet_distance, weighted_frechet
 from simbench.metrics.kernel import kid
 from simbench.metrics.manifolds import prdc
 from simbench.metrics.resampling import bootstrap_counts
-from simbench.metrics.sinkhorn import sinkhorn
+from simbench.metrics.transport import exact_ot
+from simbench.samples import write_samples
+from simbench.tasks import get_task
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -85,15 +92,16 @@ def test_sinkhorn_of_ten_thousand(benchmark: Any) -> None:
     assert benchmark.stats.stats.median < 15
 
 
-def test_frechet_against_torch_fidelity(benchmark: Any) -> None:
+@pytest.mark.parametrize("d", [84, 2048])
+def test_frechet_against_torch_fidelity(benchmark: Any, d: int) -> None:
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-    x, y = normal(10_000, 2048, 0), normal(10_000, 2048, 1)
+    x, y = normal(10_000, d, 0), normal(10_000, d, 1)
 
     def peer() -> object:
         return fid_statistics_to_metric(fid_features_to_statistics(x), fid_features_to_statistics(y), verbose=False)
 
-    assert compare(benchmark, lambda: frechet_distance(x, y), peer, "torch-fidelity FID 10000 x 2048") >= 1
+    assert compare(benchmark, lambda: frechet_distance(x, y), peer, f"torch-fidelity FID 10000 x {d}") >= 1
 
 
 def test_frechet_bootstrap(benchmark: Any) -> None:
@@ -120,3 +128,62 @@ def test_kernel_against_torch_fidelity(benchmark: Any) -> None:
 def test_energy(benchmark: Any) -> None:
     x, y = normal(10_000, 84, 0), normal(10_000, 84, 1)
     benchmark.pedantic(lambda: energy_distance(x, y), rounds=1)
+
+
+def test_errors_of_the_channel_distances(benchmark: Any) -> None:
+    """1000 resamples of 4000 events, five channels."""
+    x, y = normal(4000, 5, 0).double().abs() * 300, normal(4000, 5, 1).double().abs() * 300
+    distance = weighted_wasserstein(x, y)
+    counts = list(bootstrap_counts(4000, 1000))
+    benchmark.pedantic(lambda: [distance(weights, weights) for weights in counts], rounds=3)
+    assert benchmark.stats.stats.median < 5
+
+
+def test_wasserstein_against_scipy(benchmark: Any) -> None:
+    x, y = normal(10_000, 5, 0).double(), normal(10_000, 5, 1).double()
+
+    def peer() -> object:
+        return [wasserstein_distance(x[:, c].numpy(), y[:, c].numpy()) for c in range(5)]
+
+    assert compare(benchmark, lambda: wasserstein_1d(x, y), peer, "scipy wasserstein_distance 5 x 10000") >= 1
+
+
+def test_exact_transport_against_pot(benchmark: Any) -> None:
+    """The solver is POT's own: nothing may be lost around it."""
+    x, y = normal(2000, 84, 0), normal(2000, 84, 1)
+
+    def peer() -> object:
+        import ot
+
+        return ot.emd2([], [], ot.dist(x.double().numpy(), y.double().numpy()) / 2, numItermax=10**8)
+
+    assert compare(benchmark, lambda: exact_ot(x, y), peer, "POT emd2 2000 x 2000 x 84") > 0.9
+
+
+@pytest.mark.parametrize(("task", "option", "limit"), [
+    ("zn-geant3", "", 60), ("zn-geant3", "--fast", 15), ("mnist", "", 60), ("mnist", "--fast", 15),
+])  # fmt: skip
+def test_score_of_a_whole_test_split(task: str, option: str, limit: float, tmp_path: Path) -> None:
+    """The command as a user types it, start and report included."""
+    chosen = get_task(task)
+    try:
+        floor = chosen.load("floor")
+    except DataError as missing:
+        pytest.skip(str(missing))
+    file = tmp_path / "samples.h5"
+    write_samples(file, chosen, floor.samples, condition_index=torch.arange(len(floor)), generator="floor", seed=0)
+    command = [
+        sys.executable,
+        "-m",
+        "simbench",
+        "score",
+        str(file),
+        "--task",
+        task,
+        "--out",
+        str(tmp_path),
+        *option.split(),
+    ]
+    elapsed = seconds(lambda: subprocess.run(command, capture_output=True, check=True))
+    print(f"\nsimbench score --task {task} {option}: {elapsed:.1f} s")
+    assert elapsed < limit

@@ -62,6 +62,7 @@ def test_a_zip_gives_the_same_events_as_a_folder(folder: Path, tmp_path_factory:
 
 
 def test_what_is_wrong_with_the_files_is_said(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert get_task("celeba64", folder).find_data() == f"Found in {folder}."
     with pytest.raises(DataError, match=r"list_eval_partition.txt beside img_align_celeba/.*--data-dir FOLDER"):
         get_task("celeba64", tmp_path_factory.mktemp("empty")).load("test")
     (folder / celeba.IMAGES / "000033.jpg").write_bytes(b"not a jpeg")

@@ -131,6 +131,33 @@ def test_ctrl_c_in_the_middle_is_one_line_and_leaves_nothing(workdir: Path) -> N
     ] == []
 
 
+@pytest.mark.parametrize("moment", ["typer", "numpy", "torch", "preflight:", "sampling:", "timing:"])
+def test_ctrl_c_on_the_real_command_is_one_line_at_any_moment(tmp_path: Path, moment: str) -> None:
+    """During the imports, preflight to sampling, sampling to timing, and the scoring: each begins after the line that says `moment`."""
+    command = [
+        sys.executable,
+        *(["-X", "importtime"] if ":" not in moment else []),
+        "-m",
+        "simbench",
+        "run",
+        "--generator",
+        "vae",
+    ]
+    command += ["--task", "zn-geant3", "--smoke", "--batch-size", "1", "--device", "cpu", "--save-samples"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while moment not in (line := process.stderr.readline()):
+        assert line, process.wait()
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    said = [line for line in stderr.splitlines() if not line.startswith("import time:")]
+    assert said[-1] == "Interrupted: nothing more is written."
+    assert "Traceback" not in stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def test_a_reader_that_goes_away_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -222,6 +249,7 @@ def test_usage_errors_of_the_parser_exit_with_2(words: list[str], said: str) -> 
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--definitions", "mine"], "unknown definitions"),
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--out", "cli_models.py"], "cannot be written"),
         (2, "UsageError", ["run", "-g", "samples:x.h5", "--smoke"], "--smoke"),
+        (2, "UsageError", ["run", "-g", "samples:x.h5", "--save-samples"], "--save-samples"),
         (3, "GeneratorError", ["run", "-g", "cli_broken:Model"], "RuntimeError: at import (cli_broken.py:1)"),
         (3, "GeneratorError", ["run", "-g", "cli_models:Sampleless"], "without a method `sample`"),
         (3, "GeneratorError", ["run", "-g", "cli_models:Channel"], "squeeze(1)"),
@@ -245,6 +273,55 @@ def test_usage_errors_of_the_parser_exit_with_2(words: list[str], said: str) -> 
 def test_every_mistake_is_one_line_with_its_exit_code(code: int, kind: str, words: list[str], said: str) -> None:
     assert said in fails(code, kind, *words)
     assert not list(Path("runs").rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words", "said"),
+    [
+        (4, "DataError", ["report", "none.json"], "got no such file. Pass the JSON file that `simbench run` wrote"),
+        (4, "DataError", ["report", "folder"], "got a folder"),
+        (4, "DataError", ["report", "empty.json"], "got an empty file"),
+        (4, "DataError", ["report", "curly.json"], "got no schema, expected schema 'simbench.run/1'"),
+        (2, "UsageError", ["report", "zn.json", "mnist.json"], "another task: got mnist"),
+        (2, "UsageError", ["report", "zn.json", "-o", "folder"], "folder is a folder"),
+        (2, "UsageError", ["report", "zn.json", "--figures", "empty.json"], "empty.json is no folder"),
+        (4, "DataError", ["report", "zn.json", "--samples", "none.h5"], "no file none.h5"),
+        (4, "DataError", ["report", "zn.json", "--samples", "empty.json"], "neither HDF5 nor npz"),
+        (4, "DataError", ["report", "zn.json", "--samples", "folder"], "folder is a folder"),
+        (4, "DataError", ["compare", "zn.json", "none.json"], "no such file"),
+        (4, "DataError", ["compare", "zn.json", "mnist.json"], "differ in task"),
+        (4, "DataError", ["score", "folder"], "folder is a folder"),
+        (4, "DataError", ["export", "none", "-o", "x.csv"], "names no files"),
+        (4, "DataError", ["export", "empty.json", "-o", "x.csv"], "an empty file"),
+        (2, "UsageError", ["export", "zn.json", "-o", "folder"], "expected .csv or .parquet"),
+        (2, "UsageError", ["export", "zn.json", "-o", "empty.json/x.csv"], "empty.json is no folder"),
+        (4, "DataError", ["leaderboard", "add", "zn.json", "--boards", "folder"], "holds no boards"),
+        (4, "DataError", ["leaderboard", "add", "empty.json"], "an empty file"),
+        (4, "DataError", ["leaderboard", "render", "--boards", "empty.json"], "holds no boards"),
+        (2, "UsageError", ["leaderboard", "verify", "zn.json"], "no samples are named"),
+        (4, "DataError", ["leaderboard", "verify", "zn.json", "--samples", "folder"], "folder is a folder"),
+        (2, "UsageError", ["gate", "zn.json"], "no golden file"),
+        (4, "DataError", ["gate", "zn.json", "--golden", "none.json"], "--update --reason"),
+        (4, "DataError", ["gate", "zn.json", "--golden", "empty.json"], "no golden file: got an empty file"),
+        (4, "DataError", ["gate", "zn.json", "--golden", "mnist.json"], "simbench.golden/1"),
+        (2, "UsageError", ["gate", "--golden", "folder", "--update", "--reason", "x"], "folder is a folder"),
+        (2, "UsageError", ["gate", "zn.json", "--golden", "none.json", "--junit", "folder"], "folder is a folder"),
+        (2, "UsageError", ["bench", "-g", "cli_models:God"], "Did you mean 'Good'?"),
+        (2, "UsageError", ["bench", "-g", "cli_models:Good", "--pytest-benchmark", "zn.json"], "never overwritten"),
+    ],
+)
+def test_wrong_files_are_one_line_with_its_exit_code(
+    workdir: Path, code: int, kind: str, words: list[str], said: str
+) -> None:
+    (workdir / "folder").mkdir()
+    (workdir / "empty.json").touch()
+    (workdir / "curly.json").write_text("{}")
+    for task in ("zn", "mnist"):
+        (workdir / f"{task}.json").write_text(make_result(task="zn-geant3" if task == "zn" else task).to_json())
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+    assert said in fails(code, kind, *words)
+    shutil.rmtree(workdir / "__pycache__", ignore_errors=True)
+    assert {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()} == before
 
 
 def test_missing_mnist_says_which_files_to_put_where(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,6 +422,69 @@ def test_run_leaves_a_report_beside_the_result_and_report_compares_several(
     assert data("report", str(result), "-o", "both.html")["report"] == "both.html"
     assert "<html" in (workdir / "both.html").read_text()
     assert "schema" in fails(4, "DataError", "report", str(result), "cli_other.json")
+
+
+def test_samples_that_a_run_saved_are_in_the_report_and_pass_the_verification(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simbench.tasks.zn import ZnGeant3
+
+    monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1", "conditional_energy/1"))
+    common = ["-g", "cli_models:Good", "--events", "40", "--batch-size", "1", "--no-report", "--save-samples"]
+    result = data("run", *common, "--repetitions", "2")
+    path = workdir / "runs" / "zn-geant3" / "Good" / f"{result['id']}.json"
+    samples = path.with_suffix(".h5")
+    assert sorted(path.parent.iterdir()) == [samples, path]
+    verified = data("leaderboard", "verify", str(path), "--samples", str(samples))
+    assert verified["verified"]
+    assert [metric["agrees"] for metric in verified["metrics"]] == [True, True]
+    data("report", str(path), "-o", "page.html")
+    assert '<figure id="showers">' in (workdir / "page.html").read_text()
+    shutil.move(samples, "elsewhere.h5")
+    data("report", str(path), "-o", "none.html")
+    assert '<figure id="showers">' not in (workdir / "none.html").read_text()
+    data("report", str(path), "-o", "page.html", "--samples", "elsewhere.h5")
+    assert '<figure id="showers">' in (workdir / "page.html").read_text()
+    with h5py.File("elsewhere.h5", "r+") as file:
+        file["samples"][3] = file["samples"][3] * 2 + 1
+    done = simbench_does("leaderboard", "verify", str(path), "--samples", "elsewhere.h5")
+    assert done.exit_code == 4
+    assert "is not what these samples score: " in done.stderr
+    assert "channel_wasserstein/1" in done.stderr
+    assert "differs" in done.stdout
+
+
+def test_files_of_a_foreign_program_are_repetitions_that_a_board_takes(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boards import make_boards
+
+    from simbench.tasks.zn import ZnGeant3
+
+    monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1", "conditional_energy/1"))
+    boards = make_boards(workdir)
+    board = boards / "zn-geant3" / "board.toml"
+    rules = board.read_text().replace("events = 4000", "events = 40").splitlines()
+    board.write_text("\n".join(line for line in rules if "{ metric" not in line or "channel_wasserstein" in line))
+    for seed in (1, 2, 3):
+        samples = np.random.default_rng(seed).poisson(1.0, (40, 44, 44)).astype(np.uint16)
+        np.savez(f"seed{seed}.npz", samples=samples, condition_index=np.arange(40), generator="mine", seed=seed)
+    files = [f"seed{seed}.npz" for seed in (1, 2, 3)]
+    result = data("score", *files, "--no-report")
+    first = result["measurements"][0]
+    assert len(set(first["per_repetition"])) == 3
+    assert first["value"] == pytest.approx(np.mean(first["per_repetition"]))
+    assert first["sd_repetition"] == pytest.approx(np.std(first["per_repetition"], ddof=1))
+    assert (result["generator"]["name"], result["spec"]["repetitions"], result["spec"]["root_seed"]) == ("mine", 3, 1)
+    path = workdir / "runs" / "zn-geant3" / "mine" / f"{result['id']}.json"
+    entry = data("leaderboard", "add", str(path), "--boards", str(boards))["entry"]
+    named = [word for file in files for word in ("--samples", file)]
+    assert data("leaderboard", "verify", entry, *named)["verified"]
+    swapped = simbench_does("leaderboard", "verify", entry, "--samples", files[1])
+    assert swapped.exit_code == 4
+    data("report", str(path), *named, "-o", "page.html")
+    assert '<figure id="showers">' in (workdir / "page.html").read_text()
+    assert "hold the same samples" in fails(4, "DataError", "score", files[0], files[0])
 
 
 def test_a_report_that_fails_hides_no_result(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

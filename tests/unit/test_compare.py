@@ -37,7 +37,7 @@ def test_jackknife_replicates_have_the_jackknifes_factor() -> None:
     found = compare(result(10, noise[0], "jackknife"), result(10, noise[1], "jackknife"))[0]
     difference = noise[1] - noise[0]
     expected = np.sqrt(19 / 20 * ((difference - difference.mean()) ** 2).sum())
-    assert (found.high - found.low) / 2 / 1.96 == pytest.approx(expected)
+    assert (found.high - found.low) / 2 / 1.96 == pytest.approx(2.0930 / 1.9600 * expected, rel=1e-4)
 
 
 def test_false_alarms_are_as_rare_as_promised() -> None:

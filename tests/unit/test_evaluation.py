@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from simbench import evaluation
+from simbench import scoring
 from simbench.errors import GeneratorError, UsageError
-from simbench.evaluation import evaluate, measure, score_file
+from simbench.evaluation import evaluate, score_files
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.progress import Progress
 from simbench.resolve import Resolved
 from simbench.samples import write_samples
 from simbench.sampling import sample_blocks
+from simbench.scoring import measure
 from simbench.tasks import get_task
 
 QUIET = Progress(quiet=True)
@@ -84,8 +85,8 @@ def test_a_metric_that_fails_is_recorded_and_the_others_go_on(monkeypatch: pytes
         """Broken."""
         raise ZeroDivisionError("no luck")
 
-    real = evaluation.get_metric
-    monkeypatch.setattr(evaluation, "get_metric", lambda key: broken if key == broken.key else real(key))
+    real = scoring.get_metric
+    monkeypatch.setattr(scoring, "get_metric", lambda key: broken if key == broken.key else real(key))
     result = evaluate(resolved(Blob()), get_task("zn-geant3"), events=160, batch_size=1, progress=QUIET).result
     failed = result.measurement("channel_wasserstein/1")
     assert failed is not None
@@ -98,7 +99,7 @@ def test_fast_leaves_out_slow_metrics_only() -> None:
     task = get_task("zn-geant3")
     test = task.load("test", 80)
     pair = Comparison(task.load("floor", 80), test)
-    slow = replace(evaluation.get_metric("empty_fraction/1"), slow=True)
+    slow = replace(scoring.get_metric("empty_fraction/1"), slow=True)
     assert measure(slow, [pair], task, fast=True, definitions="simbench").status == "skipped"
     assert measure(slow, [pair], task, fast=False, definitions="simbench").status == "ok"
 
@@ -121,7 +122,7 @@ def test_a_file_of_samples_scores_as_the_generator_that_made_it(tmp_path: Path) 
     live = evaluate(resolved(Blob()), task, events=160, batch_size=1, progress=QUIET)
     path = tmp_path / "blob.h5"
     write_samples(path, task, live.pair.generated.samples, torch.arange(160), generator="blob", seed=0)
-    scored = score_file(path, task, progress=QUIET).result
+    scored = score_files([path], task, progress=QUIET).result
     assert [m.value for m in scored.measurements] == [m.value for m in live.result.measurements]
     assert scored.generator.deterministic is None
     assert scored.throughput == []

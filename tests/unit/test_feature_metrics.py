@@ -16,6 +16,7 @@ from simbench.metrics.energy import (
     energy_distance,
     energy_distance_metric,
 )
+from simbench.metrics.entropic import sinkhorn
 from simbench.metrics.frechet import frechet_distance, lenet_fid_metric, weighted_frechet
 from simbench.metrics.kernel import kid, kid_metric
 from simbench.metrics.manifolds import (
@@ -27,8 +28,7 @@ from simbench.metrics.manifolds import (
     precision_metric,
     recall_metric,
 )
-from simbench.metrics.resampling import jackknife_groups, jackknife_sd
-from simbench.metrics.sinkhorn import sinkhorn
+from simbench.metrics.resampling import PAIR_GROUPS, jackknife_groups, jackknife_sd
 from simbench.metrics.transport import exact_ot
 
 DISTANCES = [frechet_distance, kid, energy_distance, sinkhorn, exact_ot]
@@ -179,9 +179,9 @@ class TestKernel:
     def test_jackknife_is_brute_force_deletion(self):
         pair = make_pair(normal(120, 3, 0), normal(120, 3, 1) + 0.2, repeats=2)
         x, y = pair.derived("features")
-        groups = jackknife_groups(pair.generated.unit_id)
+        groups = jackknife_groups(pair.generated.unit_id, PAIR_GROUPS)
         left_out = torch.tensor(
-            [kid(x[groups != g], y[groups != g], paired=True) for g in range(20)], dtype=torch.float64
+            [kid(x[groups != g], y[groups != g], paired=True) for g in range(60)], dtype=torch.float64
         )
         estimate = kid_metric(pair)
         assert estimate.value == pytest.approx(kid(x, y, paired=True), rel=1e-9)
@@ -223,8 +223,10 @@ class TestEnergy:
     def test_jackknife_is_brute_force_deletion(self):
         pair = make_pair(normal(160, 3, 0), normal(160, 3, 1) + 0.2, repeats=4)
         x, y = pair.derived("features")
-        groups = jackknife_groups(pair.generated.unit_id)
-        left_out = torch.tensor([energy_distance(x[groups != g], y[groups != g], paired=True) for g in range(20)])
+        groups = jackknife_groups(pair.generated.unit_id, PAIR_GROUPS)
+        left_out = torch.tensor(
+            [energy_distance(x[groups != g], y[groups != g], paired=True) for g in range(int(groups.max()) + 1)]
+        )
         estimate = energy_distance_metric(pair)
         assert estimate.stderr == pytest.approx(float(jackknife_sd(left_out.double())), rel=1e-4)
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from simbench.errors import UsageError
 from simbench.events import Events
 from simbench.metrics.base import Comparison
-from simbench.metrics.sinkhorn import entropic_ot, sinkhorn, sinkhorn_loss, sinkhorn_metric, subset_rows
+from simbench.metrics.entropic import entropic_ot, sinkhorn, sinkhorn_loss, sinkhorn_metric, subset_rows
 from simbench.metrics.transport import exact_ot, exact_ot_metric
 
-module = importlib.import_module("simbench.metrics.sinkhorn")
+module = importlib.import_module("simbench.metrics.entropic")
 
 
 def normal(n: int, d: int, seed: int) -> Tensor:

@@ -14,6 +14,7 @@ from simbench.formatting import (
     percent,
     printable,
     sigmas,
+    thread_count,
     times,
     with_error,
 )
@@ -133,3 +134,7 @@ def test_printable_keeps_an_honest_name() -> None:
 )
 def test_engine_name(engine: str, expected: str) -> None:
     assert engine_name(engine) == expected
+
+
+def test_threads_are_counted_in_words() -> None:
+    assert [thread_count(threads) for threads in (1, 2, 64)] == ["1 thread", "2 threads", "64 threads"]

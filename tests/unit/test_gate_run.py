@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from simbench.errors import DataError, UsageError
 from simbench.gate_run import Request, golden_generator, run_for_gate
 from simbench.gates import gate
-from simbench.golden import GoldenEntry, update_golden
+from simbench.golden import GoldenEntry, checksum, read_golden, update_golden
 from simbench.progress import Progress
 from simbench.tasks.zn import ZnGeant3
 
@@ -70,6 +71,39 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_run(
     older = entry.model_copy(update={"values": [entry.values[0].model_copy(update={"version": "0"})]})
     with pytest.raises(DataError, match="channel_wasserstein is of another version"):
         run_for_gate(Request(generator="never:Loaded"), older, progress=QUIET)
+
+
+LOADED = """
+    @property
+    def effective_parameters(self):
+        return {"rate": 1400.0, "layers": 5}
+"""
+
+
+def test_what_a_generator_says_of_itself_is_recorded_and_not_passed_to_it_again(
+    entry: GoldenEntry, tmp_path: Path
+) -> None:
+    (tmp_path / "model.py").write_text(MODEL + LOADED)
+    request = Request(
+        generator="model.py:Blob", params={"rate": "1500"}, task="zn-geant3", events=80, seed=3, repetitions=10
+    )
+    result = run_for_gate(request, None, progress=QUIET)
+    assert result.generator.parameters == {"rate": 1400.0, "label": None, "layers": 5}
+    assert result.generator.given == {"rate": 1500.0, "label": None}
+    loaded = update_golden(tmp_path / "loaded.golden.json", result, "first").current
+    again = run_for_gate(Request(), loaded, progress=QUIET)
+    assert again.generator == result.generator
+    assert not gate(again, loaded).failed()
+    assert entry.generator.given is None
+
+
+def test_a_golden_file_that_is_older_than_a_field_is_read(entry: GoldenEntry, tmp_path: Path) -> None:
+    path = tmp_path / "zn.golden.json"
+    data = json.loads(path.read_text())
+    del data["current"]["generator"]["given"]
+    data["sha256"] = checksum(json.dumps(data))
+    path.write_text(json.dumps(data))
+    assert read_golden(path).current == entry
 
 
 def test_a_default_that_changed_is_noticed(entry: GoldenEntry, tmp_path: Path) -> None:

@@ -102,6 +102,16 @@ def test_export_to_csv(runs: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["export", str(tmp_path / "none"), "-o", str(tmp_path / "y.csv")]).exit_code == 4
 
 
+def test_the_csv_is_that_of_pandas(tmp_path: Path) -> None:
+    odd = 'quoted "x", two\nlines, é'
+    write_result(make_result("vae", parameters={"a": odd, "b": 0.1, "c": True}), tmp_path / "runs")
+    write_result(make_result(odd, task="mnist", id="b", throughput=[], speedup=None), tmp_path / "runs")
+    frame = simbench.load_results(tmp_path / "runs")
+    export(frame, tmp_path / "ours.csv")
+    frame.to_csv(tmp_path / "theirs.csv", index=False)
+    assert (tmp_path / "ours.csv").read_bytes() == (tmp_path / "theirs.csv").read_bytes()
+
+
 def test_parquet_without_pyarrow_names_the_extra(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = simbench.load_results(runs)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -13,11 +13,13 @@ from simbench.events import Events
 from simbench.metrics.base import Comparison
 from simbench.metrics.channels import CHANNEL_VARIANTS, channel_masks, correlation_distance
 from simbench.metrics.classifier import auc, classifier_auc
+from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.holm import holm
-from simbench.metrics.physics import PHYSICS_FEATURES, physics_features, quantile_scaled, rmse, separation
+from simbench.metrics.physics import PHYSICS_FEATURES, fpd, physics_features, quantile_scaled, rmse, separation
 from simbench.metrics.published import PRESETS
 from simbench.metrics.registry import get_metric, metrics
 from simbench.tasks import get_task
+from simbench.tasks.zn import ZnGeant3
 
 
 def feature(samples: torch.Tensor, name: str) -> float:
@@ -56,6 +58,37 @@ def test_separation_of_equal_of_disjoint_and_of_half_overlapping_sets() -> None:
     p = float(separation(mixed, x))
     assert p == pytest.approx((49 * 0.01**2 / 0.03 + 0.49**2 / 0.53) / 2, abs=0.003)
     assert separation(torch.ones(10, 2), torch.ones(10, 2)).tolist() == [0, 0]
+
+
+def test_fpd_is_plain_below_fifty_thousand_events_and_unbiased_from_there() -> None:
+    """At the null the plain distance of N events of d features is about d(d + 3) / 2N > 0 times the squared scale; the extrapolated one 0."""
+    rng = torch.Generator().manual_seed(5)
+    values, plain = [], []
+    for _ in range(3):
+        x, y = (torch.randn(50_000, 4, generator=rng, dtype=torch.float64) for _ in range(2))
+        values.append(fpd(x, y))
+        plain.append(frechet_distance(*quantile_scaled(x, y)))
+        assert fpd(x[:40_000], y[:40_000]) == frechet_distance(*quantile_scaled(x[:40_000], y[:40_000]))
+    assert min(plain) > 5e-6
+    assert abs(np.mean(values)) < 0.5 * np.mean(plain)
+    x[:, 0] += 1
+    shift = 1 / (2 * 1.6449)  # one sd in units of the range from the 5 % to the 95 % quantile
+    assert fpd(x, y) == pytest.approx(shift**2, rel=0.05)
+
+
+def test_fpd_refuses_fewer_events_than_features() -> None:
+    task = get_task("zn-geant3")
+    pair = Comparison(task.load("floor", 16), task.load("test", 16))
+    with pytest.raises(UsageError, match="more events than features"):
+        get_metric("fpd/1")(pair)
+
+
+@pytest.mark.parametrize("key", [key for key in ZnGeant3.metrics if key not in ("sinkhorn/1", "exact_ot/1")])
+def test_every_metric_has_its_strata(key: str) -> None:
+    task = get_task("zn-geant3")
+    found = get_metric(key)(Comparison(task.load("floor", 1600), task.load("test", 1600)))
+    assert {"species=neutron", "species=photon"} <= set(found.strata)
+    assert all(stratum.n < found.n for stratum in found.strata.values())
 
 
 def test_correlation_distance_sees_permuted_channels_and_nothing_in_scaled_ones() -> None:

@@ -16,6 +16,7 @@ from factories import make_measurement, make_result, zn_measurements
 
 from simbench.errors import DataError, UsageError
 from simbench.metrics.base import Comparison
+from simbench.once import Once
 from simbench.plots.channels import rank_correlations
 from simbench.plots.showers import pick_conditions
 from simbench.plots.speed import Point, pareto, quality_against_time
@@ -203,7 +204,7 @@ def test_weights_that_are_missing_cost_one_figure(zn: Comparison, folder: Path) 
     small = zn.take(torch.arange(40))
     pair = Comparison(
         *(
-            replace(events, derivations={"features": missing}, _cache={})
+            replace(events, derivations={"features": missing}, _cache=Once())
             for events in (small.generated, small.reference)
         )
     )

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import simbench
@@ -66,6 +67,13 @@ class Broken:
 class Weighty:
     weights_path = None
     def sample(self, conditions, *, seed): ...
+
+class Loaded:
+    # its file of weights says what it is
+    def __init__(self, prior: str = "normal", latent: int = 16): self.prior, self.latent, self.own = prior, latent, {}
+    def sample(self, conditions, *, seed): return conditions
+    @property
+    def effective_parameters(self): return self.own() if callable(self.own) else self.own
 
 def function(conditions, *, seed, scale: float = 2.0): return conditions * scale
 def seedless(conditions): return conditions
@@ -301,6 +309,39 @@ def test_weights_are_known_by_their_checksum(workdir: Path) -> None:
     found.generator.weights_path = workdir / "missing"  # type: ignore[attr-defined]
     with pytest.raises(GeneratorError, match="weights_path"):
         found.weights_sha256()
+
+
+def test_what_a_generator_runs_with_replaces_what_it_was_given(workdir: Path) -> None:
+    found = resolve("stranger_models:Loaded", {"latent": "8"})
+    assert found.effective_parameters() == {"prior": "normal", "latent": 8}
+    found.generator.own = {"prior": "learned", "layers": 5, "rate": np.float64(0.5), "note": None}  # type: ignore[attr-defined]
+    effective = found.effective_parameters()
+    assert effective == {"prior": "learned", "latent": 8, "layers": 5, "rate": 0.5, "note": None}
+    assert type(effective["rate"]) is float
+    assert found.parameters == {"prior": "normal", "latent": 8}
+    assert resolve("stranger_models:Typed").effective_parameters() == resolve("stranger_models:Typed").parameters
+
+
+def raises_attribute_error() -> None:
+    raise AttributeError("not set up")
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (["prior"], "is no mapping: got list"),
+        ({"sizes": [1, 2]}, r"cannot record: got 'sizes': \[1, 2\]"),
+        ({3: 1}, "cannot record: got 3: 1"),
+        ({"rate": float("nan")}, "'rate': nan"),
+        ({"text": "x" * 501}, "cannot record"),
+        (raises_attribute_error, r"failed in `effective_parameters`: got AttributeError: not set up"),
+    ],
+)
+def test_effective_parameters_that_no_result_can_hold(workdir: Path, own: object, words: str) -> None:
+    found = resolve("stranger_models:Loaded")
+    found.generator.own = own  # type: ignore[attr-defined]
+    with pytest.raises(GeneratorError, match=words):
+        found.effective_parameters()
 
 
 def test_construct_and_find_take_what_has_no_sample(workdir: Path) -> None:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +19,17 @@ import pytest
 from factories import make_result
 
 from simbench.errors import DataError, UsageError
-from simbench.results import check_writable, json_schema, read_result, result_path, safe_name, write_new, write_result
+from simbench.results import (
+    check_writable,
+    json_schema,
+    read_result,
+    replace_text,
+    result_path,
+    safe_name,
+    write_new,
+    write_result,
+)
+from simbench.runs import find_files
 
 
 def test_round_trip_and_schema(tmp_path: Path) -> None:
@@ -60,6 +77,87 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == []
 
 
+SMALL_DISK = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from factories import make_result
+from simbench.errors import UsageError
+from simbench.results import write_result
+result = make_result()
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+try:
+    write_result(result, Path(sys.argv[1]))
+except UsageError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_is_full_half_way_leaves_nothing(tmp_path: Path) -> None:
+    """The kernel itself refuses what is beyond the first 5 kB."""
+    command = [sys.executable, "-c", SMALL_DISK, str(tmp_path), str(Path(__file__).parents[1])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "could not be written: got File too large" in done.stdout
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from factories import make_result
+from simbench.results import write_result
+def wait(descriptor):
+    print("writing", flush=True)
+    time.sleep(60)
+os.fsync = wait
+write_result(make_result(), Path(sys.argv[1]))
+"""
+
+
+def test_a_kill_in_the_middle_of_a_write_leaves_no_result_and_nothing_in_the_way(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parents[1])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        process.kill()
+    assert list(tmp_path.rglob("*.json")) == []
+    path = write_result(make_result(), tmp_path)
+    assert find_files([tmp_path]) == [path]
+    assert read_result(path) == make_result()
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Path]:
+    """A folder that this process may look into and not write to, whoever runs the tests."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    (folder / "report.html").write_text("old")
+    folder.chmod(0o555)
+    owner = os.geteuid()
+    if owner == 0:
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        os.seteuid(owner)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_a_folder_that_is_read_only_is_refused(locked: Path) -> None:
+    for attempt in (
+        lambda: check_writable(locked),
+        lambda: check_writable(locked / "deeper"),
+        lambda: write_result(make_result(), locked),
+        lambda: write_new(locked / "x.json", "text"),
+        lambda: replace_text(locked / "report.html", "new"),
+    ):
+        with pytest.raises(UsageError, match="Permission denied"):
+            attempt()
+    assert [path.name for path in locked.iterdir()] == ["report.html"]
+    assert (locked / "report.html").read_text() == "old"
+
+
 def test_an_output_folder_that_is_a_file_is_refused_before_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
@@ -78,6 +176,10 @@ def test_a_hostile_generator_name_stays_inside_the_folder(tmp_path: Path) -> Non
         (lambda d: d.update(schema="simbench.run/9"), "schema 'simbench.run/9'"),
         (lambda d: d["measurements"][0].update(value="4.3"), r"measurements.0.value.*wrong"),
         (lambda d: d["measurements"][0].update(value=float("nan")), "measurements.0.value"),
+        (lambda d: d["measurements"][0].update(stderr=float("-inf")), "measurements.0.stderr"),
+        (lambda d: d["measurements"][0].update(ranks=1), "measurements.0.ranks"),
+        (lambda d: d["generator"].update(parameters={"latent": [[1]]}), "generator.parameters.latent"),
+        (lambda d: d["measurements"][0].update(value=10**400), "measurements.0.value"),
         (lambda d: d.pop("spec"), "spec"),
         (lambda d: d.update(extra=1), "extra"),
         (lambda d: d.update(id="../../x"), "id"),
@@ -101,9 +203,43 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
         read_result(path)
 
 
+def test_a_name_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    text = make_result().to_json()
+    assert text.count('"value": 8.8,') == 1
+    path.write_text(text.replace('"value": 8.8,', '"value": 0.1, "value": 8.8,'))
+    with pytest.raises(DataError, match="the field 'value' is there twice"):
+        read_result(path)
+    path.write_text(text.replace('"parameters": {}', '"parameters": {"a": 1, "a": 2}'))
+    with pytest.raises(DataError, match="the field 'a' is there twice"):
+        read_result(path)
+
+
+def test_what_is_too_large_or_too_deep_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.touch()
+    os.truncate(path, 2**30)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="too large: got 1073741824 bytes"):
+        read_result(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    deep = (
+        make_result().to_json().replace('"parameters": {}', '"parameters": ' + '{"a":' * 100_000 + "1" + "}" * 100_000)
+    )
+    for text in ("[" * 100_000, "[" * 100_000 + "]" * 100_000, deep):
+        path.write_text(text)
+        start = time.process_time()
+        with pytest.raises(DataError):
+            read_result(path)
+        assert time.process_time() - start < 1
+
+
 def test_a_missing_and_a_binary_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read: got no such file"):
         read_result(tmp_path / "none.json")
+    with pytest.raises(DataError, match="cannot be read: got a folder"):
+        read_result(tmp_path)
     (tmp_path / "x.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read"):
         read_result(tmp_path / "x.json")

@@ -79,6 +79,17 @@ def test_an_unknown_task_gets_a_suggestion() -> None:
         get_task("zn-geant")
 
 
+def test_a_task_says_where_its_data_are_and_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert get_task("zn-geant3").find_data() == "4000 test events are there, checksums verified."
+    monkeypatch.setenv("SIMBENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(DataError, match="downloaded at the first use"):
+        get_task("mnist", tmp_path).find_data()
+    with pytest.raises(DataError, match="CelebA files are missing"):
+        get_task("celeba64", tmp_path).find_data()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_taking_events_keeps_what_was_derived() -> None:
     events = get_task("zn-geant3").load("test", 80)
     channels = events.derived("channels")

@@ -73,7 +73,7 @@ def test_a_batch_that_would_take_too_long_is_left_out_and_named() -> None:
     with torch_threads(1):
         rows, notes = measure_ladder(clock, torch.zeros(8, 9), batches=(1, 100), budget_s=5)
     assert [row.batch for row in rows] == [1]
-    assert "batch 100 on cpu with 1 threads not timed" in notes[0]
+    assert "batch 100 on cpu with 1 thread not timed" in notes[0]
 
 
 def test_the_speedup_is_monte_carlo_seconds_over_the_generators_for_the_same_conditions() -> None:

@@ -1,0 +1,68 @@
+"""Jobs side by side, and values computed once."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+
+from simbench.metrics.resampling import resampling, values_only
+from simbench.once import Once
+from simbench.threads import in_parallel
+
+
+def test_jobs_answer_in_their_order_each_on_one_thread() -> None:
+    before = torch.get_num_threads()
+    done: list[int] = []
+
+    def job(place: int) -> tuple[int, int]:
+        time.sleep(0.05 * (3 - place))
+        return place, torch.get_num_threads()
+
+    assert in_parallel([lambda i=i: job(i) for i in range(3)], done.append) == [(0, 1), (1, 1), (2, 1)]
+    assert done == [1, 1, 1]
+    assert torch.get_num_threads() == before
+    assert in_parallel([]) == []
+
+
+def test_jobs_see_the_context_that_they_were_asked_in() -> None:
+    with values_only():
+        assert in_parallel([resampling, resampling]) == [False, False]
+    assert in_parallel([resampling]) == [True]
+
+
+def test_an_exception_of_a_job_arrives_and_leaves_the_threads_as_they_were() -> None:
+    before, ran = torch.get_num_threads(), []
+
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        in_parallel([fails, *[lambda: (time.sleep(0.2), ran.append(1))] * 20])
+    assert torch.get_num_threads() == before
+    time.sleep(0.5)
+    assert len(ran) < 20
+
+
+def test_a_value_is_computed_once_by_many_threads_and_again_after_a_failure() -> None:
+    calls: list[int] = []
+    once = Once({"given": 7})
+
+    def slow() -> int:
+        calls.append(1)
+        time.sleep(0.1)
+        return 5
+
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(once.get("key", slow))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (found, len(calls)) == ([5] * 8, 1)
+    with pytest.raises(ZeroDivisionError):
+        once.get("bad", lambda: 1 // 0)
+    assert once.get("bad", lambda: 3) == 3
+    assert once.values() == {"given": 7, "key": 5, "bad": 3}
