@@ -29,7 +29,7 @@ from simbench.formatting import (
 from simbench.metrics.base import Comparison
 from simbench.plots.channels import channel_histograms, correlations, dispersion, energy_response
 from simbench.plots.digits import digit_grid, mean_digits
-from simbench.plots.features import embed, feature_maps
+from simbench.plots.features import EVENTS, embed, feature_maps
 from simbench.plots.showers import mean_showers, pick_conditions, shower_grid
 from simbench.plots.speed import Point, quality_against_time
 from simbench.plots.style import COLOURS, Series, largest_reference, save_figure, to_svg
@@ -446,7 +446,7 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None) -> list[
                                lambda: mean_digits(series)))  # fmt: skip
         groups.append(("Images", images))
     if "features" in derivations:
-        caption = "Up to 1 000 events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of events that the generator misses. "
+        caption = f"Up to {count(EVENTS)} events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of events that the generator misses. "
         caption += "The axes of t-SNE mean nothing; what counts is whether both sets fill the same places."
         groups.append(
             (

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from simbench.errors import UsageError
-from simbench.metrics.arrays import Array, as_features, chunks
+from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import GROUPS, PAIR_GROUPS, by_stratum, jackknifed_distance
 
@@ -31,23 +31,24 @@ def frechet_distance(generated: Array, reference: Array) -> float:
     Reference: Heusel et al. 2017 (arXiv:1706.08500), eq. (6); Dowson and Landau 1982.
     """
     x, y = as_features(generated, reference, minimum=2)
-    x, y = x.to(torch.float64), y.to(torch.float64)
-    shift = x.mean(0) - y.mean(0)
-    x, y = x - x.mean(0), y - y.mean(0)
-    traces = x.norm() ** 2 / (len(x) - 1) + y.norm() ** 2 / (len(y) - 1)
-    overlap = torch.linalg.svdvals(_factor(x) @ _factor(y).T).sum()
-    return float(shift.square().sum() + traces - 2 * overlap)
+    (mean_x, factor_x), (mean_y, factor_y) = _gaussian(x), _gaussian(y)
+    traces = factor_x.square().sum() + factor_y.square().sum()
+    overlap = torch.linalg.svdvals(factor_x @ factor_y.T).sum()
+    return float((mean_x - mean_y).square().sum() + traces - 2 * overlap)
 
 
-def _factor(centred: Tensor) -> Tensor:
-    """A matrix F, (min(N, d), d), with F'F the unbiased covariance of the centred data (N, d)."""
+def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean (d,) of features (N, d), and a matrix F, (min(N, d), d), with F'F their unbiased covariance; float64."""
+    centred = features.to(torch.float64, copy=True)
+    mean = centred.mean(0)
+    centred -= mean
     freedom = len(centred) - 1
-    return centred / freedom**0.5 if freedom < centred.shape[1] else _covariance_root(_gram(centred) / freedom)
+    return mean, centred / freedom**0.5 if freedom < centred.shape[1] else _covariance_root(_gram(centred) / freedom)
 
 
 def _gram(values: Tensor) -> Tensor:
-    """X'X, (d, d): on a CPU by numpy, which sees that the product is symmetric and does half the work."""
-    if values.is_cuda:
+    """X'X, (d, d): large ones on a CPU by numpy, which sees that the product is symmetric and does half the work."""
+    if values.is_cuda or values.shape[1] <= 512:
         return values.T @ values
     array = values.numpy()
     return torch.from_numpy(array.T @ array)
@@ -62,33 +63,25 @@ def _covariance_root(covariance: Tensor) -> Tensor:
     return cast(Tensor, values.clamp(min=0).sqrt().unsqueeze(-1) * vectors.mT)
 
 
-def weighted_frechet(generated: Tensor, reference: Tensor, weights: Tensor) -> Tensor:
-    """Frechet distance of weighted samples: (N, d), (N, d) float64 and counts (R, N) -> (R,)."""
-    x, y = generated - generated.mean(0), reference - reference.mean(0)
-    (mean_x, covariance_x), (mean_y, covariance_y) = _moments(x, weights), _moments(y, weights)
-    shift = mean_x + generated.mean(0) - mean_y - reference.mean(0)
+def frechet_left_out(generated: Tensor, reference: Tensor, group: Tensor) -> Tensor:
+    """Frechet distance with each group of rows left out on both sides in turn: (N, d), (N, d), (N,) of 0..G-1 -> (G,) float64."""
+    (mean_x, covariance_x), (mean_y, covariance_y) = (_left_out(side, group) for side in (generated, reference))
     traces = (covariance_x + covariance_y).diagonal(dim1=1, dim2=2).sum(1)
     overlap = torch.linalg.svdvals(_covariance_root(covariance_x) @ _covariance_root(covariance_y).mT).sum(1)
-    distance: Tensor = shift.square().sum(1) + traces - 2 * overlap
+    distance: Tensor = (mean_x - mean_y).square().sum(1) + traces - 2 * overlap
     return distance
 
 
-def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Means (R, d) and unbiased covariances (R, d, d) under integer weights: one matrix product with the upper half of x x'."""
-    n, d = values.shape
-    row, column = torch.triu_indices(d, d, device=values.device)
-    products = weights.new_zeros(len(weights), len(row))
-    features = values.T.contiguous()
-    for events in chunks(n, len(row)):
-        block = features[:, events]
-        products += weights[:, events] @ block.index_select(0, row).mul_(block.index_select(0, column)).T
-    total = weights.sum(1, keepdim=True)
-    mean = weights @ values / total
-    products = (products - total * mean[:, row] * mean[:, column]) / (total - 1)
-    covariance = weights.new_empty(len(weights), d, d)
-    covariance[:, row, column] = products
-    covariance[:, column, row] = products
-    return mean, covariance
+def _left_out(features: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+    """Means (G, d) and unbiased covariances (G, d, d) without each group: the sums of all events minus the group's."""
+    sizes = torch.bincount(group)
+    centre = features.to(torch.float64).mean(0)
+    parts = (features.to(torch.float64) - centre)[torch.argsort(group, stable=True)].split(sizes.tolist())
+    sums, products = torch.stack([part.sum(0) for part in parts]), torch.stack([part.T @ part for part in parts])
+    count = (len(features) - sizes).to(torch.float64).unsqueeze(1)
+    mean = (sums.sum(0) - sums) / count
+    scatter = products.sum(0) - products - count.unsqueeze(1) * mean.unsqueeze(2) * mean.unsqueeze(1)
+    return mean + centre, scatter / (count.unsqueeze(1) - 1)
 
 
 @metric("lenet_fid/1", of=frechet_distance)
@@ -106,12 +99,10 @@ def inception_fid_metric(pair: Comparison) -> Estimate:
 def _feature_frechet(pair: Comparison) -> Estimate:
     x, y = as_features(*pair.derived("features"), minimum=2)
     more_events_than_features(x)
-    x, y = x.to(torch.float64), y.to(torch.float64)
-
     groups = PAIR_GROUPS if x.shape[1] <= 256 else GROUPS  # a covariance of 2048 dimensions takes seconds
 
-    def left_out(weights: Tensor) -> Tensor:
-        return weighted_frechet(x, y, weights.to(x.device)).cpu()
+    def left_out(group: Tensor) -> Tensor:
+        return frechet_left_out(x, y, group.to(x.device)).cpu()
 
     return jackknifed_distance(frechet_distance(x, y), left_out, pair.generated.unit_id, groups=groups)
 

@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot
 from simbench.metrics.arrays import Array, as_features, as_photons
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.channels import channel_sums
-from simbench.metrics.frechet import frechet_distance, more_events_than_features, weighted_frechet
+from simbench.metrics.frechet import frechet_distance, frechet_left_out, more_events_than_features
 from simbench.metrics.kernel import kernel_distance
 from simbench.metrics.resampling import SEED, bootstrapped, by_stratum, jackknifed_distance
 
@@ -116,7 +116,7 @@ def fpd_metric(pair: Comparison) -> Estimate:
         x, y = quantile_scaled(*_features(*pair.derived("physics"), minimum=2))
         more_events_than_features(x)
         value = fpd(*pair.derived("physics"))
-        return jackknifed_distance(value, lambda weights: weighted_frechet(x, y, weights), pair.generated.unit_id)
+        return jackknifed_distance(value, lambda group: frechet_left_out(x, y, group), pair.generated.unit_id)
 
     return by_stratum(pair, estimate)
 
@@ -187,9 +187,11 @@ def separation_metric(pair: Comparison) -> Estimate:
             dict(zip(PHYSICS_FEATURES, values.tolist(), strict=True)) if len(values) == len(PHYSICS_FEATURES) else {}
         )
 
-        def powers(weights: Tensor) -> Tensor:
-            weights = weights / weights.sum(1, keepdim=True)
-            return torch.stack([_power(weights @ h.p, weights @ h.q) for h in histograms]).mean(0)
+        def powers(group: Tensor) -> Tensor:
+            members = one_hot(group).to(torch.float64).T
+            events = len(group) - members.sum(1, keepdim=True)
+            left_out = [[(side.sum(0) - members @ side) / events for side in h] for h in histograms]
+            return torch.stack([_power(p, q) for p, q in left_out]).mean(0)
 
         return jackknifed_distance(values.mean(), powers, pair.generated.unit_id, parts)
 

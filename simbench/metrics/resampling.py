@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from scipy.stats import norm as normal
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 from torch import Tensor
 
 from simbench.errors import UsageError
@@ -124,7 +123,7 @@ def jackknifed(
 
 def jackknifed_distance(
     value: Tensor | float,
-    statistic: Callable[[Tensor], Tensor],
+    left_out: Callable[[Tensor], Tensor],
     unit_id: Tensor,
     parts: Mapping[str, float] | None = None,
     *,
@@ -137,7 +136,7 @@ def jackknifed_distance(
 
     Args:
         value: Q of all events.
-        statistic: maps event weights (G, N) float64, 0 in the group left out and else 1, to Q (G,).
+        left_out: maps the group 0..G-1 of each event (N,) to Q without each group (G,).
         unit_id: (N,) the unit of each event.
         parts: side numbers of the Estimate.
         groups: how many.
@@ -145,10 +144,9 @@ def jackknifed_distance(
     if not resampling():
         return Estimate(float(value), None, len(unit_id), parts or {})
     group = jackknife_groups(unit_id, groups)
-    kept = torch.arange(int(group.max()) + 1).unsqueeze(1) != group
-    if len(kept) == 1:
+    if int(group.max()) == 0:
         return Estimate(float(value), None, len(unit_id), parts or {})
-    return jackknifed(value, statistic(kept.to(torch.float64)), len(unit_id), parts)
+    return jackknifed(value, left_out(group), len(unit_id), parts)
 
 
 def jackknife_groups(unit_id: Tensor, groups: int = GROUPS) -> Tensor:
@@ -168,7 +166,7 @@ def jackknife_sd(left_out: Tensor) -> Tensor:
     if groups < 2:
         return torch.full_like(left_out[0], torch.nan)
     spread = left_out - left_out.mean(0)
-    widened = float(student.ppf(0.975, groups - 1) / normal.ppf(0.975))
+    widened = float(stdtrit(groups - 1, 0.975) / ndtri(0.975))
     return widened * (spread.square().sum(0) * (groups - 1) / groups).sqrt()
 
 

@@ -23,8 +23,8 @@ from simbench.plots.style import (
 )
 
 Array = NDArray[np.float64]
-EVENTS = 1000
-TOTAL = 2100
+EVENTS = 400
+TOTAL = 1200
 """Events of each set that are drawn, and of all sets together: t-SNE takes seconds for these, minutes for all."""
 
 ITERATIONS = 500

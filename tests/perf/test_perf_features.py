@@ -22,7 +22,7 @@ from simbench.errors import DataError
 from simbench.metrics.channels import wasserstein_1d, weighted_wasserstein
 from simbench.metrics.energy import energy_distance
 from simbench.metrics.entropic import sinkhorn
-from simbench.metrics.frechet import frechet_distance, weighted_frechet
+from simbench.metrics.frechet import frechet_distance, frechet_left_out
 from simbench.metrics.kernel import kid
 from simbench.metrics.manifolds import prdc
 from simbench.metrics.resampling import bootstrap_counts
@@ -43,9 +43,12 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def compare(benchmark: Any, ours: Callable[[], object], peer: Callable[[], object], name: str) -> float:
-    """Median of three of our runs under pytest-benchmark, one run of the peer's before them; returns the peer's time over ours."""
+    """Median of our runs under pytest-benchmark, and the peer's before them (one run, or the median of three short ones); returns the
+    peer's time over ours."""
     theirs = seconds(peer)
-    benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
+    if theirs < 1:
+        theirs = sorted(seconds(peer) for _ in range(3))[1]
+    benchmark.pedantic(ours, rounds=3 if theirs > 1 else 30, warmup_rounds=1)
     ratio = theirs / float(benchmark.stats.stats.median)
     benchmark.extra_info.update(peer=name, peer_seconds=theirs, ratio=ratio)
     print(f"\n{name}: peer {theirs:.2f} s, simbench {theirs / ratio:.2f} s, {ratio:.1f}x")
@@ -104,14 +107,12 @@ def test_frechet_against_torch_fidelity(benchmark: Any, d: int) -> None:
     assert compare(benchmark, lambda: frechet_distance(x, y), peer, f"torch-fidelity FID 10000 x {d}") >= 1
 
 
-def test_frechet_bootstrap(benchmark: Any) -> None:
-    x, y = normal(10_000, 84, 0).double(), normal(10_000, 84, 1).double()
-
-    def resampled() -> object:
-        return [weighted_frechet(x, y, weights) for weights in bootstrap_counts(10_000)]
-
-    benchmark.pedantic(resampled, rounds=1)
-    assert benchmark.stats.stats.median < 3
+def test_errors_of_the_frechet_distance(benchmark: Any) -> None:
+    """60 groups of 10 000 events left out in turn."""
+    x, y = normal(10_000, 84, 0), normal(10_000, 84, 1)
+    group = torch.arange(10_000) % 60
+    benchmark.pedantic(lambda: frechet_left_out(x, y, group), rounds=3)
+    assert benchmark.stats.stats.median < 1
 
 
 def test_kernel_against_torch_fidelity(benchmark: Any) -> None:

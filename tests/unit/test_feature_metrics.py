@@ -17,7 +17,7 @@ from simbench.metrics.energy import (
     energy_distance_metric,
 )
 from simbench.metrics.entropic import sinkhorn
-from simbench.metrics.frechet import frechet_distance, lenet_fid_metric, weighted_frechet
+from simbench.metrics.frechet import frechet_distance, frechet_left_out, lenet_fid_metric
 from simbench.metrics.kernel import kid, kid_metric
 from simbench.metrics.manifolds import (
     PRDC,
@@ -137,13 +137,12 @@ class TestFrechet:
     def test_constant_features(self):
         assert frechet_distance(torch.ones(9, 4), torch.zeros(9, 4)) == pytest.approx(4)
 
-    def test_weights_equal_repeated_events(self):
-        x, y = normal(50, 4, 0, torch.float64), normal(50, 4, 1, torch.float64)
-        weights = torch.bincount(torch.randint(50, (50,), generator=torch.Generator().manual_seed(1)), minlength=50)
-        repeated = torch.repeat_interleave(torch.arange(50), weights)
-        value = weighted_frechet(x, y, torch.stack([weights, torch.ones(50)]).double())
-        assert float(value[0]) == pytest.approx(frechet_distance(x[repeated], y[repeated]), rel=1e-9)
-        assert float(value[1]) == pytest.approx(frechet_distance(x, y), rel=1e-9)
+    def test_left_out_is_brute_force_deletion(self):
+        x, y = normal(50, 4, 0, torch.float64) + 9, normal(50, 4, 1, torch.float64)
+        group = torch.randint(7, (50,), generator=torch.Generator().manual_seed(1))
+        values = frechet_left_out(x, y, group)
+        for g in range(7):
+            assert float(values[g]) == pytest.approx(frechet_distance(x[group != g], y[group != g]), rel=1e-9)
 
     def test_metric_refuses_fewer_events_than_features(self):
         with pytest.raises(UsageError, match="more events than features"):

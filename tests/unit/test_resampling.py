@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -79,7 +81,10 @@ def test_the_error_of_a_squared_distance_is_its_spread(shift: float, factor: flo
         def distance(weights: torch.Tensor, d: torch.Tensor = d) -> torch.Tensor:
             return (weights @ d / weights.sum(1, keepdim=True)).square().sum(1)
 
-        estimate = jackknifed_distance(d.mean(0).square().sum(), distance, torch.arange(300))
+        def left_out(group: torch.Tensor, distance: Callable[[torch.Tensor], torch.Tensor] = distance) -> torch.Tensor:
+            return distance((torch.arange(60).unsqueeze(1) != group).double())
+
+        estimate = jackknifed_distance(d.mean(0).square().sum(), left_out, torch.arange(300))
         assert estimate.stderr is not None
         errors.append(estimate.stderr)
         plain.append(float(bootstrap(distance, torch.arange(300)).std()))
@@ -91,7 +96,7 @@ def test_the_error_of_a_squared_distance_is_its_spread(shift: float, factor: flo
 
 
 def test_a_distance_of_one_unit_has_no_error() -> None:
-    estimate = jackknifed_distance(1.0, lambda weights: torch.ones(len(weights)), torch.zeros(5))
+    estimate = jackknifed_distance(1.0, lambda group: torch.ones(1), torch.zeros(5))
     assert (estimate.stderr, estimate.replicates) == (None, None)
 
 
