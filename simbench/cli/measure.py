@@ -32,7 +32,13 @@ OutOption = Annotated[
 ]
 FastOption = Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")]
 DefinitionsOption = Annotated[
-    str, typer.Option("--definitions", metavar="NAME", help="Whose definitions of the metrics.")
+    str,
+    typer.Option(
+        "--definitions",
+        metavar="NAME",
+        help="Whose definitions of the metrics: simbench, a paper (deja2020, wojnar2024, wojnar2025, bedkowski2024), or "
+        "other read-out channels (zn_2x2_odd, zp_2x2, zp_4x1).",
+    ),
 ]
 ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write an HTML report beside the result.")]
 

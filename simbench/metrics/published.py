@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.channels import channel_sums, wasserstein_1d, weighted_wasserstein
+from simbench.metrics.base import Comparison, Estimate, Metric, metric
+from simbench.metrics.channels import (
+    CHANNEL_VARIANTS,
+    channel_masks,
+    channel_sums,
+    wasserstein_1d,
+    weighted_wasserstein,
+)
 from simbench.metrics.entropic import sinkhorn
 from simbench.metrics.resampling import bootstrap_mean, bootstrapped
 
@@ -19,9 +25,13 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "wojnar2024": {"zn-geant3": ("channel_wasserstein/1", "channel_mae/1", "rmse/wojnar2024")},
     "wojnar2025": {"zn-geant3": ("channel_wasserstein/1", "channel_mae/wojnar2025")},
-    "bedkowski2024": {"zn-geant3": ("channel_wasserstein/bedkowski2024", "channel_mae/bedkowski2024")},
+    "bedkowski2024": {"zn-geant3": ("channel_wasserstein/zn_2x2_odd", "channel_mae/zn_2x2_odd")},
+    "zn_2x2": {"zn-geant3": ("channel_wasserstein/1", "channel_mae/1")},
+    "zn_2x2_odd": {"zn-geant3": ("channel_wasserstein/zn_2x2_odd", "channel_mae/zn_2x2_odd")},
+    "zp_2x2": {"zn-geant3": ("channel_wasserstein/zp_2x2", "channel_mae/zp_2x2")},
+    "zp_4x1": {"zn-geant3": ("channel_wasserstein/zp_4x1", "channel_mae/zp_4x1")},
 }
-"""Metric keys of each preset, by task."""
+"""Metric keys of each preset, by task: the papers', and the read-out variants of `channels.channel_masks`."""
 
 
 @metric("sinkhorn/deja2020", ranks=False)
@@ -49,17 +59,27 @@ def channel_mae_wojnar2025(pair: Comparison) -> Estimate:
     return bootstrap_mean((generated - reference).abs().mean(1) / generated.shape[1], pair.generated.unit_id)
 
 
-@metric("channel_wasserstein/bedkowski2024", unit="photons", ranks=False)
-def channel_wasserstein_bedkowski2024(pair: Comparison) -> Estimate:
-    """`channel_wasserstein/1` on the `zn_2x2_odd` channels."""
-    generated, reference = (channel_sums(events.samples, "zn_2x2_odd") for events in (pair.generated, pair.reference))
-    distance = weighted_wasserstein(generated, reference)
-    value = wasserstein_1d(generated, reference).mean()
-    return bootstrapped(value, lambda weights: distance(weights, weights).mean(1), pair.generated.unit_id)
+def _on_variant(variant: str) -> tuple[Metric, Metric]:
+    """`channel_wasserstein/1` and `channel_mae/1` on other channels; the variant is their version."""
+
+    def channels(pair: Comparison) -> tuple[Tensor, Tensor]:
+        return channel_sums(pair.generated.samples, variant), channel_sums(pair.reference.samples, variant)
+
+    def distance(pair: Comparison) -> Estimate:
+        generated, reference = channels(pair)
+        weighted = weighted_wasserstein(generated, reference)
+        value = wasserstein_1d(generated, reference).mean()
+        return bootstrapped(value, lambda weights: weighted(weights, weights).mean(1), pair.generated.unit_id)
+
+    def error(pair: Comparison) -> Estimate:
+        generated, reference = channels(pair)
+        return bootstrap_mean((generated - reference).abs().mean(1), pair.generated.unit_id)
+
+    distance.__doc__ = f"`channel_wasserstein/1` on the `{variant}` channels."
+    error.__doc__ = f"`channel_mae/1` on the `{variant}` channels."
+    named = metric(f"channel_wasserstein/{variant}", unit="photons", ranks=False, of=channel_masks)
+    return named(distance), metric(f"channel_mae/{variant}", unit="photons", ranks=False, of=channel_masks)(error)
 
 
-@metric("channel_mae/bedkowski2024", unit="photons", ranks=False)
-def channel_mae_bedkowski2024(pair: Comparison) -> Estimate:
-    """`channel_mae/1` on the `zn_2x2_odd` channels."""
-    generated, reference = (channel_sums(events.samples, "zn_2x2_odd") for events in (pair.generated, pair.reference))
-    return bootstrap_mean((generated - reference).abs().mean(1), pair.generated.unit_id)
+ON_VARIANTS = tuple(on for variant in CHANNEL_VARIANTS[1:] for on in _on_variant(variant))
+"""The channel metrics on the other read-outs."""

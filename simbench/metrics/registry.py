@@ -34,9 +34,8 @@ from simbench.metrics.manifolds import (
 from simbench.metrics.memorisation import memorisation_metric
 from simbench.metrics.physics import fpd_metric, kpd_metric, rmse_metric, separation_metric
 from simbench.metrics.published import (
-    channel_mae_bedkowski2024,
+    ON_VARIANTS,
     channel_mae_wojnar2025,
-    channel_wasserstein_bedkowski2024,
     rmse_wojnar2024,
     sinkhorn_deja2020,
 )
@@ -48,8 +47,8 @@ SHIPPED = (
     empty_fraction_metric, correlation_distance_metric, separation_metric, fpd_metric, kpd_metric, rmse_metric,
     lenet_fid_metric, inception_fid_metric, kid_metric, energy_distance_metric, diversity_ratio_metric, sinkhorn_metric, exact_ot_metric,
     precision_metric, recall_metric, density_metric, coverage_metric, coverage_ties_metric, classifier_auc_metric, label_accuracy_metric,
-    memorisation_metric, sinkhorn_deja2020, rmse_wojnar2024, channel_mae_wojnar2025, channel_wasserstein_bedkowski2024,
-    channel_mae_bedkowski2024,
+    memorisation_metric, sinkhorn_deja2020, rmse_wojnar2024, channel_mae_wojnar2025,
+    *ON_VARIANTS,
 )  # fmt: skip
 
 

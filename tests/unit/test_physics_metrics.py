@@ -11,7 +11,14 @@ import torch
 from simbench.errors import UsageError
 from simbench.events import Events
 from simbench.metrics.base import Comparison
-from simbench.metrics.channels import CHANNEL_VARIANTS, channel_masks, correlation_distance
+from simbench.metrics.channels import (
+    CHANNEL_VARIANTS,
+    channel_mae,
+    channel_masks,
+    channel_sums,
+    channel_wasserstein,
+    correlation_distance,
+)
 from simbench.metrics.classifier import auc, classifier_auc
 from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.holm import holm
@@ -228,3 +235,13 @@ def test_holm_against_the_textbook() -> None:
         {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02}
     )
     assert holm({}) == {}
+
+
+@pytest.mark.parametrize("variant", CHANNEL_VARIANTS)
+def test_every_variant_is_a_preset_that_scores_its_own_channels(variant: str) -> None:
+    task = get_task("zn-geant3")
+    pair = Comparison(task.load("floor", 80), task.load("test", 80))
+    sums = [channel_sums(events.samples, variant) for events in (pair.generated, pair.reference)]
+    keys = PRESETS[variant]["zn-geant3"]
+    values = [get_metric(key)(pair).value for key in keys]
+    assert values == pytest.approx([channel_wasserstein(*sums), channel_mae(*sums)])
