@@ -98,10 +98,14 @@ def _held_out_scores(x: Tensor, y: Tensor, conditions: Tensor, unit_id: Tensor) 
         for held_out in range(FOLDS):
             train, test = both != held_out, both == held_out
             mean, sd = inputs[train].mean(0), inputs[train].std(0)
-            scaled = ((inputs - mean) / torch.where(sd > 0, sd, 1.0)).clamp(-10, 10)
-            network = _fit(scaled[train], labels[train], SEED + held_out)
+            sd = torch.where(sd > 0, sd, 1.0)
+
+            def scaled(rows: Tensor, mean: Tensor = mean, sd: Tensor = sd) -> Tensor:
+                return inputs[rows].sub_(mean).div_(sd).clamp_(-10, 10)
+
+            network = _fit(scaled(train), labels[train], SEED + held_out)
             with torch.inference_mode():
-                scores[test] = network(scaled[test]).squeeze(1)
+                scores[test] = network(scaled(test)).squeeze(1)
     return _Verdict(scores[: len(x)], scores[len(x) :], fold)
 
 
