@@ -14,6 +14,9 @@ from simbench_baselines.blocks import GEOMETRY, Conditions, Decoder, Encoder, as
 from simbench_baselines.likelihoods import Counts, Grey, kl_divergence
 from simbench_baselines.trained import TrainedModel
 
+AT_ONCE = 1000
+"""Events that are decoded at once: the likelihood's arrays take 200 kB an event."""
+
 
 class VAE(TrainedModel):
     """Conditional VAE: Kingma and Welling, arXiv:1312.6114, eq. (10); Sohn, Lee and Yan, NeurIPS 2015, eq. (4); refs. 24, 35 of e2e-sae.txt.
@@ -129,7 +132,9 @@ class VAE(TrainedModel):
         told = self.conditions(conditions)
         mean, log_variance = self._prior(told)
         z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=rng, device=mean.device)
-        code = torch.cat([z, told], 1)
+        return torch.cat([self._answer(code, rng) for code in torch.cat([z, told], 1).split(AT_ONCE)])
+
+    def _answer(self, code: Tensor, rng: torch.Generator) -> Tensor:
         decoded = self.decoder(code)
         if self.counts:
             return Counts.draw(decoded, self.empty(code).squeeze(1), rng).reshape(-1, *self.task_shape)
