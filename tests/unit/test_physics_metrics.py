@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -168,6 +169,29 @@ def test_the_classifier_tells_shifted_from_equal_sets_and_sees_conditions() -> N
 def comparison(events: int) -> Comparison:
     task = get_task("zn-geant3")
     return Comparison(task.load("floor", events), task.load("test", events), stratify=False)
+
+
+def test_the_classifier_neither_uses_nor_moves_the_global_random_numbers() -> None:
+    rng = torch.Generator().manual_seed(1)
+    x, y = (torch.randn(400, 6, generator=rng) for _ in range(2))
+    conditions, unit = torch.zeros(400, 0), torch.arange(400)
+    alone = classifier_auc(x, y, conditions, unit)
+    before = torch.random.get_rng_state()
+    assert torch.equal(classifier_auc(x, y, conditions, unit), alone)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    stop = threading.Event()
+
+    def disturb() -> None:
+        while not stop.is_set():
+            torch.rand(10)
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        assert torch.equal(classifier_auc(x, y, conditions, unit), alone)
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_memorisation_finds_a_planted_copy_and_full_replay() -> None:
