@@ -58,7 +58,7 @@ def _constant_median(events: Events, rng: torch.Generator) -> Tensor:
     return events.samples.median(0).values.expand_as(events.samples).clone()
 
 
-def _channels_permuted(events: Events, rng: torch.Generator) -> Tensor:
+def channels_permuted(events: Events, rng: torch.Generator) -> Tensor:
     """Each channel's pixels from another event of the same species and energy quintile: marginals stay, correlations go."""
     masks = channel_masks(*events.samples.shape[1:]).T.reshape(-1, *events.samples.shape[1:]).float()
     return torch.stack([events.samples[torch.randperm(len(events), generator=rng)] * mask for mask in masks]).sum(0)
@@ -137,7 +137,7 @@ FLOOR = Control("floor (must be flagged by none)", (), lambda events, rng: event
 CONTROLS: dict[str, tuple[Control, ...]] = {
     "zn-geant3": (
         FLOOR,
-        Control("channels permuted between events", ("correlation_distance/1",), _channels_permuted),
+        Control("channels permuted between events", ("correlation_distance/1",), channels_permuted),
         Control("mean response per condition", ("dispersion_ratio/1", "conditional_energy/1"), shrunk(1.0)),
         Control("constant median", ("channel_wasserstein/1", "conditional_energy/1"), _constant_median),
         Control("45 % of the events emptied", ("empty_fraction/1",), emptied(0.45)),

@@ -18,13 +18,7 @@ from simbench.names import did_you_mean
 from simbench.preflight import preflight
 from simbench.progress import Progress
 from simbench.provenance import collect
-from simbench.results import (
-    GeneratorRecord,
-    Result,
-    Spec,
-    TaskRecord,
-    Throughput,
-)
+from simbench.results import GeneratorRecord, Result, Spec, TaskRecord, Throughput
 from simbench.sampling import sample_blocks
 from simbench.saved import read_repetitions
 from simbench.scoring import Scaled, measure_all

@@ -58,9 +58,8 @@ class Resolved:
             GeneratorError: `effective_parameters` is no mapping of names to plain values.
         """
         own: Any = {}
-        if (
-            inspect.getattr_static(self.generator, EFFECTIVE, None) is not None
-        ):  # an AttributeError of the property's own is an error
+        # asked for statically: an AttributeError of the property's own is an error
+        if inspect.getattr_static(self.generator, EFFECTIVE, None) is not None:
             with _user_code(f"{self.spec} failed in `{EFFECTIVE}`"):
                 own = getattr(self.generator, EFFECTIVE)
         return {**self.parameters, **plain_parameters(self.spec, own)}

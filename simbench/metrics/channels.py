@@ -118,16 +118,15 @@ def channel_wasserstein(generated: Array, reference: Array) -> float:
 def channel_wasserstein_metric(pair: Comparison) -> Estimate:
     """Distance between generated and real photon sums, mean over the 5 read-out channels."""
 
-    def estimate(pair: Comparison) -> Estimate:
-        generated, reference = pair.derived("channels")
-        distance = weighted_wasserstein(generated, reference)
-        per_channel = wasserstein_1d(generated, reference)
-        parts = dict(zip(_names(len(per_channel)), per_channel.tolist(), strict=True))
-        return bootstrapped(
-            per_channel.mean(), lambda weights: distance(weights, weights).mean(1), pair.generated.unit_id, parts
-        )
+    return by_stratum(pair, lambda pair: wasserstein_estimate(*pair.derived("channels"), pair.generated.unit_id))
 
-    return by_stratum(pair, estimate)
+
+def wasserstein_estimate(generated: Tensor, reference: Tensor, unit_id: Tensor) -> Estimate:
+    """Mean distance of the columns of row-paired sums (N, C), each a part, with its bootstrap error over units."""
+    distance = weighted_wasserstein(generated, reference)
+    per_channel = wasserstein_1d(generated, reference)
+    parts = dict(zip(_names(len(per_channel)), per_channel.tolist(), strict=True))
+    return bootstrapped(per_channel.mean(), lambda weights: distance(weights, weights).mean(1), unit_id, parts)
 
 
 def channel_mae(generated: Array, reference: Array) -> float:
@@ -149,14 +148,14 @@ def channel_mae(generated: Array, reference: Array) -> float:
 @metric("channel_mae/1", unit="photons", direction="lower", ranks=False, of=channel_mae)
 def channel_mae_metric(pair: Comparison) -> Estimate:
     """Row-paired absolute error of the channel sums; rewards collapse, so it only reports."""
+    return by_stratum(pair, lambda pair: mae_estimate(*pair.derived("channels"), pair.generated.unit_id))
 
-    def estimate(pair: Comparison) -> Estimate:
-        generated, reference = pair.derived("channels")
-        error = (generated - reference).abs()
-        parts = dict(zip(_names(error.shape[1]), error.mean(0).tolist(), strict=True))
-        return bootstrap_mean(error.mean(1), pair.generated.unit_id, {**parts, "sd": float(error.mean(1).std())})
 
-    return by_stratum(pair, estimate)
+def mae_estimate(generated: Tensor, reference: Tensor, unit_id: Tensor) -> Estimate:
+    """Mean absolute difference of row-paired sums (N, C), its columns as parts, with its bootstrap error over units."""
+    error = (generated - reference).abs()
+    parts = dict(zip(_names(error.shape[1]), error.mean(0).tolist(), strict=True))
+    return bootstrap_mean(error.mean(1), unit_id, {**parts, "sd": float(error.mean(1).std())})
 
 
 def conditional_energies(generated: Tensor, reference: Tensor, condition: Tensor, conditions: int) -> Tensor:

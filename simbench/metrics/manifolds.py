@@ -18,7 +18,7 @@ from torch import Tensor
 from simbench.errors import UsageError
 from simbench.metrics.arrays import Array, as_features, chunks
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import jackknife_groups, jackknifed, strata_rows
+from simbench.metrics.resampling import jackknife_groups, jackknifed, with_strata
 
 NEIGHBOURS = 5
 SPARE_NEIGHBOURS = 16
@@ -273,40 +273,25 @@ class _Tally:
         return torch.cat([self.total.unsqueeze(1), self.total.unsqueeze(1) + self.change], 1)
 
 
-def _shared(pair: Comparison, inclusive: bool) -> dict[str, tuple[Tensor, int]]:
-    """The scores (1 + G, 4) of all events (under "") and of each stratum, with each of 20 groups of units left out, and N; computed once
-    for all metrics here."""
+def _shared(pair: Comparison, rows: Tensor, inclusive: bool) -> Tensor:
+    """The scores (1 + G, 4) of the events at `rows`, (N,) bool: of all, then with each of 20 groups of units left out. Computed once for all
+    metrics here. Raises UsageError where they are too few."""
 
-    def compute() -> dict[str, tuple[Tensor, int]]:
-        x, y = as_features(*pair.derived("features"))
-        unit_id = pair.generated.unit_id
-        strata = {"": torch.ones(len(x), dtype=torch.bool), **dict(strata_rows(pair))}
-        few = [name for name, rows in strata.items() if name and int(rows.sum()) <= NEIGHBOURS]
-        return {
-            name: (_grouped_scores(x[rows], y[rows], unit_id[rows], inclusive), int(rows.sum()))
-            for name, rows in strata.items()
-            if name not in few
-        }
+    def compute() -> Tensor:
+        x, y = (features[rows] for features in as_features(*pair.derived("features")))
+        groups = jackknife_groups(pair.generated.unit_id[rows]).to(x.device)
+        alone = len(x) - int(torch.bincount(groups, minlength=1).max()) <= NEIGHBOURS
+        return _scores(x, y, NEIGHBOURS, inclusive, None if alone else groups)
 
-    return pair.memo(("manifolds", inclusive), compute)
-
-
-def _grouped_scores(x: Tensor, y: Tensor, unit_id: Tensor, inclusive: bool) -> Tensor:
-    groups = jackknife_groups(unit_id).to(x.device)
-    alone = len(x) - int(torch.bincount(groups).max()) <= NEIGHBOURS
-    return _scores(x, y, NEIGHBOURS, inclusive, None if alone else groups)
+    return pair.memo(("manifolds", inclusive, rows.numpy().tobytes()), compute)
 
 
 def _estimate(pair: Comparison, name: str, inclusive: bool = False) -> Estimate:
-    place = PRDC._fields.index(name)
-
-    def estimate(scores: Tensor, n: int) -> Estimate:
-        column = scores[:, place]
+    def estimate(rows: Tensor) -> Estimate:
+        column, n = _shared(pair, rows, inclusive)[:, PRDC._fields.index(name)], int(rows.sum())
         return jackknifed(column[0], column[1:], n) if len(column) > 2 else Estimate(float(column[0]), None, n)
 
-    shared = _shared(pair, inclusive)
-    strata = {stratum: replace(estimate(*scores), replicates=None) for stratum, scores in shared.items() if stratum}
-    return replace(estimate(*shared[""]), strata=strata)
+    return with_strata(pair, estimate(torch.ones(len(pair), dtype=torch.bool)), estimate)
 
 
 @metric("precision/1", direction="higher", of=prdc)

@@ -90,7 +90,12 @@ def fpd(generated: Array, reference: Array) -> float:
     scale (quantiles; there the maximum, which one outlier moves) and in drawing subsets without replacement: with it the line ends
     at the distance of the two finite samples, bias and all.
     """
-    x, y = quantile_scaled(*_features(generated, reference, minimum=2))
+    return _frechet_at_any_size(*quantile_scaled(*_features(generated, reference, minimum=2)))
+
+
+def _frechet_at_any_size(x: Tensor, y: Tensor) -> float:
+    for side in (x, y):
+        more_events_than_features(side)
     return _extrapolated(x, y) if min(len(x), len(y)) >= EXTRAPOLATED else frechet_distance(x, y)
 
 
@@ -114,8 +119,7 @@ def fpd_metric(pair: Comparison) -> Estimate:
 
     def estimate(pair: Comparison) -> Estimate:
         x, y = quantile_scaled(*_features(*pair.derived("physics"), minimum=2))
-        more_events_than_features(x)
-        value = fpd(*pair.derived("physics"))
+        value = _frechet_at_any_size(x, y)
         return jackknifed_distance(value, lambda group: frechet_left_out(x, y, group), pair.generated.unit_id)
 
     return by_stratum(pair, estimate)
@@ -209,8 +213,17 @@ def rmse_metric(pair: Comparison) -> Estimate:
     """Root of the mean squared pixel difference, row-paired; rewards collapse, so it only reports."""
 
     def estimate(pair: Comparison) -> Estimate:
-        squared = (pair.generated.samples.double() - pair.reference.samples.double()).square().flatten(1).mean(1)
-        root = squared.mean().sqrt()
-        return bootstrapped(root, lambda weights: (weights @ squared / weights.sum(1)).sqrt(), pair.generated.unit_id)
+        return root_mean(squared_errors(pair) / pair.generated.samples[0].numel(), pair.generated.unit_id)
 
     return by_stratum(pair, estimate)
+
+
+def squared_errors(pair: Comparison) -> Tensor:
+    """Sum over the pixels of each event's squared difference from its real partner, (N,) float64; a thousand events at a time."""
+    sides = zip(pair.generated.samples.split(1000), pair.reference.samples.split(1000), strict=True)
+    return torch.cat([(generated.double() - real.double()).square().flatten(1).sum(1) for generated, real in sides])
+
+
+def root_mean(squared: Tensor, unit_id: Tensor) -> Estimate:
+    """Square root of the mean of `squared` (N,), with its bootstrap error over units."""
+    return bootstrapped(squared.mean().sqrt(), lambda weights: (weights @ squared / weights.sum(1)).sqrt(), unit_id)

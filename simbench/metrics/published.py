@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from simbench.metrics.base import Comparison, Estimate, Metric, metric
@@ -12,11 +14,12 @@ from simbench.metrics.channels import (
     CHANNEL_VARIANTS,
     channel_masks,
     channel_sums,
-    wasserstein_1d,
-    weighted_wasserstein,
+    mae_estimate,
+    wasserstein_estimate,
 )
 from simbench.metrics.entropic import sinkhorn
-from simbench.metrics.resampling import bootstrap_mean, bootstrapped
+from simbench.metrics.physics import root_mean, squared_errors
+from simbench.metrics.resampling import bootstrap_mean
 
 PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
     "deja2020": {
@@ -44,12 +47,7 @@ def sinkhorn_deja2020(pair: Comparison) -> Estimate:
 @metric("rmse/wojnar2024", unit="photons", ranks=False)
 def rmse_wojnar2024(pair: Comparison) -> Estimate:
     """Root of the mean over events of the *sum* of squared pixel differences: sqrt(H W) = 44 times `rmse/1`."""
-    squared = (pair.generated.samples.double() - pair.reference.samples.double()).square().flatten(1).sum(1)
-
-    def root(weights: Tensor) -> Tensor:
-        return (weights @ squared / weights.sum(1)).sqrt()
-
-    return bootstrapped(squared.mean().sqrt(), root, pair.generated.unit_id)
+    return root_mean(squared_errors(pair), pair.generated.unit_id)
 
 
 @metric("channel_mae/wojnar2025", unit="photons", ranks=False)
@@ -62,23 +60,17 @@ def channel_mae_wojnar2025(pair: Comparison) -> Estimate:
 def _on_variant(variant: str) -> tuple[Metric, Metric]:
     """`channel_wasserstein/1` and `channel_mae/1` on other channels; the variant is their version."""
 
-    def channels(pair: Comparison) -> tuple[Tensor, Tensor]:
-        return channel_sums(pair.generated.samples, variant), channel_sums(pair.reference.samples, variant)
+    def on(estimate: Callable[[Tensor, Tensor, Tensor], Estimate], name: str) -> Metric:
+        def of_pair(pair: Comparison) -> Estimate:
+            generated, reference = (
+                channel_sums(events.samples, variant) for events in (pair.generated, pair.reference)
+            )
+            return estimate(generated, reference, pair.generated.unit_id)
 
-    def distance(pair: Comparison) -> Estimate:
-        generated, reference = channels(pair)
-        weighted = weighted_wasserstein(generated, reference)
-        value = wasserstein_1d(generated, reference).mean()
-        return bootstrapped(value, lambda weights: weighted(weights, weights).mean(1), pair.generated.unit_id)
+        of_pair.__doc__ = f"`{name}/1` on the `{variant}` channels."
+        return metric(f"{name}/{variant}", unit="photons", ranks=False, of=channel_masks)(of_pair)
 
-    def error(pair: Comparison) -> Estimate:
-        generated, reference = channels(pair)
-        return bootstrap_mean((generated - reference).abs().mean(1), pair.generated.unit_id)
-
-    distance.__doc__ = f"`channel_wasserstein/1` on the `{variant}` channels."
-    error.__doc__ = f"`channel_mae/1` on the `{variant}` channels."
-    named = metric(f"channel_wasserstein/{variant}", unit="photons", ranks=False, of=channel_masks)
-    return named(distance), metric(f"channel_mae/{variant}", unit="photons", ranks=False, of=channel_masks)(error)
+    return on(wasserstein_estimate, "channel_wasserstein"), on(mae_estimate, "channel_mae")
 
 
 ON_VARIANTS = tuple(on for variant in CHANNEL_VARIANTS[1:] for on in _on_variant(variant))

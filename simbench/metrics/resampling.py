@@ -141,10 +141,8 @@ def jackknifed_distance(
         parts: side numbers of the Estimate.
         groups: how many.
     """
-    if not resampling():
-        return Estimate(float(value), None, len(unit_id), parts or {})
     group = jackknife_groups(unit_id, groups)
-    if int(group.max()) == 0:
+    if not resampling() or int(group.max()) == 0:
         return Estimate(float(value), None, len(unit_id), parts or {})
     return jackknifed(value, left_out(group), len(unit_id), parts)
 
@@ -176,21 +174,16 @@ def finite_or_none(value: Tensor | float) -> float | None:
     return number if number == number and abs(number) != float("inf") else None
 
 
-def strata_rows(pair: Comparison) -> Iterator[tuple[str, Tensor]]:
-    """Each stratum's name (`species=neutron`) and rows, (N,) bool; none where the comparison leaves strata out."""
+def with_strata(pair: Comparison, whole: Estimate, estimate: Callable[[Tensor], Estimate]) -> Estimate:
+    """`whole` with `estimate` of each stratum's rows, (N,) bool, beside it (`species=neutron`). One that it cannot answer is left out."""
+    strata: dict[str, Estimate] = {}
     for stratification, names in pair.generated.strata.items() if pair.stratify else ():
         for name in sorted(set(names.tolist())):
-            yield f"{stratification}={name}", torch.from_numpy(names == name)
-
-
-def with_strata(pair: Comparison, whole: Estimate, estimate: Callable[[Tensor], Estimate]) -> Estimate:
-    """`whole` with `estimate(rows)` of each stratum beside it. A stratum that it cannot answer (too few events) is left out."""
-    strata: dict[str, Estimate] = {}
-    for name, rows in strata_rows(pair):
-        try:
-            strata[name] = replace(estimate(rows), replicates=None)
-        except UsageError:
-            continue
+            try:
+                of_stratum = estimate(torch.from_numpy(names == name))
+            except UsageError:  # too few events
+                continue
+            strata[f"{stratification}={name}"] = replace(of_stratum, replicates=None)
     return replace(whole, strata=strata)
 
 

@@ -5,18 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simbench.controls import Spoil, emptied, scaled
+from simbench.controls import Spoil, channels_permuted, emptied, scaled
 from simbench.events import Events
-from simbench.metrics.channels import channel_masks
 from simbench.protocols import Generator
 from simbench.tasks.base import Task
 from simbench_baselines.vae import VAE
-
-
-def _channels_permuted(events: Events, rng: torch.Generator) -> Tensor:
-    """Each channel's pixels from another event of the block."""
-    masks = channel_masks(*events.samples.shape[1:]).T.reshape(-1, *events.samples.shape[1:]).float()
-    return torch.stack([events.samples[torch.randperm(len(events), generator=rng)] * mask for mask in masks]).sum(0)
 
 
 class _Broken:
@@ -53,4 +46,4 @@ class Emptied10(_Broken):
 
 
 class ChannelsPermuted(_Broken):
-    spoil = staticmethod(_channels_permuted)
+    spoil = staticmethod(channels_permuted)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -33,9 +34,7 @@ def showers(events: int, seed: int) -> Events:
     drawn = train.take(torch.from_numpy(chosen))
     samples = torch.from_numpy(rng.poisson(drawn.samples.numpy()).astype(np.float32))
     unit = torch.arange(events) // REPEATS
-    return Events(
-        samples, drawn.conditions, unit, unit, strata=drawn.strata, derivations=drawn.derivations, other_split=drawn.other_split
-    )  # fmt: skip
+    return replace(drawn.with_samples(samples), condition_id=unit, unit_id=unit)
 
 
 @contextmanager
