@@ -1,20 +1,6 @@
 """simbench: the benchmark suite for generative fast simulation."""
 
-from __future__ import annotations
+from simbench.core.lazy import public_names
+from simbench.core.version import __version__ as __version__
 
-from typing import TYPE_CHECKING, Any
-
-__version__ = "0.1.0"
-__all__ = ["__version__", "load_results"]
-
-if TYPE_CHECKING:
-    from simbench.runs import load_results
-
-
-def __getattr__(name: str) -> Any:
-    """What needs heavy imports, made when it is first asked for."""
-    if name == "load_results":
-        from simbench.runs import load_results
-
-        return load_results
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = public_names(__name__, {"load_results": "results.frame"})

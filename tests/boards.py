@@ -9,8 +9,8 @@ from typing import Any
 
 from factories import make_measurement, make_result
 
-from simbench.leaderboard import Board, read_board
-from simbench.results import EquivalentEvents, Measurement, ReplicatesRecord, Result
+from simbench.boards.board import Board, read_board
+from simbench.results.schema import EquivalentEvents, Measurement, ReplicatesRecord, Result
 
 SHIPPED = Path(__file__).parents[1] / "leaderboards"
 

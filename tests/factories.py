@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from simbench.results import (
+from simbench.results.schema import (
     EquivalentEvents,
     GeneratorRecord,
     Latency,

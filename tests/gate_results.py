@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from factories import make_measurement, make_result
 
-from simbench.results import Result
+from simbench.results.schema import Result
 
 METRICS = {"channel_wasserstein": ("lower", None), "precision": ("higher", None), "dispersion_ratio": ("target", 1.0)}
 CENTRES = {"channel_wasserstein": 9.0, "precision": 0.8, "dispersion_ratio": 0.9}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from simbench.events import Events
+from simbench.core.events import Events
 from simbench.tasks.base import Split, Task
 
 

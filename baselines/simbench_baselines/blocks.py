@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simbench.errors import UsageError
-from simbench.names import unknown_name
+from simbench.core.errors import UsageError
+from simbench.core.plugins import unknown_name
 from simbench.tasks.base import Task
 
 LOG_MAXIMUM = math.log1p(20_000)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from simbench.errors import GeneratorError
-from simbench.events import Events
+from simbench.core.errors import GeneratorError
+from simbench.core.events import Events
 from simbench.metrics.channels import channel_masks
 from simbench.tasks.base import Task
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from simbench.errors import DataError
-from simbench.events import Events
+from simbench.core.errors import DataError
+from simbench.core.events import Events
 from simbench.tasks.base import Task
 from simbench.training.weights import fill, load_weights, read_config
 

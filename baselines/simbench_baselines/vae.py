@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from simbench.events import Events
+from simbench.core.events import Events
 from simbench.tasks.base import Task
 from simbench.training.augment import mirror_exchange
 from simbench_baselines.blocks import GEOMETRY, Conditions, Decoder, Encoder, as_images, image_shape, to_log

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from simbench.cli.options import DataDirOption, JsonOption, print_json, stdout_console, stdout_kept_for_data
-from simbench.errors import DataError, UsageError
+from simbench.core.errors import DataError, UsageError
 
 DRIFTED = 1
 LISTED = 5
@@ -31,7 +31,7 @@ def add(
       simbench leaderboard add runs/zn-geant3/vae/20260102T030405Z-0a1b2c3d.json
       simbench leaderboard add result.json --boards ../benchmarks/leaderboards
     """
-    from simbench import leaderboard
+    from simbench.boards import board as leaderboard
 
     entry = leaderboard.add(result, boards)
     if json:
@@ -64,7 +64,7 @@ def render(
       simbench leaderboard render
       simbench leaderboard render --check
     """
-    from simbench import board_pages
+    from simbench.boards import pages as board_pages
 
     pages = board_pages.render(boards, readme)
     changed = board_pages.drift(pages) if check else board_pages.write(pages)
@@ -112,9 +112,9 @@ def verify(
     Examples:
       simbench leaderboard verify leaderboards/mnist/entries/flow-20260102T030405Z-0a1b2c3d.json --samples samples.h5
     """
-    from simbench.leaderboard import verify as verify_entry
-    from simbench.progress import Progress
-    from simbench.results import read_result
+    from simbench.boards.board import verify as verify_entry
+    from simbench.core.progress import Progress
+    from simbench.results.schema import read_result
     from simbench.tasks import get_task
 
     if not samples:
@@ -165,9 +165,9 @@ def export(
       simbench export "runs/**/*.json" -o results.csv
       simbench export runs -o results.parquet
     """
-    from simbench.formatting import printable
-    from simbench.runs import bad_files, read_frame
-    from simbench.runs import export as write
+    from simbench.core.text import printable
+    from simbench.results.frame import bad_files, read_frame
+    from simbench.results.frame import export as write
 
     frame, bad = read_frame(patterns)
     write(frame, output)

@@ -35,8 +35,8 @@ def init(
       simbench init mymodel.py
       simbench init digits.py --task mnist
     """
-    from simbench.names import unknown_name
-    from simbench.scaffold import write_scaffold
+    from simbench.core.plugins import unknown_name
+    from simbench.generators.template import write_scaffold
     from simbench.tasks import task_names
 
     if task not in task_names():
@@ -69,10 +69,10 @@ def check(
       simbench check mymodel.py:Model
       simbench check mypkg:Flow --task mnist --param steps=20 --device cuda
     """
-    from simbench.contract import Check, check_generator
-    from simbench.devices import choose_device
-    from simbench.parameters import parse_params
-    from simbench.progress import Progress
+    from simbench.core.devices import choose_device
+    from simbench.core.progress import Progress
+    from simbench.generators.contract import Check, check_generator
+    from simbench.generators.parameters import parse_params
     from simbench.tasks import get_task
 
     params, chosen, on = parse_params(param or []), get_task(task, data_dir), choose_device(device)
@@ -108,7 +108,7 @@ def export(
       simbench conditions export --task zn-geant3 -o conditions.h5
       simbench conditions export --task mnist -o conditions.csv --events 1000
     """
-    from simbench.samples import export_conditions
+    from simbench.samples.files import export_conditions
     from simbench.tasks import get_task
 
     count = export_conditions(get_task(task, data_dir), output, root_seed=seed, events=events)

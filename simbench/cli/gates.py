@@ -21,14 +21,14 @@ from simbench.cli.options import (
     stdout_console,
     stdout_kept_for_data,
 )
-from simbench.errors import SimbenchError, UsageError
+from simbench.core.errors import SimbenchError, UsageError
 from simbench.tasks import DEFAULT
 
 if TYPE_CHECKING:
-    from simbench.ci import Report
-    from simbench.gate_run import Request
-    from simbench.golden import GoldenEntry
-    from simbench.results import Result
+    from simbench.gates.ci import Report
+    from simbench.gates.golden import GoldenEntry
+    from simbench.gates.run import Request
+    from simbench.results.schema import Result
 
 Format = Literal["table", "github"]
 JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML too.")]
@@ -108,10 +108,10 @@ def gate(
             "--param needs --generator", fix="The golden file's own generator has the parameters recorded there."
         )
 
-    from simbench.devices import choose_device
-    from simbench.gate_run import Request
-    from simbench.golden import MIN_REPETITIONS
-    from simbench.parameters import parse_params
+    from simbench.core.devices import choose_device
+    from simbench.gates.golden import MIN_REPETITIONS
+    from simbench.gates.run import Request
+    from simbench.generators.parameters import parse_params
 
     request = Request(
         generator=generator, params=parse_params(param or []), task=task, events=events, smoke=smoke, seed=seed,
@@ -124,8 +124,8 @@ def gate(
 
 
 def _compare(golden: Path, path: Path | None, request: Request, strict: bool) -> tuple[Report, dict[str, Any], int]:
-    from simbench.gates import as_dict, gate, report
-    from simbench.golden import read_golden
+    from simbench.gates.golden import read_golden
+    from simbench.gates.quality import as_dict, gate, report
 
     entry = read_golden(golden).current
     outcome = gate(_result(path, request, entry), entry)
@@ -133,8 +133,8 @@ def _compare(golden: Path, path: Path | None, request: Request, strict: bool) ->
 
 
 def _update(golden: Path, path: Path | None, request: Request, reason: str, json: bool) -> None:
-    from simbench.golden import check_reason, read_golden, update_golden
-    from simbench.results import check_replaceable
+    from simbench.core.files import check_replaceable
+    from simbench.gates.golden import check_reason, read_golden, update_golden
 
     check_reason(reason)
     check_replaceable(golden)
@@ -152,11 +152,11 @@ def _update(golden: Path, path: Path | None, request: Request, reason: str, json
 def _result(path: Path | None, request: Request, entry: GoldenEntry | None, *, comparable: bool = True) -> Result:
     """The result in a file, or that of the generator that is asked for."""
     if path is not None:
-        from simbench.results import read_result
+        from simbench.results.schema import read_result
 
         return read_result(path)
-    from simbench.gate_run import run_for_gate
-    from simbench.progress import Progress
+    from simbench.core.progress import Progress
+    from simbench.gates.run import run_for_gate
 
     with Progress() as progress:
         return run_for_gate(request, entry, comparable=comparable, command=command_line(), progress=progress)
@@ -173,8 +173,8 @@ def _published(
     """Do the work, publish its report (that of an error, too) and exit with its code."""
     from rich.console import Console
 
-    from simbench.ci import of_error, publish
-    from simbench.results import check_replaceable
+    from simbench.core.files import check_replaceable
+    from simbench.gates.ci import of_error, publish
 
     if junit is not None:
         check_replaceable(junit)
@@ -225,14 +225,14 @@ def gate_speed(
       simbench gate-speed --base origin/main --generator mymodel.py:Model
       simbench gate-speed --base v1.2 -g mypkg.models:Flow --task mnist --batch-size 100 --runs 10
     """
-    from simbench.devices import choose_device
-    from simbench.parameters import parse_params
-    from simbench.progress import Progress
-    from simbench.speed_gate import Timing, as_dict, gate_speed, report
+    from simbench.core.devices import choose_device
+    from simbench.core.progress import Progress
+    from simbench.gates.speed import Timing, as_dict, gate_speed, report
+    from simbench.generators.parameters import parse_params
     from simbench.tasks import task_names
 
     if task not in task_names():
-        from simbench.names import unknown_name
+        from simbench.core.plugins import unknown_name
 
         raise unknown_name("task", task, task_names())
     timing = Timing(
@@ -275,13 +275,13 @@ def bench(
       simbench bench -g vae --pytest-benchmark before.json
       pytest-benchmark compare before.json after.json
     """
-    from simbench.bench import bench, pytest_benchmark_json
-    from simbench.devices import choose_device
-    from simbench.formatting import engine_name, times
-    from simbench.parameters import parse_params
-    from simbench.progress import Progress
-    from simbench.resolve import resolve
-    from simbench.results import check_new, write_new
+    from simbench.core.devices import choose_device
+    from simbench.core.files import check_new, write_new
+    from simbench.core.progress import Progress
+    from simbench.core.text import engine_name, times
+    from simbench.evaluation.bench import bench, pytest_benchmark_json
+    from simbench.generators.parameters import parse_params
+    from simbench.generators.resolve import resolve
     from simbench.tasks import get_task
 
     params, chosen, on = parse_params(param or []), get_task(task, data_dir), choose_device(device)
@@ -303,7 +303,7 @@ def bench(
         return
     from rich.text import Text
 
-    from simbench.console import speed_table
+    from simbench.report.terminal import speed_table
 
     console = stdout_console()
     console.print(speed_table(timed.rows))

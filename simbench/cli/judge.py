@@ -11,7 +11,7 @@ from simbench.cli.options import DataDirOption, JsonOption, TaskOption, print_js
 from simbench.tasks import DEFAULT
 
 if TYPE_CHECKING:
-    from simbench.selftest import ControlResult
+    from simbench.selftest.run import ControlResult
 
 FAILED = 1
 
@@ -44,11 +44,11 @@ def selftest(
       simbench selftest --task mnist --smoke --fast
       simbench selftest --fast --curves docs/curves
     """
-    from simbench.controls import controls
-    from simbench.progress import Progress
-    from simbench.selftest import CURVES
-    from simbench.selftest import curves as run_curves
-    from simbench.selftest import selftest as run_selftest
+    from simbench.core.progress import Progress
+    from simbench.selftest.controls import controls
+    from simbench.selftest.run import CURVES
+    from simbench.selftest.run import curves as run_curves
+    from simbench.selftest.run import selftest as run_selftest
     from simbench.tasks import get_task
 
     chosen = get_task(task, data_dir)
@@ -57,7 +57,7 @@ def selftest(
         with progress.step("controls", len(controls(task))) as advance:
             results = run_selftest(chosen, events=events, fast=fast, advance=advance)
         if curves is not None:
-            from simbench.plots.curves import write_curves
+            from simbench.selftest.curves import write_curves
 
             with progress.step("curves", sum(len(strengths) for _, strengths in CURVES.values())) as advance:
                 responses = run_curves(chosen, events=events, fast=fast, advance=advance)
@@ -108,8 +108,8 @@ def compare(
     Examples:
       simbench compare runs/zn-geant3/vae/A.json runs/zn-geant3/vae/B.json
     """
-    from simbench.compare import compare as differences
-    from simbench.results import read_result
+    from simbench.results.compare import compare as differences
+    from simbench.results.schema import read_result
 
     first, second = read_result(a), read_result(b)
     found = differences(first, second)
@@ -119,7 +119,7 @@ def compare(
     from rich.table import Table
     from rich.text import Text
 
-    from simbench.formatting import number, printable
+    from simbench.core.text import number, printable
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("metric", "A", "B", "B - A, 95 % interval", "p", "better"):

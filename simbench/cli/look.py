@@ -114,8 +114,8 @@ def generators(json: JsonOption = False) -> None:
       simbench generators
       simbench generators --json
     """
-    from simbench.names import entry_points
-    from simbench.resolve import GROUP
+    from simbench.core.plugins import entry_points
+    from simbench.generators.resolve import GROUP
 
     points = sorted(entry_points(GROUP).items())
     listed = [
@@ -146,8 +146,8 @@ def doctor(
       simbench doctor
       simbench doctor --data-dir ~/data
     """
-    from simbench.doctor import diagnose
-    from simbench.progress import Progress
+    from simbench.cli.doctor import diagnose
+    from simbench.core.progress import Progress
 
     with Progress(quiet=True) as progress, progress.step("looking") as advance:
         checks = []

@@ -14,10 +14,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from simbench import __version__
 from simbench.cli import boards, files, gates, judge, look, measure, train
-from simbench.errors import SimbenchError
-from simbench.formatting import printable
+from simbench.core.errors import SimbenchError
+from simbench.core.text import printable
+from simbench.core.version import __version__
 
 INTERNAL_ERROR, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 

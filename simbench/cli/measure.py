@@ -19,12 +19,12 @@ from simbench.cli.options import (
     stdout_console,
     stdout_kept_for_data,
 )
-from simbench.errors import NothingMeasuredError, UsageError
+from simbench.core.errors import NothingMeasuredError, UsageError
 from simbench.tasks import DEFAULT
 
 if TYPE_CHECKING:
-    from simbench.evaluation import Evaluated
-    from simbench.progress import Progress
+    from simbench.core.progress import Progress
+    from simbench.evaluation.evaluate import Evaluated
     from simbench.tasks.base import Task
 
 OutOption = Annotated[
@@ -106,12 +106,12 @@ def run(
         score([Path(generator.removeprefix("samples:"))], task, fast, definitions, out, report, data_dir, json)
         return
 
-    from simbench.devices import choose_device
-    from simbench.evaluation import evaluate
-    from simbench.parameters import parse_params
-    from simbench.progress import Progress
-    from simbench.resolve import resolve
-    from simbench.results import check_writable
+    from simbench.core.devices import choose_device
+    from simbench.core.files import check_writable
+    from simbench.core.progress import Progress
+    from simbench.evaluation.evaluate import evaluate
+    from simbench.generators.parameters import parse_params
+    from simbench.generators.resolve import resolve
     from simbench.tasks import get_task
 
     params = parse_params(param or [])
@@ -152,9 +152,9 @@ def score(
       simbench score samples.h5 --task zn-geant3
       simbench score seed1.h5 seed2.h5 seed3.h5
     """
-    from simbench.evaluation import score_files
-    from simbench.progress import Progress
-    from simbench.results import check_writable
+    from simbench.core.files import check_writable
+    from simbench.core.progress import Progress
+    from simbench.evaluation.evaluate import score_files
     from simbench.tasks import get_task
 
     chosen = get_task(task, data_dir)
@@ -168,7 +168,7 @@ def score(
 
 def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: bool, save_samples: bool = False) -> None:
     """Write the result, then its samples and the report, then show it. Raises NothingMeasuredError where a primary metric has no value."""
-    from simbench.results import write_result
+    from simbench.results.schema import write_result
 
     result = evaluated.result
     path = write_result(result, out)
@@ -181,7 +181,7 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
         if json:
             print(result.to_json(), end="")
         else:
-            from simbench.console import print_result
+            from simbench.report.terminal import print_result
 
             print_result(result, path, stdout_console())
     if result.status != "complete":
@@ -192,8 +192,8 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
 
 
 def _samples_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
-    from simbench.progress import Progress
-    from simbench.saved import save_samples
+    from simbench.core.progress import Progress
+    from simbench.samples.repetitions import save_samples
 
     with Progress() as progress:
         written = save_samples(evaluated.result, evaluated.pair, task, path)
@@ -201,8 +201,8 @@ def _samples_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
 
 
 def _report_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
-    from simbench.progress import Progress
-    from simbench.report import ReportEntry, write_report
+    from simbench.core.progress import Progress
+    from simbench.report.page import ReportEntry, write_report
 
     with Progress() as progress, progress.step("report", 1) as advance:
         written = write_report([ReportEntry(evaluated.result, evaluated.pair)], task, path.with_suffix(".html"))
@@ -237,10 +237,11 @@ def report_(
       simbench report runs/zn-geant3/*/*.json -o comparison.html
       simbench report runs/zn-geant3/mine/20260102T030405Z-0a1b2c3d.json --samples samples.h5
     """
-    from simbench.progress import Progress
-    from simbench.report import ReportEntry, check_task, write_report
-    from simbench.results import check_replaceable, read_result
-    from simbench.saved import find_pairs
+    from simbench.core.files import check_replaceable
+    from simbench.core.progress import Progress
+    from simbench.report.page import ReportEntry, check_task, write_report
+    from simbench.results.schema import read_result
+    from simbench.samples.repetitions import find_pairs
     from simbench.tasks import get_task
 
     check_replaceable(output)
@@ -273,9 +274,9 @@ def floor(
       simbench floor --task mnist
       simbench floor --rebuild
     """
-    from simbench.floors import floor_of
-    from simbench.formatting import number
-    from simbench.progress import Progress
+    from simbench.core.progress import Progress
+    from simbench.core.text import number
+    from simbench.evaluation.floors import floor_of
     from simbench.tasks import get_task
 
     chosen = get_task(task, data_dir)
@@ -298,11 +299,11 @@ def _rebuild(task_name: str, data_dir: Path | None, progress: Progress) -> None:
     """Measure the floors of a task again, at the sizes of a smoke run and of a full one, and replace the shipped file."""
     import torch
 
-    from simbench.events import Events
-    from simbench.floors import build, table_json, table_path
-    from simbench.preflight import call, set_up
-    from simbench.resolve import resolve
-    from simbench.seeds import derive_seed
+    from simbench.core.events import Events
+    from simbench.core.seeds import derive_seed
+    from simbench.evaluation.floors import build, table_json, table_path
+    from simbench.generators.preflight import call, set_up
+    from simbench.generators.resolve import resolve
     from simbench.tasks import get_task
 
     task = get_task(task_name, data_dir)

@@ -1,1 +1,8 @@
-"""Feature extractors: pinned networks whose weights ship with simbench and are known by their sha256."""
+"""Feature extractors: pinned networks (LeNet-5, Inception) that make vectors of events, each verified by its sha256."""
+
+from simbench.core.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, {
+    "lenet_labels": "extractors",
+    "LeNet5": "lenet",
+})

@@ -18,15 +18,15 @@ import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from simbench.errors import DataError
+from simbench.core.errors import DataError
+from simbench.core.plugins import unknown_name
 from simbench.features.lenet import VARIANTS, LeNet5
-from simbench.names import unknown_name
 
 SHA256 = {
     "mnist": "a00b3adf0be89ff8d5db30d168210358b38354a90f30c851e38ea3a46d783310",
     "zn-geant3": "b24cba1a49ee70e87b7c44cfbc20a3c967b6ce8797e8ac22316da8758445d4da",
 }
-"""sha256 of `lenet-<task>.safetensors`, which `python -m simbench.features.train_lenet` writes and prints."""
+"""sha256 of `lenet-<task>.safetensors`, which `python -m simbench.training.lenet` writes and prints."""
 
 CHUNK = 250
 """Events that pass through the network at once: what the processor's cache holds, without effect on the result."""

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simbench.errors import DataError
-from simbench.tasks.files import cache_dir, candidates
+from simbench.core.errors import DataError
+from simbench.core.files import cache_dir, candidates
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS}"

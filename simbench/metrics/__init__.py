@@ -4,29 +4,35 @@ One module per family; `simbench.metrics.registry` knows the registered metrics 
 `metric`, offered through the entry-point group `simbench.metrics`.
 """
 
-from simbench.metrics.base import Comparison, Estimate, Metric, metric
-from simbench.metrics.channels import (
-    channel_mae,
-    channel_sums,
-    channel_wasserstein,
-    conditional_energy,
-    correlation_distance,
-    dispersion_ratio,
-    empty_fraction,
-)
-from simbench.metrics.classifier import classifier_auc
-from simbench.metrics.energy import diversity_ratio, energy_distance
-from simbench.metrics.entropic import sinkhorn, sinkhorn_loss
-from simbench.metrics.frechet import frechet_distance
-from simbench.metrics.kernel import kid
-from simbench.metrics.manifolds import PRDC, prdc
-from simbench.metrics.physics import fpd, physics_features, rmse, separation
-from simbench.metrics.resampling import bootstrap_mean, bootstrapped, jackknifed
-from simbench.metrics.transport import exact_ot
+from simbench.core.lazy import public_names
 
-__all__ = [
-    "PRDC", "Comparison", "Estimate", "Metric", "bootstrap_mean", "bootstrapped", "channel_mae", "channel_sums", "channel_wasserstein",
-    "classifier_auc", "conditional_energy", "correlation_distance", "dispersion_ratio", "diversity_ratio", "empty_fraction",
-    "energy_distance", "exact_ot", "fpd", "frechet_distance", "jackknifed", "kid", "metric", "physics_features", "prdc", "rmse", "separation",
-    "sinkhorn", "sinkhorn_loss",
-]  # fmt: skip
+__getattr__, __dir__, __all__ = public_names(__name__, {
+    "Comparison": "base",
+    "Estimate": "base",
+    "Metric": "base",
+    "PRDC": "manifolds",
+    "bootstrap_mean": "resampling",
+    "bootstrapped": "resampling",
+    "channel_mae": "channels",
+    "channel_sums": "channels",
+    "channel_wasserstein": "channels",
+    "classifier_auc": "classifier",
+    "conditional_energy": "channels",
+    "correlation_distance": "channels",
+    "dispersion_ratio": "channels",
+    "diversity_ratio": "energy",
+    "empty_fraction": "channels",
+    "energy_distance": "energy",
+    "exact_ot": "transport",
+    "fpd": "physics",
+    "frechet_distance": "frechet",
+    "jackknifed": "resampling",
+    "kid": "kernel",
+    "metric": "base",
+    "physics_features": "physics",
+    "prdc": "manifolds",
+    "rmse": "physics",
+    "separation": "physics",
+    "sinkhorn": "entropic",
+    "sinkhorn_loss": "entropic",
+})

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 
 Array = Tensor | NDArray[Any]
 """What the public metric functions accept."""

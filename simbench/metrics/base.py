@@ -10,8 +10,8 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
-from simbench.events import Events
-from simbench.once import Once
+from simbench.core.cache import Once
+from simbench.core.events import Events
 
 Direction = Literal["lower", "higher", "target"]
 T = TypeVar("T")

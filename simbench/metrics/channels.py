@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_photons
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_condition, by_stratum, dense

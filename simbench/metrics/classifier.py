@@ -10,11 +10,11 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
+from simbench.core.threads import torch_threads
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import SEED, jackknife_groups, with_strata
-from simbench.threads import torch_threads
 
 FOLDS = 5
 HIDDEN = (64, 32)

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_features, chunks, squared_distances
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import SEED, dense, finite_or_none, jackknife_groups, jackknife_sd, resampling

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import GROUPS, PAIR_GROUPS, by_stratum, jackknifed_distance

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.pairs import BlockSums, block_sums

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_features, chunks
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import jackknife_groups, jackknifed, with_strata

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 from torch import Tensor
 
-from simbench.errors import UsageError
-from simbench.events import Events
+from simbench.core.errors import UsageError
+from simbench.core.events import Events
 from simbench.metrics.arrays import squared_distances
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import SEED, jackknife_groups, jackknifed, with_strata

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
+from simbench.core.plugins import did_you_mean, entry_points, load_entry_point
 from simbench.metrics.base import Metric
 from simbench.metrics.channels import (
     channel_mae_metric,
@@ -40,7 +41,6 @@ from simbench.metrics.published import (
     sinkhorn_deja2020,
 )
 from simbench.metrics.transport import exact_ot_metric
-from simbench.names import did_you_mean, entry_points, load_entry_point
 
 SHIPPED = (
     channel_wasserstein_metric, channel_mae_metric, conditional_energy_metric, conditional_wasserstein_metric, dispersion_ratio_metric,

@@ -15,7 +15,7 @@ import torch
 from scipy.special import ndtri, stdtrit
 from torch import Tensor
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 from simbench.metrics.base import Comparison, Estimate, Replicates
 
 RESAMPLES = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simbench.names import entry_points, load_entry_point, unknown_name
+from simbench.core.plugins import entry_points, load_entry_point, unknown_name
 
 if TYPE_CHECKING:
     from simbench.tasks.base import Task

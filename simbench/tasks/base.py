@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simbench.errors import GeneratorError, UsageError
-from simbench.events import Events
+from simbench.core.errors import GeneratorError, UsageError
+from simbench.core.events import Events
 
 Split = Literal["train", "validation", "test", "floor"]
 

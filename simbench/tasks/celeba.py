@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from simbench.errors import DataError
-from simbench.events import Events
+from simbench.core.errors import DataError
+from simbench.core.events import Events
+from simbench.core.files import candidates
 from simbench.tasks.base import Split, Task
-from simbench.tasks.files import candidates
 
 IMAGES = "img_align_celeba"
 PARTITION = "list_eval_partition.txt"

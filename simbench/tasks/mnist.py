@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from simbench.errors import DataError
-from simbench.events import Events
-from simbench.seeds import derive_seed
+from simbench.core.errors import DataError
+from simbench.core.events import Events
+from simbench.core.files import cache_dir, candidates
+from simbench.core.seeds import derive_seed
 from simbench.tasks.base import Split, Task
-from simbench.tasks.files import cache_dir, candidates
 
 FILES = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",

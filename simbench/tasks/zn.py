@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from simbench.errors import DataError
-from simbench.events import Events
+from simbench.core.errors import DataError
+from simbench.core.events import Events
 from simbench.tasks.base import MonteCarlo, Split, Task, energy_quintiles
 
 SPECIES = {

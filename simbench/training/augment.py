@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 
 AXES = {"x": ("Vx", "Px"), "y": ("Vy", "Py")}
 """The conditions that belong to each transverse axis of the calorimeter."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simbench.events import Events
-from simbench.seeds import derive_seed
+from simbench.core.events import Events
+from simbench.core.seeds import derive_seed
 
 
 class Batches:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from simbench.devices import choose_device
-from simbench.errors import GeneratorError
-from simbench.resolve import find, resolve
-from simbench.seeds import derive_seed
+from simbench.core.devices import choose_device
+from simbench.core.errors import GeneratorError
+from simbench.core.seeds import derive_seed
+from simbench.generators.resolve import find, resolve
 from simbench.tasks.base import Task
 from simbench.training.plan import Plan, plan_for
 
@@ -53,7 +53,7 @@ def run_training(
         The weights file.
 
     Raises:
-        UsageError, GeneratorError, DataError: see `simbench.resolve.resolve` and `simbench.training.loop.train`.
+        UsageError, GeneratorError, DataError: see `simbench.generators.resolve.resolve` and `simbench.training.loop.train`.
         TrainingStopped: Ctrl-C; the same call goes on from there.
     """
     from simbench.training.loop import train

@@ -29,10 +29,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
-from simbench.errors import DataError, SimbenchError, UsageError
-from simbench.events import Events
-from simbench.progress import Advance, Progress
-from simbench.seeds import derive_seed
+from simbench.core.errors import DataError, SimbenchError, UsageError
+from simbench.core.events import Events
+from simbench.core.progress import Advance, Progress
+from simbench.core.seeds import derive_seed
 from simbench.tasks.base import Task
 from simbench.training.batches import Batches
 from simbench.training.plan import Plan

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from simbench.errors import UsageError
-from simbench.names import unknown_name
+from simbench.core.errors import UsageError
+from simbench.core.plugins import unknown_name
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 from torch.nn import Parameter
 
-from simbench.events import Events
+from simbench.core.events import Events
 from simbench.tasks.base import Task
 
 
@@ -34,7 +34,7 @@ class Trainable(Protocol):
     """
 
     def sample(self, conditions: Tensor, *, seed: int) -> Tensor:
-        """See `simbench.protocols.Generator`."""
+        """See `simbench.generators.protocol.Generator`."""
         ...
 
     def losses(self, samples: Tensor, conditions: Tensor) -> dict[str, Tensor]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simbench.errors import DataError
-from simbench.events import Events
+from simbench.core.errors import DataError
+from simbench.core.events import Events
+from simbench.core.seeds import derive_seed
 from simbench.metrics.channels import channel_sums, conditional_energies, wasserstein_1d
-from simbench.seeds import derive_seed
 from simbench.tasks.base import Task
 
 PHOTONS_PER_ROOT = 10.0

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from simbench import __version__
-from simbench.errors import DataError, UsageError
+from simbench.core.errors import DataError, UsageError
+from simbench.core.version import __version__
 
 FORMAT = "simbench.weights/1"
 REQUIRED = ("format", "model", "config", "task", "command", "seed", "steps", "simbench", "validation_score")

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from simbench.errors import DataError
-from simbench.events import Events
-from simbench.names import entry_points, load_entry_point
-from simbench.resolve import resolve
-from simbench.seeds import derive_seed
+from simbench.core.errors import DataError
+from simbench.core.events import Events
+from simbench.core.plugins import entry_points, load_entry_point
+from simbench.core.seeds import derive_seed
+from simbench.generators.resolve import resolve
 from simbench.tasks import get_task
 from simbench.tasks.base import Split, Task
 from simbench.training.weights import load_weights, save_weights

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simbench.controls import Spoil, channels_permuted, emptied, scaled
-from simbench.events import Events
-from simbench.protocols import Generator
+from simbench.core.events import Events
+from simbench.generators.protocol import Generator
+from simbench.selftest.controls import Spoil, channels_permuted, emptied, scaled
 from simbench.tasks.base import Task
 from simbench_baselines.vae import VAE
 

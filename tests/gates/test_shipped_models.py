@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from simbench.gate_run import Request, run_for_gate
-from simbench.gates import Gate, gate, report
-from simbench.golden import read_golden
-from simbench.progress import Progress
-from simbench.tasks.files import candidates
+from simbench.core.files import candidates
+from simbench.core.progress import Progress
+from simbench.gates.golden import read_golden
+from simbench.gates.quality import Gate, gate, report
+from simbench.gates.run import Request, run_for_gate
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("*.golden.json"))

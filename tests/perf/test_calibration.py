@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from simbench.events import Events
+from simbench.core.events import Events
 from simbench.features.extractors import lenet
 from simbench.metrics.base import Comparison
 from simbench.metrics.channels import channel_sums

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from simbench.events import Events
+from simbench.core.events import Events
 from simbench.metrics.base import Comparison
 from simbench.metrics.registry import get_metric
 from simbench.tasks import get_task

@@ -18,7 +18,7 @@ import pytest
 import torch
 from scipy.stats import wasserstein_distance
 
-from simbench.errors import DataError
+from simbench.core.errors import DataError
 from simbench.metrics.channels import wasserstein_1d, weighted_wasserstein
 from simbench.metrics.energy import energy_distance
 from simbench.metrics.entropic import sinkhorn
@@ -27,7 +27,7 @@ from simbench.metrics.kernel import kid
 from simbench.metrics.manifolds import prdc
 from simbench.metrics.resampling import bootstrap_counts
 from simbench.metrics.transport import exact_ot
-from simbench.samples import write_samples
+from simbench.samples.files import write_samples
 from simbench.tasks import get_task
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -11,9 +11,9 @@ import pytest
 import torch
 from pytest_benchmark.stats import Stats
 
-from simbench.bench import bench, pytest_benchmark_json, statistics
-from simbench.progress import Progress
-from simbench.resolve import Resolved
+from simbench.core.progress import Progress
+from simbench.evaluation.bench import bench, pytest_benchmark_json, statistics
+from simbench.generators.resolve import Resolved
 from simbench.tasks import get_task
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from boards import board_result, make_boards, shipped_board, write
 
-from simbench import board_pages
-from simbench.leaderboard import add
+from simbench.boards import pages as board_pages
+from simbench.boards.board import add
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from simbench.errors import DataError
+from simbench.core.errors import DataError
 from simbench.features import inception
 from simbench.tasks import celeba, get_task
 

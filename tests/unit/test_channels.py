@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 from simbench.metrics.channels import (
     channel_mae,
     channel_masks,

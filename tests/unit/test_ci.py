@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from simbench.ci import Case, Report, github_commands, junit, markdown, of_error, publish
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
+from simbench.gates.ci import Case, Report, github_commands, junit, markdown, of_error, publish
 
 HOSTILE = "x\n::error file=a,line=1::gotcha\r\n<img src=x onerror=alert(1)>|`$(id)`%0A::set-output\x1b[31m\x00\ud800"
 

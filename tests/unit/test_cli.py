@@ -343,7 +343,7 @@ def test_a_defect_of_simbench_is_one_line_and_its_traceback_on_request(
     def defect(*_: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("simbench.scaffold.write_scaffold", defect)
+    monkeypatch.setattr("simbench.generators.template.write_scaffold", defect)
     assert "ZeroDivisionError: a defect" in fails(70, "InternalError", "init", "new.py")
     monkeypatch.setenv("SIMBENCH_DEBUG", "1")
     assert "Traceback" in simbench_does("init", "new.py").stderr
@@ -367,7 +367,7 @@ class Engine:
         self.asked: dict[str, Any] = {}
 
     def __call__(self, resolved: Any, task: Any, **asked: Any) -> Any:
-        from simbench.evaluation import Evaluated
+        from simbench.evaluation.evaluate import Evaluated
 
         self.asked = asked | {"resolved": resolved, "task": task}
         resolved.generator.sample(task.load("test", 8).conditions, seed=1)
@@ -376,7 +376,7 @@ class Engine:
 
 def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine()
-    monkeypatch.setattr("simbench.evaluation.evaluate", engine)
+    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
     done = simbench_does(
         "run", "-g", "cli_models:Good", "-p", "scale=2", "--seed", "7", "--smoke", "--repetitions", "2", "--batch-size", "10", "--fast",
         "--device", "cpu", "--no-report",
@@ -394,7 +394,7 @@ def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.Mo
 
 def test_run_json_is_the_result_and_nothing_else(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine()
-    monkeypatch.setattr("simbench.evaluation.evaluate", engine)
+    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
     done = simbench_does("run", "-g", "cli_models:Good", "--json", "--no-report", "--out", "elsewhere")
     assert done.stdout == engine.result.to_json()
     assert "chatter on stdout" in done.stderr
@@ -404,7 +404,7 @@ def test_run_json_is_the_result_and_nothing_else(workdir: Path, monkeypatch: pyt
 def test_a_run_that_measured_nothing_is_written_and_exits_with_5(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.evaluation.evaluate", Engine("incomplete"))
+    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", Engine("incomplete"))
     done = simbench_does("run", "-g", "cli_models:Good", "--no-report", "--json")
     assert done.exit_code == 5
     assert done.stderr.splitlines()[-1].startswith("NothingMeasuredError: ")
@@ -414,7 +414,7 @@ def test_a_run_that_measured_nothing_is_written_and_exits_with_5(
 def test_run_leaves_a_report_beside_the_result_and_report_compares_several(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.evaluation.evaluate", Engine())
+    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", Engine())
     assert simbench_does("run", "-g", "cli_models:Good").exit_code == 0
     (page,) = (workdir / "runs").rglob("*.html")
     (result,) = (workdir / "runs").rglob("*.json")
@@ -492,8 +492,8 @@ def test_a_report_that_fails_hides_no_result(workdir: Path, monkeypatch: pytest.
         raise ZeroDivisionError("a defect")
 
     engine = Engine()
-    monkeypatch.setattr("simbench.evaluation.evaluate", engine)
-    monkeypatch.setattr("simbench.report.write_report", defect)
+    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
+    monkeypatch.setattr("simbench.report.page.write_report", defect)
     done = simbench_does("run", "-g", "cli_models:Good", "--json")
     assert done.exit_code == 70
     assert done.stdout == engine.result.to_json()

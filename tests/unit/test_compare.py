@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from factories import make_measurement, make_result
 
-from simbench.compare import compare
-from simbench.errors import DataError
-from simbench.results import Measurement, ReplicatesRecord, Result
+from simbench.core.errors import DataError
+from simbench.results.compare import compare
+from simbench.results.schema import Measurement, ReplicatesRecord, Result
 
 
 def result(value: float, noise: np.ndarray | None, kind: str = "bootstrap", **changes: object) -> Result:

@@ -5,10 +5,10 @@ import pytest
 from factories import make_measurement, make_result, zn_measurements
 from rich.console import Console
 
-from simbench.console import print_result
-from simbench.formatting import THIN
-from simbench.results import EquivalentEvents, Measurement, Result, StratumValue
-from simbench.verdict import MEANING, equivalent_sentence, meaning, speed_sentence, standing, verdict
+from simbench.core.text import THIN
+from simbench.report.terminal import print_result
+from simbench.results.schema import EquivalentEvents, Measurement, Result, StratumValue
+from simbench.results.words import MEANING, equivalent_sentence, meaning, speed_sentence, standing, verdict
 
 HOSTILE = "<script>alert(1)</script>[red]\x1b[31m$\\frac"
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from toys import ToyDigits, ToyNoise, ToyTask
 
-from simbench.contract import Check, check_generator
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
+from simbench.generators.contract import Check, check_generator
 
 MODELS = """
 import random

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from simbench import scoring
-from simbench.errors import GeneratorError, UsageError
-from simbench.evaluation import evaluate, score_files
+from simbench.core.errors import GeneratorError, UsageError
+from simbench.core.progress import Progress
+from simbench.evaluation import scoring
+from simbench.evaluation.evaluate import evaluate, score_files
+from simbench.evaluation.sampling import sample_blocks
+from simbench.evaluation.scoring import measure
+from simbench.generators.resolve import Resolved
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.progress import Progress
-from simbench.resolve import Resolved
-from simbench.samples import write_samples
-from simbench.sampling import sample_blocks
-from simbench.scoring import measure
+from simbench.samples.files import write_samples
 from simbench.tasks import get_task
 
 QUIET = Progress(quiet=True)

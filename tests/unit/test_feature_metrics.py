@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from simbench.errors import UsageError
-from simbench.events import Events
+from simbench.core.errors import UsageError
+from simbench.core.events import Events
 from simbench.metrics.base import Comparison
 from simbench.metrics.energy import (
     diversity_ratio,

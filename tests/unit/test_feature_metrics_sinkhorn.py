@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from simbench.errors import UsageError
-from simbench.events import Events
+from simbench.core.errors import UsageError
+from simbench.core.events import Events
 from simbench.metrics.base import Comparison
 from simbench.metrics.entropic import entropic_ot, sinkhorn, sinkhorn_loss, sinkhorn_metric, subset_rows
 from simbench.metrics.transport import exact_ot, exact_ot_metric

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from simbench.errors import DataError, UsageError
-from simbench.events import Events
+from simbench.core.errors import DataError, UsageError
+from simbench.core.events import Events
 from simbench.features.extractors import SHA256, LeNetFeatures, lenet, lenet_labels, network, read_weights, weights_file
 from simbench.features.lenet import VARIANTS, LeNet5
-from simbench.features.train_lenet import RECIPES, Recipe, mirrored, report, shifted
 from simbench.tasks.base import Split
 from simbench.tasks.mnist import find
+from simbench.training.lenet import RECIPES, Recipe, mirrored, report, shifted
 
 TASKS = ["mnist", "zn-geant3"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from simbench import floors
-from simbench.floors import Curve, FloorTable, equivalent_events, floor_of, swaps, table_json, table_path
+from simbench.evaluation import floors
+from simbench.evaluation.floors import Curve, FloorTable, equivalent_events, floor_of, swaps, table_json, table_path
 from simbench.metrics.registry import get_metric
 from simbench.tasks import get_task
 

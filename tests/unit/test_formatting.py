@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simbench.formatting import (
+from simbench.core.text import (
     THIN,
     count,
     duration,

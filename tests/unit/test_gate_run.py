@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from simbench.errors import DataError, UsageError
-from simbench.gate_run import Request, golden_generator, run_for_gate
-from simbench.gates import gate
-from simbench.golden import GoldenEntry, checksum, read_golden, update_golden
-from simbench.progress import Progress
+from simbench.core.errors import DataError, UsageError
+from simbench.core.progress import Progress
+from simbench.gates.golden import GoldenEntry, checksum, read_golden, update_golden
+from simbench.gates.quality import gate
+from simbench.gates.run import Request, golden_generator, run_for_gate
 from simbench.tasks.zn import ZnGeant3
 
 QUIET = Progress(quiet=True)

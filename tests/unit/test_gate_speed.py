@@ -11,10 +11,10 @@ import pytest
 import scipy.stats
 from typer.testing import CliRunner
 
-from simbench import speed_gate
 from simbench.cli.main import app
-from simbench.errors import GeneratorError, NothingMeasuredError, UsageError
-from simbench.speed_gate import (
+from simbench.core.errors import GeneratorError, NothingMeasuredError, UsageError
+from simbench.gates import speed as speed_gate
+from simbench.gates.speed import (
     Timing,
     Tree,
     checked_out,

@@ -14,11 +14,11 @@ from gate_results import METRICS, run, with_first
 from typer.testing import CliRunner
 
 from simbench.cli.main import app
-from simbench.errors import DataError, NothingMeasuredError, UsageError
-from simbench.gates import FAMILY_ERROR, POWER, as_dict, gate, judge, limits, report
-from simbench.golden import GoldenEntry, GoldenValue, read_golden, update_golden
-from simbench.metrics.holm import holm
-from simbench.results import write_result
+from simbench.core.errors import DataError, NothingMeasuredError, UsageError
+from simbench.core.statistics import holm
+from simbench.gates.golden import GoldenEntry, GoldenValue, read_golden, update_golden
+from simbench.gates.quality import FAMILY_ERROR, POWER, as_dict, gate, judge, limits, report
+from simbench.results.schema import write_result
 
 DIRECTIONS = (("lower", None), ("higher", None), ("target", 1.0), ("target", 5.0))
 

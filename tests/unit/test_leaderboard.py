@@ -20,14 +20,15 @@ from boards import SHIPPED, board_measurements, board_result, make_boards, repli
 from factories import make_measurement, make_throughput
 from typer.testing import CliRunner
 
-from simbench import board_pages, leaderboard
+from simbench.boards import board as leaderboard
+from simbench.boards import pages as board_pages
+from simbench.boards.board import Board, Published, add, entry_files, objections, read_board, read_published
+from simbench.boards.ranking import BLOCK, Score, ranks
 from simbench.cli.main import app
-from simbench.compare import compare
-from simbench.errors import DataError, UsageError
-from simbench.leaderboard import Board, Published, add, entry_files, objections, read_board, read_published
+from simbench.core.errors import DataError, UsageError
 from simbench.metrics.registry import get_metric
-from simbench.ranking import BLOCK, Score, ranks
-from simbench.results import Result
+from simbench.results.compare import compare
+from simbench.results.schema import Result
 from simbench.tasks import get_task
 
 BOARD = shipped_board()
@@ -77,7 +78,7 @@ def test_the_shipped_pages_are_up_to_date() -> None:
 
 
 def test_the_speed_tables_have_the_batches_that_runs_time() -> None:
-    from simbench.throughput import LADDER
+    from simbench.evaluation.throughput import LADDER
 
     assert tuple(LADDER) == board_pages.BATCHES
 
@@ -216,8 +217,8 @@ def test_of_many_concurrent_adds_nothing_is_lost_and_of_equal_ones_one_wins(tmp_
 ADDING = """
 import sys
 from pathlib import Path
-from simbench.errors import DataError
-from simbench.leaderboard import add
+from simbench.core.errors import DataError
+from simbench.boards.board import add
 sys.stdin.readline()
 boards, *paths = map(Path, sys.argv[1:])
 won = 0
@@ -268,7 +269,7 @@ def test_a_full_disk_leaves_no_half_entry_and_no_half_page(tmp_path: Path, monke
 def test_a_kill_in_the_middle_of_a_write_leaves_no_entry(tmp_path: Path) -> None:
     boards, path = make_boards(tmp_path), write(board_result(BOARD), tmp_path)
     code = (
-        "import os, sys, time; from pathlib import Path; from simbench import leaderboard\n"
+        "import os, sys, time; from pathlib import Path; from simbench.boards import board as leaderboard\n"
         "os.fsync = lambda _: (print('writing', flush=True), time.sleep(60))\n"
         "leaderboard.add(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
@@ -510,7 +511,7 @@ def test_the_verbs(tmp_path: Path) -> None:
 
 def test_rendering_needs_no_torch(tmp_path: Path) -> None:
     boards = filled(tmp_path, {"vae": 2.0})
-    code = f"import sys; from pathlib import Path; from simbench.board_pages import render; render(Path({str(boards)!r})); assert 'torch' not in sys.modules"
+    code = f"import sys; from pathlib import Path; from simbench.boards.pages import render; render(Path({str(boards)!r})); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -521,9 +522,9 @@ def test_verify_scores_the_samples_again(tmp_path: Path) -> None:
     import torch
     from toys import ToyTask
 
-    from simbench.evaluation import score_files
-    from simbench.progress import Progress
-    from simbench.samples import write_samples
+    from simbench.core.progress import Progress
+    from simbench.evaluation.evaluate import score_files
+    from simbench.samples.files import write_samples
 
     class Scored(ToyTask):
         metrics = ("rmse/1",)
@@ -580,7 +581,7 @@ def test_many_runs_are_listed_exported_and_rendered_in_seconds(tmp_path: Path, c
     An idle core lists 10 000 runs in about 4 s and renders them in about 6 s, of CPU; twice to three times that is the limit.
     """
     from simbench import load_results
-    from simbench.runs import export
+    from simbench.results.frame import export
 
     boards = many(tmp_path, count)
     files = entry_files(boards / BOARD.task)

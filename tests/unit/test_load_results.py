@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 import simbench
 from simbench.cli.main import app
-from simbench.errors import DataError, UsageError
-from simbench.results import write_result
-from simbench.runs import COLUMNS, export
+from simbench.core.errors import DataError, UsageError
+from simbench.results.frame import COLUMNS, export
+from simbench.results.schema import write_result
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from simbench.errors import GeneratorError
+from simbench.core.errors import GeneratorError
+from simbench.generators.protocol import Generator
 from simbench.metrics.channels import channel_sums
-from simbench.protocols import Generator
 from simbench.tasks.base import Task
 from simbench.tasks.mnist import Mnist, find
 from simbench.tasks.zn import ZnGeant3

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from simbench.errors import UsageError
-from simbench.events import Events
+from simbench.core.errors import UsageError
+from simbench.core.events import Events
+from simbench.core.statistics import holm
 from simbench.metrics.base import Comparison
 from simbench.metrics.channels import (
     CHANNEL_VARIANTS,
@@ -22,7 +23,6 @@ from simbench.metrics.channels import (
 )
 from simbench.metrics.classifier import auc, classifier_auc
 from simbench.metrics.frechet import frechet_distance
-from simbench.metrics.holm import holm
 from simbench.metrics.physics import PHYSICS_FEATURES, fpd, physics_features, quantile_scaled, rmse, separation
 from simbench.metrics.published import PRESETS
 from simbench.metrics.registry import get_metric, metrics
@@ -208,7 +208,7 @@ def test_memorisation_finds_a_planted_copy_and_full_replay() -> None:
     planted[row] = train.samples[bright]
     found = metric(Comparison(floor.with_samples(planted), test))
     assert found.parts["copies"] == pytest.approx(1 / found.n)
-    from simbench.controls import _training_replayed
+    from simbench.selftest.controls import _training_replayed
 
     replayed = metric(Comparison(floor.with_samples(_training_replayed(floor, torch.Generator().manual_seed(0))), test))
     assert replayed.parts["copies"] > 0.9

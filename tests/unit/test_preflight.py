@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from toys import ToyDigits, ToyNoise, ToyTask
 
-from simbench.errors import DataError, GeneratorError
-from simbench.preflight import call, preflight, spread_rows
-from simbench.resolve import FunctionGenerator, Resolved
+from simbench.core.errors import DataError, GeneratorError
+from simbench.generators.preflight import call, preflight, spread_rows
+from simbench.generators.resolve import FunctionGenerator, Resolved
 
 
 def resolved(sample: Callable[..., Any]) -> Resolved:

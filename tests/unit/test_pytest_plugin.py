@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from gate_results import METRICS, run, with_first
 
-from simbench import gate_run
-from simbench.errors import GeneratorError
-from simbench.golden import update_golden
-from simbench.results import Result
+from simbench.core.errors import GeneratorError
+from simbench.gates import run as gate_run
+from simbench.gates.golden import update_golden
+from simbench.results.schema import Result
 
 pytest_plugins = ["pytester"]
-ARGUMENTS = ("-p", "simbench.pytest_plugin", "-p", "no:cacheprovider")
+ARGUMENTS = ("-p", "simbench.gates.pytest_plugin", "-p", "no:cacheprovider")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, answer: Result | Exception) -> list[ob
 
 def test_without_the_option_nothing_is_collected_or_imported(project: Path, pytester: pytest.Pytester) -> None:
     assert pytester.runpytest_inprocess(*ARGUMENTS).ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    code = "import sys, simbench.pytest_plugin; print([m for m in ('torch', 'pydantic', 'numpy', 'simbench.golden') if m in sys.modules])"
+    code = "import sys, simbench.gates.pytest_plugin; print([m for m in ('torch', 'pydantic', 'numpy', 'simbench.gates.golden') if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )

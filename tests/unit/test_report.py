@@ -14,14 +14,14 @@ import pytest
 import torch
 from factories import make_measurement, make_result, zn_measurements
 
-from simbench.errors import DataError, UsageError
+from simbench.core.cache import Once
+from simbench.core.errors import DataError, UsageError
 from simbench.metrics.base import Comparison
-from simbench.once import Once
-from simbench.plots.channels import rank_correlations
-from simbench.plots.showers import pick_conditions
-from simbench.plots.speed import Point, pareto, quality_against_time
-from simbench.plots.style import plain, to_svg
-from simbench.report import ReportEntry, entry_labels, write_report
+from simbench.report.channels import rank_correlations
+from simbench.report.page import ReportEntry, entry_labels, write_report
+from simbench.report.showers import pick_conditions
+from simbench.report.speed import Point, pareto, quality_against_time
+from simbench.report.style import plain, to_svg
 from simbench.tasks.mnist import Mnist, find
 from simbench.tasks.zn import ZnGeant3
 
@@ -43,8 +43,8 @@ def zn() -> Comparison:
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("simbench.plots.features.ITERATIONS", 250)
-        patch.setattr("simbench.plots.features.TOTAL", 300)
+        patch.setattr("simbench.report.features.ITERATIONS", 250)
+        patch.setattr("simbench.report.features.TOTAL", 300)
         yield
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from simbench.errors import UsageError
-from simbench.events import Events
+from simbench.core.errors import UsageError
+from simbench.core.events import Events
 from simbench.metrics.base import Comparison, Estimate
 from simbench.metrics.resampling import (
     bootstrap,

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import simbench
-from simbench.errors import GeneratorError, SimbenchError, UsageError
-from simbench.parameters import parse_params
-from simbench.protocols import Generator
-from simbench.resolve import FunctionGenerator, construct, find, resolve
+from simbench.core.errors import GeneratorError, SimbenchError, UsageError
+from simbench.generators.parameters import parse_params
+from simbench.generators.protocol import Generator
+from simbench.generators.resolve import FunctionGenerator, construct, find, resolve
 
 MODELS = """
 from __future__ import annotations

@@ -18,18 +18,10 @@ import jsonschema
 import pytest
 from factories import make_result
 
-from simbench.errors import DataError, UsageError
-from simbench.results import (
-    check_writable,
-    json_schema,
-    read_result,
-    replace_text,
-    result_path,
-    safe_name,
-    write_new,
-    write_result,
-)
-from simbench.runs import find_files
+from simbench.core.errors import DataError, UsageError
+from simbench.core.files import check_writable, replace_text, safe_name, write_new
+from simbench.results.frame import find_files
+from simbench.results.schema import json_schema, read_result, result_path, write_result
 
 
 def test_round_trip_and_schema(tmp_path: Path) -> None:
@@ -82,8 +74,8 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from factories import make_result
-from simbench.errors import UsageError
-from simbench.results import write_result
+from simbench.core.errors import UsageError
+from simbench.results.schema import write_result
 result = make_result()
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 try:
@@ -106,7 +98,7 @@ import os, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from factories import make_result
-from simbench.results import write_result
+from simbench.results.schema import write_result
 def wait(descriptor):
     print("writing", flush=True)
     time.sleep(60)

@@ -18,9 +18,9 @@ import pytest
 import torch
 from toys import ToyDigits, ToyNoise, ToyTask
 
-from simbench.errors import DataError, GeneratorError, SimbenchError, UsageError
-from simbench.results import new_file
-from simbench.samples import export_conditions, read_samples, write_samples
+from simbench.core.errors import DataError, GeneratorError, SimbenchError, UsageError
+from simbench.core.files import new_file
+from simbench.samples.files import export_conditions, read_samples, write_samples
 
 TASK = ToyTask()
 GOOD = np.arange(12, dtype=np.float32)[:, None, None] * np.ones((12, 4, 4), np.float32)
@@ -220,7 +220,7 @@ def test_truncated_files(tmp_path: Path, suffix: str) -> None:
 def test_damaged_bytes_never_end_in_a_traceback(
     tmp_path: Path, suffix: str, trials: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.containers.PROBE_SECONDS", 5.0)
+    monkeypatch.setattr("simbench.samples.containers.PROBE_SECONDS", 5.0)
     content = save(tmp_path / f"s{suffix}", {"task": "toy"}, samples=GOOD, condition_index=ROWS).read_bytes()
     rng = random.Random(0)
     path = tmp_path / f"damaged{suffix}"
@@ -246,8 +246,8 @@ def test_damaged_bytes_never_end_in_a_traceback(
 def test_files_that_the_hdf5_library_does_not_survive(
     tmp_path: Path, child: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.containers.PROBE", child)
-    monkeypatch.setattr("simbench.containers.PROBE_SECONDS", 2.0)
+    monkeypatch.setattr("simbench.samples.containers.PROBE", child)
+    monkeypatch.setattr("simbench.samples.containers.PROBE_SECONDS", 2.0)
     refused(save(tmp_path / "s.h5", samples=GOOD, condition_index=ROWS), DataError, "does not survive", words)
 
 
@@ -255,7 +255,7 @@ def test_files_that_the_hdf5_library_does_not_survive(
 def no_probe(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting a process for every file would take a minute: only the tests of damaged files do."""
     if "damaged" not in request.node.name and "survive" not in request.node.name:
-        monkeypatch.setattr("simbench.containers._survive", lambda path, limit: None)
+        monkeypatch.setattr("simbench.samples.containers._survive", lambda path, limit: None)
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:

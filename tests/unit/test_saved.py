@@ -12,12 +12,12 @@ import torch
 from factories import make_result
 from toys import ToyTask
 
-from simbench.errors import DataError, UsageError
+from simbench.core.errors import DataError, UsageError
+from simbench.core.progress import Progress
 from simbench.metrics.base import Comparison
-from simbench.progress import Progress
-from simbench.results import Result, write_result
-from simbench.samples import read_samples, write_samples
-from simbench.saved import find_pairs, read_pair, read_repetitions, save_samples
+from simbench.results.schema import Result, write_result
+from simbench.samples.files import read_samples, write_samples
+from simbench.samples.repetitions import find_pairs, read_pair, read_repetitions, save_samples
 
 TASK = ToyTask()
 EVENTS = 8

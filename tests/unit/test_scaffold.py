@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from toys import ToyTask
 
-from simbench.contract import check_generator
-from simbench.errors import DataError, UsageError
-from simbench.resolve import resolve
-from simbench.scaffold import ANY, TEMPLATES, write_scaffold
+from simbench.core.errors import DataError, UsageError
+from simbench.generators.contract import check_generator
+from simbench.generators.resolve import resolve
+from simbench.generators.template import ANY, TEMPLATES, write_scaffold
 from simbench.tasks import get_task
 
 

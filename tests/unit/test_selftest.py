@@ -8,12 +8,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from simbench.controls import Control, controls, emptied, scaled, shrunk
-from simbench.errors import UsageError
+from simbench.core.errors import UsageError
 from simbench.metrics.channels import channel_sums
 from simbench.metrics.registry import get_metric
-from simbench.plots.curves import curve_table
-from simbench.selftest import ControlResult, Response, judge, real_pair, selftest
+from simbench.selftest.controls import Control, controls, emptied, scaled, shrunk
+from simbench.selftest.curves import curve_table
+from simbench.selftest.run import ControlResult, Response, judge, real_pair, selftest
 from simbench.tasks import get_task
 
 NEED_MORE_EVENTS = {"photons x 0.95", "training events replayed"}

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from simbench.formatting import THIN
-from simbench.table import EMPTY, Cell, Column, Row, Table, no_formula, to_csv, to_latex, to_markdown
+from simbench.boards.table import EMPTY, Cell, Column, Row, Table, to_csv, to_latex, to_markdown
+from simbench.core.text import THIN, no_formula
 
 HOSTILE = (
     "<script>alert(1)</script>", "=cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2+3", "\t=1", "a|b", "[x](javascript:alert(1))", "`x` **b** $x$",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from simbench.errors import DataError, GeneratorError, UsageError
+from simbench.core.errors import DataError, GeneratorError, UsageError
 from simbench.tasks import get_task, mnist
 from simbench.tasks.zn import ZnGeant3, data_file, species_strata
 

@@ -8,9 +8,9 @@ import time
 import pytest
 import torch
 
+from simbench.core.cache import Once
+from simbench.core.threads import in_parallel
 from simbench.metrics.resampling import resampling, values_only
-from simbench.once import Once
-from simbench.threads import in_parallel
 
 
 def test_jobs_answer_in_their_order_each_on_one_thread() -> None:

@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 
-from simbench.errors import GeneratorError
+from simbench.core.errors import GeneratorError
+from simbench.core.threads import torch_threads
+from simbench.evaluation.throughput import Clock, measure_ladder, speedup, tile
 from simbench.tasks import get_task
-from simbench.threads import torch_threads
-from simbench.throughput import Clock, measure_ladder, speedup, tile
 
 
 class Zeros:

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from simbench.errors import DataError, GeneratorError, UsageError
-from simbench.events import Events
+from simbench.core.errors import DataError, GeneratorError, UsageError
+from simbench.core.events import Events
 from simbench.tasks.base import Split, Task
 from simbench.training.augment import mirror_exchange
 from simbench.training.batches import Batches

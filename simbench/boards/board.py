@@ -1,0 +1,468 @@
+"""Boards: what a board asks of a result, its entries, and the rules by which a result becomes one.
+
+`leaderboards/<task>/board.toml` says the rules, `entries/*.json` are the submitted Result files, byte for byte and never changed, and
+`published.toml` holds numbers in print. All else in the folder is rendered from these three by `simbench.boards.pages`.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
+
+from simbench.boards.ranking import Score
+from simbench.core.errors import DataError, UsageError
+from simbench.core.files import read_bytes, safe_name, write_new
+from simbench.core.plugins import did_you_mean
+from simbench.results.schema import PASS_RESULT, Measurement, Result, Speedup, Throughput, parse_result, read_result
+from simbench.results.words import equivalent_count, standing
+
+if TYPE_CHECKING:
+    from simbench.core.progress import Progress
+    from simbench.tasks.base import Task
+
+DEFAULT_FOLDER = Path("leaderboards")
+MAX_TOML = 2**20
+LISTED = 5
+"""Broken files that an error message names before it only counts."""
+
+Model = TypeVar("Model", bound=BaseModel)
+MetricKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class MetricColumn(_Part):
+    """A metric on the board. Results whose own direction or target say otherwise are refused."""
+
+    metric: MetricKey
+    label: str
+    direction: Literal["lower", "higher", "target"]
+    target: FiniteFloat | None = None
+    unit: str = ""
+
+    @property
+    def name(self) -> str:
+        """The metric without its version."""
+        return self.metric.partition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The metric's version."""
+        return self.metric.partition("/")[2]
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better: ↓, ↑, or the target, →1."""
+        return f"→{self.target or 0:g}" if self.direction == "target" else "↓" if self.direction == "lower" else "↑"
+
+
+class Board(_Part):
+    """`board.toml`: what is compared, and what an entry must bring.
+
+    Attributes:
+        task, task_version, dataset_sha256, definitions: of the results that belong here.
+        events, repetitions: exactly so many events, at least so many repetitions.
+        primary: the metric that ranks.
+        equivalent: what the equivalent events are events of, for the head of their column.
+        columns: the metrics shown, in order; an entry must have measured each.
+        readme: keys of the columns in the project's README.
+        unranked: generators by name that are shown but never ranked, each with what it is.
+    """
+
+    task: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
+    task_version: str
+    dataset_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    title: str
+    summary: str
+    definitions: str
+    events: Annotated[int, Field(gt=0)]
+    repetitions: Annotated[int, Field(gt=0)]
+    primary: MetricKey
+    equivalent: str
+    columns: Annotated[list[MetricColumn], Field(min_length=1)]
+    readme: list[str]
+    unranked: dict[str, str]
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Board:
+        keys = [column.metric for column in self.columns]
+        if len(set(keys)) < len(keys):
+            raise ValueError("a metric has two columns")
+        if self.primary not in keys:
+            raise ValueError(f"the primary metric {self.primary} has no column")
+        for column in self.columns:
+            if (column.direction == "target") != (column.target is not None):
+                raise ValueError(f"{column.metric}: a target belongs to direction 'target', and to it alone")
+        if self.primary_column.direction == "target":
+            raise ValueError("the primary metric must be one of which less or more is better")
+        return self
+
+    @property
+    def primary_column(self) -> MetricColumn:
+        """The column of the metric that ranks."""
+        return next(column for column in self.columns if column.metric == self.primary)
+
+
+class PrintedRow(_Part):
+    """A model in a paper: its numbers as printed, by the paper's column."""
+
+    model: str
+    source: str
+    url: Annotated[str, StringConstraints(pattern=r"^https://")] | None = None
+    data: str
+    values: dict[str, str]
+
+
+class Published(_Part):
+    """`published.toml`: numbers in print, of other data or other definitions. Context, never ranked."""
+
+    note: str
+    columns: list[str]
+    rows: list[PrintedRow]
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Published:
+        for row in self.rows:
+            strangers = row.values.keys() - set(self.columns)
+            if strangers:
+                raise ValueError(f"{row.model}: no column is called {sorted(strangers)[0]!r}")
+        return self
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A metric of an entry, as far as a board shows it. `value` is None where the metric failed, with the reason in `error`."""
+
+    value: float | None
+    stderr: float | None
+    standing: str
+    floor: float | None
+    floor_sd: float | None
+    memoriser: float | None
+    error: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A submitted result, as far as a board shows it: a tenth of the memory that the Result takes."""
+
+    file: str
+    name: str
+    version: str
+    parameters: str
+    id: str
+    created: datetime
+    ranked: bool
+    note: str
+    primary: Score
+    scores: Mapping[str, Scored]
+    equivalent: float | None
+    equivalent_text: str
+    speedup: Speedup | None
+    throughput: tuple[Throughput, ...]
+    hardware: Mapping[str, str]
+
+    @classmethod
+    def of(cls, result: Result, file: str, board: Board) -> Entry:
+        """The entry of an admissible result."""
+        found = {measurement.key: measurement for measurement in result.measurements}
+        generator, primary = result.generator, found[board.primary]
+        assert primary.value is not None
+        assert primary.stderr is not None
+        kept = primary.replicates
+        sign = -1 if primary.direction == "higher" else 1
+        equivalent = result.equivalent_events
+        return cls(
+            file=file, name=generator.name, version=generator.version or "",
+            parameters=", ".join(f"{key}={value}" for key, value in generator.parameters.items()), id=result.id, created=result.created,
+            ranked=generator.name not in board.unranked, note=board.unranked.get(generator.name, ""),
+            primary=Score(sign * primary.value, primary.stderr, kept.kind if kept else "", tuple(kept.values) if kept else ()),
+            scores={column.metric: _scored(found[column.metric]) for column in board.columns if column.metric in found},
+            equivalent=equivalent.value if equivalent else None, equivalent_text=equivalent_count(result), speedup=result.speedup,
+            throughput=tuple(result.throughput), hardware=result.provenance.hardware,
+        )  # fmt: skip
+
+
+def _scored(measurement: Measurement) -> Scored:
+    return Scored(
+        measurement.value, measurement.stderr, standing(measurement).text, measurement.floor, measurement.floor_sd, measurement.memoriser,
+        measurement.error or "",
+    )  # fmt: skip
+
+
+# Reading
+
+
+def board_names(boards: Path) -> list[str]:
+    """The boards below a folder, by name. Raises DataError where there is none."""
+    names = sorted(path.parent.name for path in boards.glob("*/board.toml"))
+    if not names:
+        raise DataError(f"{boards} holds no boards", expected="folders with a board.toml", fix="Pass --boards FOLDER.")
+    return names
+
+
+def read_board(folder: Path) -> Board:
+    """The board of a folder; the folder has the name of its task. Raises DataError."""
+    board = _read_toml(folder / "board.toml", Board)
+    if board.task != folder.name:
+        raise DataError(
+            f"{folder / 'board.toml'} is of another task than its folder", got=board.task, expected=folder.name
+        )
+    return board
+
+
+def read_published(folder: Path) -> Published | None:
+    """The numbers in print beside a board, if there are any. Raises DataError."""
+    path = folder / "published.toml"
+    return _read_toml(path, Published) if path.exists() else None
+
+
+def _read_toml(path: Path, model: type[Model]) -> Model:
+    try:
+        return model.model_validate(
+            tomllib.loads(read_bytes(path, MAX_TOML, "Restore it from version control.").decode("utf-8"))
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise DataError(
+            f"{path}: the field {where!r} is wrong", got=repr(first["input"])[:80], expected=first["msg"]
+        ) from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise DataError(f"{path} is no TOML", got=str(error)[:200]) from error
+
+
+def entry_files(folder: Path) -> list[Path]:
+    """The files of a board's entries, by name."""
+    return sorted(folder.glob("entries/*.json"))
+
+
+def read_entries(folder: Path, board: Board) -> list[Entry]:
+    """All entries of a board, each held to the rules again. Raises DataError that names the files that are not what was submitted."""
+    entries, broken = [], []
+    for path in entry_files(folder):
+        try:
+            result = read_result(path, of_many=True)
+            _refuse(path, [*objections(board, result), *_misnamed(path, result)])
+        except DataError as error:
+            broken.append(str(error))
+            continue
+        entries.append(Entry.of(result, path.name, board))
+    if broken:
+        more = f" (and {len(broken) - LISTED} more)" if len(broken) > LISTED else ""
+        raise DataError(
+            f"{len(broken)} of {len(broken) + len(entries)} entries of {folder} are not what `simbench leaderboard add` accepts: "
+            + "; ".join(text.rstrip(".") for text in broken[:LISTED]) + more,
+            fix="Restore them from version control, or remove them.",
+        )  # fmt: skip
+    return entries
+
+
+def _misnamed(path: Path, result: Result) -> Iterator[str]:
+    if path.name != entry_name(result):
+        yield f"its file should be called {entry_name(result)}"
+
+
+# The rules
+
+
+def objections(board: Board, result: Result) -> list[str]:
+    """Why a result may not stand on a board, in words; an empty list where it may."""
+    return [*_objections_to_run(board, result), *_objections_to_measurements(board, result)]
+
+
+def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
+    task, spec = result.task, result.spec
+    for what, got, expected in (
+        ("task", task.name, board.task), ("task in its spec", spec.task, board.task), ("task version", task.version, board.task_version),
+        ("split", task.split, "test"), ("definitions", spec.definitions, board.definitions),
+    ):  # fmt: skip
+        if got != expected:
+            yield f"other {what}: {got!r} instead of {expected!r}"
+    if task.dataset_sha256 != board.dataset_sha256:
+        yield f"other data set: sha256 {task.dataset_sha256[:12]}… instead of {board.dataset_sha256[:12]}…"
+    for got_events in {task.events, spec.events}:
+        if got_events != board.events:
+            yield f"{'too few' if got_events < board.events else 'too many'} events: {got_events} instead of {board.events}"
+    if spec.repetitions < board.repetitions:
+        yield f"missing repetitions: {spec.repetitions} instead of {board.repetitions} (--repetitions {board.repetitions})"
+    if result.status != "complete":
+        yield "an incomplete result: a primary metric has no value"
+    if result.provenance.git_dirty:
+        yield "made in a git tree with uncommitted changes"
+
+
+def _objections_to_measurements(board: Board, result: Result) -> Iterator[str]:
+    found = {measurement.key: measurement for measurement in result.measurements}
+    if len(found) < len(result.measurements):
+        yield "a metric is listed twice"
+    versions = {measurement.metric: measurement.version for measurement in result.measurements}
+    for column in board.columns:
+        measurement = found.get(column.metric)
+        if measurement is None:
+            other = versions.get(column.name)
+            yield (
+                f"version {other} of {column.name} instead of {column.version}"
+                if other
+                else f"{column.metric} was not measured"
+            )
+            continue
+        if measurement.status == "skipped":
+            yield f"{column.metric} was skipped (run without --fast)"
+        if (measurement.direction, measurement.target) != (column.direction, column.target):
+            yield f"{column.metric} has another direction or target than on the board"
+        if measurement.definition != board.definitions:
+            yield f"{column.metric} by the definitions {measurement.definition!r} instead of {board.definitions!r}"
+        yield from _contradictions(measurement, result)
+    primary = found.get(board.primary)
+    if primary is not None and (primary.value is None or primary.stderr is None):
+        yield f"the primary metric {board.primary} has no value with an error"
+
+
+def _contradictions(measurement: Measurement, result: Result) -> Iterator[str]:
+    """What no run could have written, but a hand could."""
+    value, each = measurement.value, measurement.per_repetition
+    if (measurement.status == "ok") != (value is not None):
+        yield f"{measurement.key} is {measurement.status} {'without' if value is None else 'with'} a value"
+    if value is None:
+        return
+    if len(each) != result.spec.repetitions:
+        yield f"{measurement.key} has {len(each)} values for {result.spec.repetitions} repetitions"
+    elif not math.isclose(value, fmean(each), rel_tol=1e-9, abs_tol=1e-12):
+        yield f"{measurement.key} is not the mean of its repetitions"
+    if measurement.n != result.task.events:
+        yield f"{measurement.key} was measured on {measurement.n} events instead of {result.task.events}"
+    if measurement.stderr is not None and measurement.stderr < 0:
+        yield f"{measurement.key} has a negative error"
+
+
+def _refuse(path: Path, reasons: Sequence[str]) -> None:
+    if reasons:
+        raise DataError(f"{path} is refused: {'; '.join(reasons)}")
+
+
+def entry_name(result: Result) -> str:
+    """The name of a result's file among the entries."""
+    return f"{safe_name(result.generator.name)}-{result.id}.json"
+
+
+def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
+    """Make a result an entry of its task's board: copy its file, byte for byte. Returns the entry's path.
+
+    Adding never touches another entry, so that any number may be added at once; pages are made by `render`.
+
+    Raises:
+        DataError: the file is no result, has no board, breaks a rule of it (all are named), or is an entry already.
+        UsageError: it cannot be written.
+    """
+    data = read_bytes(path, fix=PASS_RESULT)
+    result = parse_result(data, path)
+    names = board_names(boards)
+    if result.task.name not in names:
+        raise DataError(f"there is no board for the task {result.task.name!r} in {boards}", expected=f"one of {', '.join(names)}",
+                        fix=did_you_mean(result.task.name, names))  # fmt: skip
+    folder = boards / result.task.name
+    board = read_board(folder)
+    _refuse(path, objections(board, result))
+    target = folder / "entries" / entry_name(result)
+    twins = [entry for entry in entry_files(folder) if entry == target or entry.name.endswith(f"-{result.id}.json")]
+    if twins:
+        raise DataError(
+            f"{path} is an entry already: {twins[0]}", fix="Entries are immutable; run again for a new one."
+        )
+    _refuse(path, _other_floors(board, result, folder))
+    try:
+        write_new(target, data.decode("utf-8"))
+    except UsageError as error:
+        if target.exists():  # somebody else added it in this very moment
+            raise DataError(f"{path} is an entry already: {target}") from error
+        raise
+    return target
+
+
+def _other_floors(board: Board, result: Result, folder: Path) -> list[str]:
+    """Metrics whose floor differs from that of an entry on the board: floors depend on task, metric version and N alone."""
+    files = entry_files(folder)
+    if not files:
+        return []
+    other = read_result(files[-1])
+    reasons = []
+    for column in board.columns:
+        mine, theirs = result.measurement(column.metric), other.measurement(column.metric)
+        if mine is None or theirs is None or mine.floor is None or theirs.floor is None:
+            continue
+        if not math.isclose(mine.floor, theirs.floor, rel_tol=1e-4, abs_tol=1e-9):
+            reasons.append(
+                f"other floor of {column.metric}: {mine.floor:.6g} instead of {theirs.floor:.6g} as in {files[-1].name}"
+            )
+    return reasons
+
+
+# Verification
+
+TRAINED = frozenset({"classifier_auc"})
+"""Metrics that train a network, whose last digits depend on the machine: shown by `verify`, not compared."""
+
+RELATIVE, OF_ERROR = 1e-4, 0.05
+"""Two values of a deterministic metric agree to this share of the value, plus this share of its standard error: float32 on another processor
+moves a feature in the seventh digit, and a nearest neighbour or two."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A metric of an entry against the same metric of the samples. `agrees` is None where it is not compared."""
+
+    key: str
+    submitted: float | None
+    again: float | None
+    agrees: bool | None
+
+
+def verify(entry: Path, samples: Sequence[Path], task: Task, progress: Progress) -> list[Verified]:
+    """Score the samples of an entry again and compare every metric of the entry: file k with its repetition k.
+
+    Raises:
+        DataError: the entry or a file cannot be read, or there are more files than repetitions.
+        GeneratorError: the samples are not events of the task.
+    """
+    from simbench.evaluation.evaluate import score_files
+
+    result = read_result(entry)
+    if result.task.name != task.name:
+        raise DataError(f"{entry} is of another task", got=result.task.name, expected=task.name)
+    if len(samples) > result.spec.repetitions:
+        raise DataError(f"{entry} has fewer repetitions than there are files", got=f"{len(samples)} files",
+                        expected=f"at most {result.spec.repetitions}")  # fmt: skip
+    compared = []
+    for repetition, path in enumerate(samples):
+        again = score_files([path], task, definitions=result.spec.definitions, progress=progress).result
+        if again.task.events != result.task.events:
+            raise DataError(
+                f"{path} holds another number of events than were scored",
+                got=str(again.task.events),
+                expected=str(result.task.events),
+            )
+        compared += [_compare_again(measurement, again, repetition) for measurement in result.measurements]
+    return compared
+
+
+def _compare_again(submitted: Measurement, again: Result, repetition: int) -> Verified:
+    found = again.measurement(submitted.key)
+    before = submitted.per_repetition[repetition] if repetition < len(submitted.per_repetition) else None
+    after = found.value if found is not None else None
+    if submitted.metric in TRAINED or submitted.status == "skipped":
+        return Verified(submitted.key, before, after, None)
+    if before is None or after is None:
+        return Verified(submitted.key, before, after, before is after)
+    room = RELATIVE * abs(after) + OF_ERROR * ((found.stderr if found else None) or 0.0) + 1e-9
+    return Verified(submitted.key, before, after, abs(before - after) <= room)

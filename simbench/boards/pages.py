@@ -1,0 +1,406 @@
+"""The pages of a board: entries -> Tables -> README.md, board.csv, board.tex, board.html, and the results in the project's README.
+
+Pages depend on the files of the board alone: the same files give the same bytes, wherever and whenever they are rendered.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from simbench.boards.board import (
+    Board,
+    Entry,
+    MetricColumn,
+    Published,
+    board_names,
+    read_board,
+    read_entries,
+    read_published,
+)
+from simbench.boards.ranking import ranks
+from simbench.boards.table import (
+    EMPTY,
+    Cell,
+    Column,
+    Row,
+    Table,
+    escape_markdown,
+    to_csv,
+    to_html,
+    to_latex,
+    to_markdown,
+)
+from simbench.core.errors import DataError, UsageError
+from simbench.core.files import read_bytes, replace_text
+from simbench.core.text import count, duration, number, printable, thread_count, times, with_error
+from simbench.results.schema import Throughput, many_results
+
+BATCHES = (1, 100, 1000, 10_000)
+"""The batch sizes of the speed tables: the ladder that every run times."""
+
+LONG = 100
+"""Entries on README.md, in board.tex and in a speed table: more are not read there. board.html and board.csv hold all."""
+
+HEAD = ("rank", "model", "equivalent events")
+NO_BREAK = "\u00a0"
+START, END = "<!-- results -->", "<!-- /results -->"
+MAX_README = 4 * 2**20
+
+RANKED = (
+    "Rank is 1 + the number of entries that are significantly better in {primary}: those whose 95 % interval of the paired difference leaves out "
+    "zero. Entries that cannot be told apart share a rank."
+)
+READING = (
+    "Value ± standard error from sampling, with its distance from the floor beside it: `2.1x` the floor, or σ, standard errors from the target or "
+    "from a floor of about 0. ↓ less is better, ↑ more is better, →1 right at 1."
+)
+
+
+@many_results()
+def render(boards: Path, readme: Path | None = None) -> dict[Path, str]:
+    """The text of every page of every board below `boards`, and of the README; nothing is written.
+
+    `readme` None is the README.md beside the folder, if it has the markers.
+
+    Raises:
+        DataError: a board or an entry is broken, or the README that was asked for has no markers.
+    """
+    beside = boards.resolve().parent / "README.md"
+    target = readme or (beside if beside.is_file() and START in _text(beside) else None)
+    pages: dict[Path, str] = {}
+    summaries = []
+    for name in board_names(boards):
+        folder = boards / name
+        board = read_board(folder)
+        entries = read_entries(folder, board)
+        tables = board_tables(board, entries, read_published(folder))
+        pages |= {folder / file: text for file, text in board_pages(board, tables, len(entries)).items()}
+        base = os.path.relpath(folder.resolve(), (target or beside).resolve().parent)
+        summaries.append(_summary(board, tables[0], f"{Path(base).as_posix()}/"))
+    if target is not None:
+        pages[target] = _between_markers(target, "\n\n".join(summaries))
+    return pages
+
+
+def write(pages: dict[Path, str]) -> list[Path]:
+    """Write the pages that differ from the files; returns those. Raises UsageError where one cannot be written."""
+    changed = drift(pages)
+    for path in changed:
+        replace_text(path, pages[path])
+    return changed
+
+
+def drift(pages: dict[Path, str]) -> list[Path]:
+    """The files that are not what would be rendered."""
+    return [path for path, text in pages.items() if not path.is_file() or path.read_bytes() != text.encode("utf-8")]
+
+
+def board_pages(board: Board, tables: Sequence[Table], entries: int) -> dict[str, str]:
+    """The four files of a board."""
+    return {
+        "README.md": _readme(board, tables, entries),
+        "board.csv": to_csv(tables[0]),
+        "board.tex": "% Made by `simbench leaderboard render`. Needs \\usepackage{booktabs}.\n"
+        + "\n".join(
+            to_latex(table.head(LONG), f"simbench-{board.task}-{table.name}") for table in tables if table.rows
+        ),
+        "board.html": _html(board, tables, entries),
+    }
+
+
+# Entries -> tables
+
+
+def board_tables(board: Board, entries: Sequence[Entry], published: Published | None) -> list[Table]:
+    """The board's own table first, then a table of speeds for each hardware, then the numbers in print."""
+    ranked = [entry for entry in entries if entry.ranked]
+    rank_of = dict(zip((entry.file for entry in ranked), ranks([entry.primary for entry in ranked]), strict=True))
+    ordered = sorted(
+        entries, key=lambda entry: (not entry.ranked, rank_of.get(entry.file, 0), entry.primary.badness, entry.file)
+    )
+    tables = [_main(board, ordered, rank_of), *_speed_tables(board, ordered)]
+    return tables if published is None else [*tables, _printed(published)]
+
+
+def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int]) -> Table:
+    columns = (
+        Column("rank", "rank", meaning=RANKED.format(primary=board.primary_column.label)),
+        Column("model", "model", words=True),
+        Column(
+            f"equivalent {board.equivalent}",
+            "equivalent events",
+            meaning=f"How many {board.equivalent} score as badly against the truth: more is better.",
+        ),
+        *(
+            Column(f"{c.label}{' ' if c.direction == 'target' else NO_BREAK}{c.arrow}", c.metric, meaning=_meaning(c))
+            for c in board.columns
+        ),
+        Column(
+            "speed-up per core",
+            "speedup per core",
+            meaning="Seconds of the Monte Carlo over those of the generator, one CPU core each.",
+        ),
+        Column("made", "made", words=True),
+    )
+    rows = [_row(board, entry, rank_of.get(entry.file)) for entry in ordered]
+    table = Table("board", board.title, _caption(board), columns, (*rows, *_yardsticks(board, ordered)))
+    timed = any(entry.speedup for entry in ordered)
+    return table if timed else table.select([column.key for column in columns if column.key != "speedup per core"])
+
+
+def _meaning(column: MetricColumn) -> str:
+    best = (
+        f"right at {column.target:g}"
+        if column.target is not None
+        else f"{'less' if column.direction == 'lower' else 'more'} is better"
+    )
+    return f"{column.metric}{f', in {column.unit}' if column.unit else ''}: {best}."
+
+
+def _caption(board: Board) -> str:
+    return f"{board.title}: {count(board.events)} test events, at least {board.repetitions} repetitions. Rank by {board.primary_column.label}."
+
+
+def _row(board: Board, entry: Entry, rank: int | None) -> Row:
+    link = f"entries/{entry.file}"
+    cells = [
+        Cell(str(rank), rank, link=link) if rank is not None else Cell("–", link=link),
+        Cell(_name(entry), link=link, note=entry.note or _details(entry)),
+        Cell(entry.equivalent_text, entry.equivalent, link=link),
+        *(_score(entry, column, link) for column in board.columns),
+        _speedup(entry, link),
+        Cell(f"{entry.created:%Y-%m-%d}"),
+    ]
+    return Row(tuple(cells), "entry" if rank is not None else "reference")
+
+
+def _name(entry: Entry) -> str:
+    return printable(entry.name, 60) or "unnamed"
+
+
+def _details(entry: Entry) -> str:
+    return ", ".join(part for part in (printable(entry.version, 30), printable(entry.parameters, 60)) if part)
+
+
+def _score(entry: Entry, column: MetricColumn, link: str) -> Cell:
+    score = entry.scores.get(column.metric)
+    if score is None or score.value is None:
+        return Cell("failed", link=link, note=printable(score.error, 80) if score else "")
+    return Cell(with_error(score.value, score.stderr), score.value, score.stderr, link, score.standing)
+
+
+def _speedup(entry: Entry, link: str) -> Cell:
+    found = entry.speedup.per_core if entry.speedup else None
+    return EMPTY if found is None else Cell(times(found), found, link=link)
+
+
+def _yardsticks(board: Board, entries: Sequence[Entry]) -> list[Row]:
+    """The floor and the memoriser, from the fields of the entries' measurements; an entry of that name says it better."""
+    present = {entry.name for entry in entries}
+    floors, memorisers = [], []
+    for column in board.columns:
+        scores = [entry.scores[column.metric] for entry in entries if column.metric in entry.scores]
+        floor = next((score for score in scores if score.floor is not None), None)
+        memoriser = next((score.memoriser for score in scores if score.memoriser is not None), None)
+        floors.append(
+            EMPTY
+            if floor is None or floor.floor is None
+            else Cell(with_error(floor.floor, floor.floor_sd), floor.floor, floor.floor_sd)
+        )
+        memorisers.append(EMPTY if memoriser is None else Cell(number(memoriser), memoriser))
+    rows = []
+    for name, note, cells in (
+        ("floor", "independent real events", floors),
+        ("memoriser", "training events replayed", memorisers),
+    ):
+        if name not in present and any(cell is not EMPTY for cell in cells):
+            rows.append(Row((Cell("–"), Cell(name, note=note), EMPTY, *cells, EMPTY, EMPTY), "reference"))
+    return rows
+
+
+def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
+    """A table for each hardware: speeds on different machines are not compared."""
+    by_hardware: dict[str, dict[tuple[str, str], list[Throughput]]] = {}
+    entry_of = {entry.file: entry for entry in ordered}
+    for entry in ordered:
+        for row in entry.throughput:
+            if row.batch in BATCHES:
+                variant = f"{printable(row.precision, 20)}{', compiled' if row.compiled else ''}"
+                by_hardware.setdefault(_machine(entry, row), {}).setdefault((entry.file, variant), []).append(row)
+    columns = (
+        Column("model", "model", words=True),
+        *(
+            Column(
+                f"events/s, batch {count(batch)}",
+                f"events per second at batch {batch}",
+                meaning="Median of the repeats.",
+            )
+            for batch in BATCHES
+        ),
+        Column("latency", "latency ms", meaning="Median milliseconds of a single event (batch 1)."),
+        Column("peak memory", "peak MiB", meaning="At the largest batch."),
+        Column(f"{board.primary_column.label}{NO_BREAK}{board.primary_column.arrow}", board.primary),
+        Column(
+            "best trade",
+            "pareto",
+            words=True,
+            meaning="No other model on this hardware is both faster and better in the primary metric.",
+        ),
+    )
+    tables = []
+    for index, hardware in enumerate(sorted(by_hardware), 1):
+        found = by_hardware[hardware]
+        front = _front((max(row.events_per_s.p50 for row in rows), entry_of[file].primary.badness, (file, variant))
+                       for (file, variant), rows in found.items() if entry_of[file].ranked)  # fmt: skip
+        kept = [key for place, key in enumerate(found) if place < LONG or key in front]
+        rows = tuple(_speed_row(board, entry_of[key[0]], key[1], found[key], key in front) for key in kept)
+        tables.append(Table(f"speed-{index}", f"Speed on {hardware}", f"Speed on {hardware}.", columns, rows))
+    return tables
+
+
+def _machine(entry: Entry, row: Throughput) -> str:
+    """The processor with its threads, or the GPU without its number."""
+    if row.device == "cpu":
+        return printable(f"{entry.hardware.get('cpu', 'an unnamed CPU')}, {thread_count(row.threads)}", 120)
+    return printable(re.sub(r"^[a-z]+:\d+\s+", "", row.device), 120)
+
+
+def _speed_row(board: Board, entry: Entry, variant: str, speeds: Sequence[Throughput], best: bool) -> Row:
+    link = f"entries/{entry.file}"
+    at = {row.batch: row for row in speeds}
+    rates = [
+        Cell(number(at[b].events_per_s.p50), at[b].events_per_s.p50, link=link) if b in at else EMPTY for b in BATCHES
+    ]
+    latency = at[1].latency_ms.p50 if 1 in at else None
+    peak = at[max(at)].peak_mib
+    cells = (
+        Cell(_name(entry), link=link, note=", ".join(part for part in (_details(entry), variant) if part)),
+        *rates,
+        EMPTY if latency is None else Cell(duration(latency / 1000), latency, link=link),
+        EMPTY if peak is None else Cell(f"{number(peak)} MiB", peak, link=link),
+        _score(entry, board.primary_column, link),
+        Cell("●") if best else EMPTY,
+    )
+    return Row(cells, "entry" if entry.ranked else "reference")
+
+
+def _front(points: Iterable[tuple[float, float, tuple[str, str]]]) -> set[tuple[str, str]]:
+    """The points that no other beats in both speed and badness."""
+    front, least = set(), float("inf")
+    for _, badness, key in sorted(points, key=lambda point: (-point[0], point[1])):
+        if badness < least:
+            front.add(key)
+            least = badness
+    return front
+
+
+def _printed(published: Published) -> Table:
+    columns = (
+        Column("model", "model", words=True), *(Column(name, name) for name in published.columns), Column("data", "data", words=True),
+        Column("source", "source", words=True),
+    )  # fmt: skip
+    rows = []
+    for row in published.rows:
+        cells = [_as_printed(row.values[name]) if name in row.values else EMPTY for name in published.columns]
+        rows.append(Row((Cell(row.model), *cells, Cell(row.data), Cell(row.source, link=row.url or "")), "printed"))
+    return Table("in-print", "In print: other data, not comparable", published.note, columns, tuple(rows))
+
+
+def _as_printed(text: str) -> Cell:
+    """A number as the paper prints it, sorted by the first number in it."""
+    found = re.search(r"\d+(\.\d+)?", text)
+    return Cell(text, float(found[0]) if found else None)
+
+
+# Tables -> pages
+
+
+def _readme(board: Board, tables: Sequence[Table], entries: int) -> str:
+    main, *others = tables
+    parts = [
+        f"# {board.title}",
+        f"{board.summary} `{board.task}` {board.task_version}, data sha256 `{board.dataset_sha256[:16]}`.",
+        to_markdown(main.head(LONG)).rstrip() if main.rows else "No entries yet.",
+        RANKED.format(primary=board.primary_column.label),
+        READING,
+        f"The other forms of this page: [board.html](board.html) (sortable), [board.csv](board.csv), [board.tex](board.tex). {_counted(entries)}; "
+        "a model's name leads to its Result file. Rendered by `simbench leaderboard render`; edits are lost.",
+    ]
+    for table in others:
+        parts += [
+            f"## {escape_markdown(table.title)}",
+            *([table.caption] if table.name == "in-print" else []),
+            to_markdown(table).rstrip(),
+        ]
+    parts += ["## Add yours", f"```bash\n{_commands(board)}\n```", _conditions(board)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _counted(entries: int) -> str:
+    return f"{count(entries)} entr{'y' if entries == 1 else 'ies'}"
+
+
+def _commands(board: Board) -> str:
+    return (
+        f"simbench run --generator mymodel.py:Model --task {board.task} --repetitions {board.repetitions}\n"
+        "simbench leaderboard add runs/.../RESULT.json\n"
+        "simbench leaderboard render"
+    )
+
+
+def _conditions(board: Board) -> str:
+    return (
+        f"A result is taken where it is complete, of all {count(board.events)} test events, of at least {board.repetitions} repetitions, and made in "
+        "a clean git tree. Whoever has the samples can score them again: simbench leaderboard verify ENTRY --samples FILE."
+    )
+
+
+def _summary(board: Board, main: Table, base: str) -> str:
+    """A board in the project's README: its first columns, ranked rows and yardsticks."""
+    if not main.rows:
+        return f"**{board.title}** ([board]({base}README.md)): no entries yet."
+    columns = [*HEAD, *board.readme]
+    return f"**{board.title}** ([all columns and speeds]({base}README.md))\n\n{to_markdown(main.select(columns).head(LONG), base).rstrip()}"
+
+
+def _html(board: Board, tables: Sequence[Table], entries: int) -> str:
+    script = (resources.files("simbench") / "data" / "board.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("simbench", "data"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("board.html.j2").render(
+        board=board, tables=tables, bodies={table.name: to_html(table) for table in tables}, entries=_counted(entries), ranked=RANKED.format(primary=board.primary_column.label),
+        reading=READING.replace("`", ""), script=script, commands=_commands(board), conditions=_conditions(board),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+    )  # fmt: skip
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, MAX_README, "Pass the README with --readme FILE.").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8", got=str(error)) from error
+
+
+def _between_markers(path: Path, text: str) -> str:
+    """The file's text with what stands between the markers replaced. Raises UsageError where the markers are not there once, in order."""
+    old = _text(path)
+    before, start, rest = old.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end or START in rest:
+        raise UsageError(
+            f"{path} has no place for the results", expected=f"{START} and {END}, once each, on lines of their own"
+        )
+    return f"{before}{start}\n{text}\n{end}{after}"

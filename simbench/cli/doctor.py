@@ -1,0 +1,117 @@
+"""`simbench doctor`: what this installation has, what it lacks, and how to mend that."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from simbench.core.errors import SimbenchError
+from simbench.core.plugins import entry_points
+from simbench.core.text import thread_count
+from simbench.core.version import __version__
+from simbench.generators.contract import Check, Status
+from simbench.generators.resolve import GROUP, find
+from simbench.tasks import DEFAULT, get_task, task_names
+
+PACKAGES = ("torch", "numpy", "scipy", "h5py", "pydantic", "geomloss", "POT", "torch-fidelity")
+ENOUGH_DISK = 2 * 2**30
+
+
+def diagnose(data_dir: Path | None = None, out: Path = Path("runs")) -> Iterator[Check]:
+    """Look at everything a run needs; nothing is downloaded or left behind."""
+    yield _versions()
+    yield _devices()
+    for name in task_names():
+        yield _task(name, data_dir)
+    yield from _extractors()
+    for name in sorted(entry_points(GROUP)):
+        yield _generator(name)
+    yield from _disk(out)
+
+
+def _of_error(name: str, status: Status, error: SimbenchError) -> Check:
+    sentence = str(error).removesuffix(error.fix).strip()
+    return Check(name, status, sentence[:1].upper() + sentence[1:], error.fix)
+
+
+def _generator(name: str) -> Check:
+    try:
+        find(name)
+    except SimbenchError as error:
+        return _of_error(f"generator {name}", "fail", error)
+    return Check(f"generator {name}", "ok", "It can be loaded.")
+
+
+def _versions() -> Check:
+    found, missing = [f"simbench {__version__}", f"Python {platform.python_version()}"], []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        return Check("versions", "fail", f"Missing: {', '.join(missing)}.", "Run pip install simbench again.")
+    return Check("versions", "ok", ", ".join(found) + f" on {sys.platform}.")
+
+
+def _devices() -> Check:
+    cpu = f"cpu with {thread_count(torch.get_num_threads())} of {os.cpu_count()}"
+    if not torch.cuda.is_available():
+        return Check("devices", "ok", f"{cpu}; no GPU that torch can use.")
+    names = [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
+    return Check("devices", "ok", "; ".join([cpu, *names]) + ".")
+
+
+def _task(name: str, data_dir: Path | None) -> Check:
+    """Whether a task's data are there: an error where simbench ships them, a warning where it does not. Nothing is downloaded."""
+    title = f"data of {name}"
+    try:
+        return Check(title, "ok", get_task(name, data_dir).find_data())
+    except SimbenchError as error:
+        return _of_error(title, "fail" if name == DEFAULT else "warn", error)
+
+
+def _extractors() -> Iterator[Check]:
+    from simbench.features import extractors
+
+    for name, sha256 in extractors.SHA256.items():
+        path = extractors.weights_file(name)
+        fix = "Install simbench again: the package ships it."
+        if not path.is_file():
+            yield Check(f"LeNet of {name}", "fail", f"{path} is missing.", fix)
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            yield Check(
+                f"LeNet of {name}", "fail", f"{path} has another checksum than this version of simbench expects.", fix
+            )
+        else:
+            yield Check(f"LeNet of {name}", "ok", f"sha256 {sha256[:12]}… verified.")
+
+
+def _disk(out: Path) -> Iterator[Check]:
+    folder = out.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        yield Check("output", "ok", f"{out} can be written.")
+    except OSError as error:
+        yield Check(
+            "output", "fail", f"{out} cannot be written: {error.strerror}.", "Choose another folder with --out."
+        )
+    free = shutil.disk_usage(folder).free
+    status = Check("disk", "ok", f"{free / 2**30:.1f} GiB free.")
+    yield (
+        status
+        if free > ENOUGH_DISK
+        else Check("disk", "warn", f"Only {free / 2**30:.1f} GiB free.", "Make room before a long run.")
+    )

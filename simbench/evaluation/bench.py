@@ -1,0 +1,150 @@
+"""`simbench bench`: the throughput of a generator alone, also in the JSON format of pytest-benchmark, whose tools compare and plot it.
+
+There it is one benchmark for each batch size and number of threads: the seconds of one call of `sample`, one round for each repeat of the clock.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from dataclasses import dataclass, field
+from statistics import fmean, median, stdev
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from simbench.core.progress import Progress
+from simbench.evaluation.provenance import collect
+from simbench.evaluation.throughput import LADDER, REPEATS, Clock, measure_ladder, speedup
+from simbench.generators.preflight import preflight
+from simbench.generators.resolve import Resolved
+from simbench.results.schema import Provenance, Speedup, Throughput
+from simbench.tasks.base import Task
+
+FORMAT = "5.1.0"
+"""The version of pytest-benchmark whose format this is."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The repeats behind a row: seconds per call in each, and how many calls a repeat was."""
+
+    row: Throughput
+    seconds: tuple[float, ...]
+    calls: int
+
+
+@dataclass(frozen=True)
+class RecordingClock(Clock):
+    """The harness's clock, which also keeps every repeat: a row of a Result has its percentiles alone."""
+
+    rounds: list[Rounds] = field(default_factory=list)
+    _calls: list[float] = field(default_factory=list)
+
+    def timed(self, conditions: Tensor, call_index: int) -> tuple[Any, float]:
+        """One call, kept."""
+        samples, seconds = super().timed(conditions, call_index)
+        self._calls.append(seconds)
+        return samples, seconds
+
+    def measure(self, conditions: Tensor, threads: int, repeats: int = REPEATS) -> Throughput:
+        """The speed for a batch; its repeats go to `rounds`. The first two calls warm up."""
+        self._calls.clear()
+        row = super().measure(conditions, threads, repeats)
+        calls = np.array(self._calls[2:]).reshape(repeats, -1)
+        self.rounds.append(Rounds(row, tuple(calls.mean(1).tolist()), calls.shape[1]))
+        return row
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The rows of the ladder with their repeats, the speed-up over the Monte Carlo, and what was left out."""
+
+    rows: list[Throughput]
+    rounds: list[Rounds]
+    speedup: Speedup | None
+    notes: list[str]
+
+
+def bench(
+    resolved: Resolved, task: Task, *, root_seed: int, batch_size: int | None, device: str, progress: Progress
+) -> Timed:
+    """Time a generator as `simbench run` does. Raises GeneratorError where it cannot be used."""
+    reference = task.load("test")
+    with progress.step("preflight", 1) as advance:
+        warnings = preflight(resolved, task, device).warnings
+        advance(1)
+    clock = RecordingClock(resolved.generator, task, device, root_seed, resolved.spec)
+    with progress.step("timing", None) as advance:
+        rows, notes = measure_ladder(
+            clock, reference.conditions, batches=(batch_size,) if batch_size else LADDER, on_batch=advance
+        )
+    return Timed(rows, clock.rounds, speedup(rows, reference, task.monte_carlo), [*warnings, *notes])
+
+
+def pytest_benchmark_json(rounds: list[Rounds], *, generator: str, task: str, command: str) -> str:
+    """The text of a file for `pytest-benchmark compare`."""
+    origin = collect(command)
+    return json.dumps(
+        {
+            "machine_info": _machine(origin),
+            "commit_info": {
+                "id": origin.git_sha or "unversioned", "time": None, "author_time": None, "dirty": bool(origin.git_dirty),
+                "project": "simbench", "branch": "(unknown)",
+            },
+            "benchmarks": [_benchmark(kept, generator, task) for kept in rounds],
+            "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
+            "version": FORMAT,
+        },
+        indent=4,
+        allow_nan=False,
+    ) + "\n"  # fmt: skip
+
+
+def _machine(origin: Provenance) -> dict[str, Any]:
+    """As pytest-benchmark describes a machine; the host's name is hashed."""
+    return {
+        "node": origin.host_sha256, "processor": platform.processor(), "machine": platform.machine(),
+        "python_compiler": platform.python_compiler(), "python_implementation": platform.python_implementation(),
+        "python_implementation_version": origin.python, "python_version": origin.python, "python_build": list(platform.python_build()),
+        "release": platform.release(), "system": platform.system(), "cpu": {"brand_raw": origin.hardware["cpu"]},
+        "simbench": origin.simbench, "hardware": origin.hardware, "packages": origin.packages,
+    }  # fmt: skip
+
+
+def _benchmark(kept: Rounds, generator: str, task: str) -> dict[str, Any]:
+    row = kept.row
+    params = {"task": task, "device": row.device, "threads": row.threads, "batch": row.batch}
+    label = f"{row.device}-{row.threads}threads-batch{row.batch}"
+    return {
+        "group": f"{task} {label}",
+        "name": f"{generator}[{label}]",
+        "fullname": f"simbench/{task}::{generator}[{label}]",
+        "params": params,
+        "param": label,
+        "extra_info": {
+            "events_per_s": row.events_per_s.model_dump(), "first_call_s": row.first_call_s, "host_copy_ms": row.host_copy_ms,
+            "peak_mib": row.peak_mib, "precision": row.precision,
+        },
+        "options": {
+            "disable_gc": False, "timer": "perf_counter", "min_rounds": row.repeats, "max_time": 0.0, "min_time": 0.0, "warmup": True,
+        },
+        "stats": statistics(kept.seconds) | {"data": list(kept.seconds), "iterations": kept.calls},
+    }  # fmt: skip
+
+
+def statistics(seconds: tuple[float, ...]) -> dict[str, Any]:
+    """The statistics of pytest-benchmark; quartiles are the medians of the halves, as there for an even number of rounds."""
+    data = sorted(seconds)
+    half = len(data) // 2
+    q1, q3 = (median(data[:half]), median(data[-half:])) if half else (data[0], data[0])
+    mean, sd, iqr = fmean(data), stdev(data) if half else 0.0, q3 - q1
+    inside = [x for x in data if q1 - 1.5 * iqr <= x <= q3 + 1.5 * iqr]
+    beyond = (sum(abs(x - mean) > sd for x in data), len(data) - len(inside))
+    return {
+        "min": data[0], "max": data[-1], "mean": mean, "stddev": sd, "rounds": len(data), "median": median(data), "iqr": iqr, "q1": q1, "q3": q3,
+        "iqr_outliers": beyond[1], "stddev_outliers": beyond[0], "outliers": f"{beyond[0]};{beyond[1]}", "ld15iqr": inside[0],
+        "hd15iqr": inside[-1], "ops": len(data) / sum(data), "total": sum(data),
+    }  # fmt: skip

@@ -1,0 +1,206 @@
+"""Floors: what real events, independent of the reference, score against it. Without its floor a score at finite N means nothing.
+
+Floors depend on the task, the metric's version and N alone; those of the usual sizes ship as JSON beside the code, with the memoriser's scores
+and the floor-against-N curve that gives the equivalent Monte Carlo events. `simbench floor --rebuild` makes the file anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from simbench.core.events import Events, concatenate
+from simbench.core.seeds import derive_seed
+from simbench.core.threads import in_parallel
+from simbench.metrics.base import Comparison, Metric
+from simbench.metrics.channels import channel_wasserstein
+from simbench.metrics.frechet import frechet_distance
+from simbench.metrics.registry import get_metric
+from simbench.metrics.resampling import values_only
+from simbench.results.schema import EquivalentEvents
+from simbench.tasks.base import Task
+
+SWAPS = 20
+CURVE_EVENTS = (10, 20, 50, 100, 200, 500, 1000, 2000, 4000, 7000, 10_000)
+CURVE_METRICS: dict[str, tuple[str, Callable[[Tensor, Tensor], float]]] = {
+    "channel_wasserstein/1": ("channels", channel_wasserstein),
+    "lenet_fid/1": ("features", frechet_distance),
+}
+"""For a metric that can give equivalent events: the derived quantity it reads, and the function of two sets of any size."""
+
+
+class Floor(BaseModel):
+    """A metric's score of real events (`value`), its sd over swaps of which real events sit in which set, and the memoriser's score."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    value: float
+    sd: float | None
+    memoriser: float | None
+
+
+class Curve(BaseModel):
+    """The mean score of N real events against the whole reference, for each N."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    metric: str
+    events: list[int]
+    value: list[float]
+    sd: list[float]
+
+
+class FloorTable(BaseModel):
+    """The shipped file of one task: floors by metric key and by N."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    task: str
+    version: str
+    dataset_sha256: str
+    swaps: int
+    floors: dict[str, dict[int, Floor]]
+    curve: Curve | None = Field(default=None)
+
+
+def table_path(task_name: str) -> Path:
+    """Where the floors of a task are shipped."""
+    return Path(str(resources.files("simbench") / "data" / "floors" / f"{task_name}.json"))
+
+
+@functools.cache
+def _shipped(task_name: str, dataset_sha256: str) -> FloorTable | None:
+    path = table_path(task_name)
+    if not path.is_file():
+        return None
+    table = FloorTable.model_validate_json(path.read_text())
+    return table if table.dataset_sha256 == dataset_sha256 else None
+
+
+def floor_of(task: Task, key: str, events: int) -> Floor:
+    """The floor of a metric at N = `events`: shipped, or else measured now (then without its sd and the memoriser's score)."""
+    table = _shipped(task.name, task.dataset_sha256)
+    shipped = table.floors.get(key, {}).get(events) if table else None
+    if shipped is not None:
+        return shipped
+    pair = Comparison(task.load("floor", events), task.load("test", events), stratify=False)
+    return Floor(value=get_metric(key)(pair).value, sd=None, memoriser=None)
+
+
+def equivalent_events(task: Task, value: float, events: int) -> EquivalentEvents | None:
+    """How many Monte Carlo events score as badly as `value` did; None where N is not the whole test split or no curve is shipped.
+
+    Log-log interpolation on the shipped curve, made monotone. `bound` is "at least" where the score is as good as the largest set of real
+    events, "below" where it is worse than the smallest.
+    """
+    table = _shipped(task.name, task.dataset_sha256)
+    if table is None or table.curve is None or events != task.test_events:
+        return None
+    curve = table.curve
+    floor = np.minimum.accumulate(np.array(curve.value))
+    if value <= floor[-1]:
+        return EquivalentEvents(value=float(curve.events[-1]), bound="at least", metric=curve.metric)
+    if value >= floor[0]:
+        return EquivalentEvents(value=float(curve.events[0]), bound="below", metric=curve.metric)
+    log_events = np.interp(-np.log(value), -np.log(floor), np.log(np.array(curve.events)))
+    return EquivalentEvents(value=float(np.exp(log_events)), bound="exact", metric=curve.metric)
+
+
+def swaps(first: Events, second: Events, seed: int, count: int = SWAPS) -> Iterator[Comparison]:
+    """Pairs of real sets: the events of both, dealt anew within each condition, `count` times. Rows come in the order of conditions."""
+    pool = concatenate(first, second)
+    condition = pool.condition_id.numpy()
+    sizes = np.unique(condition, return_counts=True)[1]
+    rank = np.concatenate([np.arange(size) for size in sizes])
+    single = len(first.unit_id.unique()) == len(first)
+    in_first = rank < np.repeat(sizes // 2, sizes)
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        order = np.lexsort((rng.random(len(condition)), condition))
+        a, b = (pool.take(torch.from_numpy(order[rows])) for rows in (in_first, ~in_first))
+        if single:  # the two events of a new row were not one unit before they were dealt
+            a, b = (replace(events, unit_id=torch.arange(len(events))) for events in (a, b))
+        yield Comparison(a, b, stratify=False)
+
+
+def _curve(task: Task, floor: Events, test: Events, advance: Callable[[str], None]) -> Curve | None:
+    """The floor against N of the task's equivalent metric."""
+    if task.equivalent_metric not in CURVE_METRICS:
+        return None
+    name, distance = CURVE_METRICS[task.equivalent_metric]
+    dimension = test.derived(name).shape[1]
+    sizes = [n for n in CURVE_EVENTS if dimension < n <= len(test) or (name == "channels" and n <= len(test))]
+    seed = derive_seed(0, task.name, "floor-curve")
+    rng = torch.Generator().manual_seed(seed)
+    values = []
+    for pair in swaps(floor, test, seed):
+        real, reference = pair.derived(name)
+        values.append([distance(real[torch.randperm(len(real), generator=rng)[:n]], reference) for n in sizes])
+        advance("curve")
+    array = np.array(values)
+    return Curve(
+        metric=task.equivalent_metric, events=sizes, value=array.mean(0).tolist(), sd=array.std(0, ddof=1).tolist()
+    )
+
+
+def build(
+    task: Task, memoriser: Callable[[Events], Events], sizes: list[int], advance: Callable[[str], None]
+) -> FloorTable:
+    """Measure the floors of every metric of the task at each N, and the curve.
+
+    `memoriser` answers the conditions of a set of events with the memoriser's samples. `advance` is told of each step that is done.
+    """
+    with values_only():
+        floors = {events: _floors(task, memoriser, events, advance) for events in sizes}
+    by_key = {key: {events: floors[events][key] for events in sizes} for key in task.metrics}
+    curve = _curve(task, task.load("floor"), task.load("test"), advance)
+    return FloorTable(
+        task=task.name,
+        version=task.version,
+        dataset_sha256=task.dataset_sha256,
+        swaps=SWAPS,
+        floors=by_key,
+        curve=curve,
+    )
+
+
+def _floors(
+    task: Task, memoriser: Callable[[Events], Events], events: int, advance: Callable[[str], None]
+) -> dict[str, Floor]:
+    """The floor of every metric at one N."""
+    floor, test = task.load("floor", events), task.load("test", events)
+    for name in test.derivations:
+        floor.derived(name), test.derived(name)
+    replayed = Comparison(memoriser(test), test, stratify=False)
+    straight = Comparison(floor, test, stratify=False)
+    dealt = list(swaps(floor, test, derive_seed(0, task.name, "floor", events)))
+
+    def measured(metric: Metric) -> Floor:
+        sd = float(np.std([metric(pair).value for pair in dealt], ddof=1))
+        found = Floor(value=metric(straight).value, sd=sd, memoriser=metric(replayed).value)
+        advance(f"{metric.key} at N = {events}")
+        return found
+
+    floors = in_parallel([partial(measured, get_metric(key)) for key in task.metrics])
+    return dict(zip(task.metrics, floors, strict=True))
+
+
+def table_json(table: FloorTable) -> str:
+    """The shipped file's text, numbers to 8 significant digits."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, float):
+            return float(f"{value:.8g}")
+        if isinstance(value, dict):
+            return {key: rounded(item) for key, item in value.items()}
+        return [rounded(item) for item in value] if isinstance(value, list) else value
+
+    return json.dumps(rounded(table.model_dump(mode="json")), indent=1) + "\n"

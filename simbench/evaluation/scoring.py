@@ -1,0 +1,150 @@
+"""Scoring: metrics on comparisons -> Measurements, each beside its floor, several metrics at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import NormalDist, fmean, stdev
+
+from simbench.core.threads import in_parallel
+from simbench.evaluation.floors import Floor, floor_of
+from simbench.metrics.base import Comparison, Estimate, Metric
+from simbench.metrics.registry import SHIPPED, get_metric
+from simbench.results.schema import Calibrated, Measurement, ReplicatesRecord, StratumValue
+from simbench.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The generated events times one factor, against the reference: what calibrated scores are made from."""
+
+    factor: float
+    pair: Comparison
+
+
+def measure_all(
+    keys: Sequence[str],
+    pairs: Sequence[Comparison],
+    task: Task,
+    *,
+    scaled: Scaled | None = None,
+    fast: bool = False,
+    definitions: str,
+    on_metric: Callable[[int], None] = lambda done: None,
+) -> list[Measurement]:
+    """Every metric over all repetitions (`pairs`), in the order of `keys`.
+
+    simbench's own metrics share the processor's cores, each on one thread, slow ones first; no value depends on the number of cores. Others
+    come after them, one at a time: they may draw from global random numbers.
+    """
+
+    def job(key: str) -> Measurement:
+        return _calibrated(measure(get_metric(key), pairs, task, fast=fast, definitions=definitions), scaled)
+
+    own = {metric.key for metric in SHIPPED}
+    first = sorted((key for key in keys if key in own), key=lambda key: not get_metric(key).slow)
+    done = dict(zip(first, in_parallel([partial(job, key) for key in first], on_metric), strict=True))
+    for key in keys:
+        if key not in done:
+            done[key] = job(key)
+            on_metric(1)
+    return [done[key] for key in keys]
+
+
+def _calibrated(measured: Measurement, scaled: Scaled | None) -> Measurement:
+    metric = get_metric(measured.key)
+    if scaled is None or measured.status != "ok" or not metric.ranks or metric.slow:
+        return measured
+    value = Calibrated(factor=scaled.factor, value=metric(scaled.pair).value)
+    return measured.model_copy(update={"calibrated": value})
+
+
+def measure(metric: Metric, pairs: Sequence[Comparison], task: Task, *, fast: bool, definitions: str) -> Measurement:
+    """One metric over all repetitions, beside its floor. A metric that fails is recorded as failed, with its reason."""
+    start = time.perf_counter()
+    estimates: list[Estimate] = []
+    floor: Floor | None = None
+    status, error = ("skipped", "left out by --fast") if fast and metric.slow else ("ok", None)
+    if status == "ok":
+        try:
+            estimates = [metric(pair) for pair in pairs]
+            floor = floor_of(task, metric.key, len(pairs[0]))
+        except Exception as reason:  # a metric that fails must not take the others with it
+            status, error, estimates = "failed", f"{type(reason).__name__}: {reason}"[:5000], []
+    values = [estimate.value for estimate in estimates]
+    value = fmean(values) if values else None
+    stderr = estimates[0].stderr if estimates else None
+    return Measurement(
+        metric=metric.name,
+        version=metric.version,
+        definition=definitions,
+        status=status,  # type: ignore[arg-type]
+        value=value,
+        per_repetition=values,
+        stderr=stderr,
+        sd_repetition=stdev(values) if len(values) > 1 else None,
+        unit=metric.unit,
+        direction=metric.direction,
+        target=metric.target,
+        ranks=metric.ranks,
+        n=len(pairs[0]),
+        floor=floor.value if floor else None,
+        floor_sd=floor.sd if floor else None,
+        floor_n=len(pairs[0]) if floor else None,
+        memoriser=floor.memoriser if floor else None,
+        ratio=_over_floor(metric, value, floor),
+        p=_p_value(metric, value, stderr, floor),
+        calibrated=None,
+        replicates=_replicates(estimates),
+        parts=_mean_of_parts(estimates),
+        strata={
+            name: StratumValue(value=fmean(e.strata[name].value for e in estimates), stderr=stratum.stderr, n=stratum.n)
+            for name, stratum in (estimates[0].strata.items() if estimates else ())
+            if all(name in e.strata for e in estimates)
+        },
+        seconds=time.perf_counter() - start,
+        error=error,
+    )
+
+
+def _replicates(estimates: Sequence[Estimate]) -> ReplicatesRecord | None:
+    """Those of the first repetition, to 7 digits: they only serve the spread of differences."""
+    if not estimates or estimates[0].replicates is None:
+        return None
+    kept = estimates[0].replicates
+    return ReplicatesRecord(kind=kept.kind, values=[float(f"{value:.7g}") for value in kept.values])
+
+
+def _mean_of_parts(estimates: Sequence[Estimate]) -> dict[str, float]:
+    if not estimates:
+        return {}
+    return {name: fmean(estimate.parts[name] for estimate in estimates) for name in estimates[0].parts}
+
+
+def _over_floor(metric: Metric, value: float | None, floor: Floor | None) -> float | None:
+    """Value over floor, where that ratio means something: not for a target, and not where the floor is 0 within its own spread."""
+    if (
+        value is None
+        or floor is None
+        or metric.direction == "target"
+        or floor.value <= 3 * (floor.sd or 0.0)
+        or floor.value <= 0
+    ):
+        return None
+    return value / floor.value
+
+
+def _p_value(metric: Metric, value: float | None, stderr: float | None, floor: Floor | None) -> float | None:
+    """Normal p-value of the score being the floor's: one-sided towards worse, two-sided for a target."""
+    if value is None or stderr is None or floor is None or floor.sd is None:
+        return None
+    spread = (stderr**2 + floor.sd**2) ** 0.5
+    if spread == 0:
+        return None
+    z = (value - floor.value) / spread
+    tail = NormalDist().cdf
+    if metric.direction == "target":
+        return 2 * tail(-abs(z))
+    return tail(-z) if metric.direction == "lower" else tail(z)

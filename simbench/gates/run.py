@@ -1,0 +1,118 @@
+"""Running a generator for its gate: with the golden file's own task, events, seed and parameters unless told otherwise."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from simbench.core.errors import DataError, UsageError
+from simbench.core.progress import Progress
+from simbench.evaluation.evaluate import DEFINITIONS, evaluate, metric_keys
+from simbench.gates.golden import GoldenEntry
+from simbench.gates.quality import check_same
+from simbench.generators.parameters import Plain
+from simbench.generators.resolve import Resolved, resolve
+from simbench.metrics.base import Metric
+from simbench.metrics.registry import get_metric
+from simbench.results.schema import GeneratorRecord, Result, TaskRecord
+from simbench.tasks import DEFAULT, get_task
+from simbench.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run. None: as the golden values were made; where there are none yet, the default task, all its test events and seed 0.
+
+    `params` belong to `generator`: the golden generator comes with its own.
+    """
+
+    generator: str | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    task: str | None = None
+    events: int | None = None
+    smoke: bool = False
+    seed: int | None = None
+    repetitions: int = 1
+    device: str = "cpu"
+    fast: bool = False
+    data_dir: Path | None = None
+
+
+def run_for_gate(
+    request: Request, entry: GoldenEntry | None, *, comparable: bool = True, command: str = "", progress: Progress
+) -> Result:
+    """Evaluate a generator to compare it with `entry`, or, not `comparable`, to put its values in the place of `entry`.
+
+    What can be refused is refused before a single event is generated. The generator is timed at batch 1 only: `gate-speed` is for speed.
+
+    Raises:
+        DataError: the golden values are of another task or data, or their generator no longer takes its parameters.
+        UsageError: no generator is named, and there is no golden one.
+        GeneratorError: as `evaluate`.
+    """
+    if request.generator is None and entry is None:
+        raise UsageError("no generator is named and there are no golden values yet", fix="Pass --generator.")
+    task = get_task(request.task or (entry.task.name if entry else DEFAULT), request.data_dir)
+    events = task.smoke_events if request.smoke else request.events or (entry.task.events if entry else None)
+    definitions = entry.spec.definitions if entry else DEFINITIONS
+    if entry is not None and comparable:
+        check_task(entry, task, events or task.test_events)
+    if request.generator is not None:
+        resolved = resolve(request.generator, request.params)
+    else:
+        assert entry is not None
+        resolved = golden_generator(entry)
+    seed = request.seed if request.seed is not None else entry.spec.root_seed if entry else 0
+    return evaluate(
+        resolved, _ranking_only(task), root_seed=seed, events=events, repetitions=request.repetitions, batch_size=1, device=request.device,
+        fast=request.fast, definitions=definitions, command=command, progress=progress,
+    ).result  # fmt: skip
+
+
+def _ranking_only(task: Task) -> Task:
+    """The task with those metrics alone that are gated: what is only reported would take most of the time."""
+    narrowed = copy.copy(task)
+    vars(narrowed)["metrics"] = tuple(key for key in task.metrics if get_metric(key).ranks)
+    return narrowed
+
+
+def check_task(entry: GoldenEntry, task: Task, events: int) -> None:
+    """Refuse golden values of another task, data or metric version than those at hand. Raises DataError."""
+    record = TaskRecord(
+        name=task.name, version=task.version, split="test", dataset_sha256=task.dataset_sha256, events=events
+    )
+    check_same(entry, record, entry.spec.definitions)
+    known: dict[str, list[Metric]] = {}
+    for metric in map(get_metric, metric_keys(task, entry.spec.definitions)):
+        known.setdefault(metric.name, []).append(metric)
+    for value in entry.values:
+        versions = [metric.version for metric in known.get(value.metric, [])]
+        if versions and value.version not in versions:
+            raise DataError(
+                f"the golden value of {value.metric} is of another version", got=", ".join(versions), expected=value.version,
+                fix="Make new golden values with --update.",
+            )  # fmt: skip
+
+
+def golden_generator(entry: GoldenEntry) -> Resolved:
+    """The generator of golden values, with the parameters it had then. Raises DataError where it no longer takes them."""
+    resolved = resolve(entry.spec.generator, given_parameters(entry.generator))
+    given = constructed_with(entry.generator)
+    if dict(resolved.parameters) != given:
+        raise DataError(
+            f"{entry.spec.generator} no longer has the parameters of its golden values", got=str(dict(resolved.parameters)),
+            expected=str(given), fix="Name it with --generator and --param, or make new golden values with --update.",
+        )  # fmt: skip
+    return resolved
+
+
+def constructed_with(record: GeneratorRecord) -> Mapping[str, Plain]:
+    """The recorded arguments of the constructor."""
+    return record.parameters if record.given is None else record.given
+
+
+def given_parameters(record: GeneratorRecord) -> dict[str, str]:
+    """The recorded arguments of the constructor as `--param` takes them; None is what a parameter is when it is not given."""
+    return {name: str(value) for name, value in constructed_with(record).items() if value is not None}

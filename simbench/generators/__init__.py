@@ -1,0 +1,10 @@
+"""Generators: what one is, how a name becomes one, its parameters, and the checks before it is measured."""
+
+from simbench.core.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, {
+    "Generator": "protocol",
+    "Resolved": "resolve",
+    "parse_params": "parameters",
+    "check_generator": "contract",
+})

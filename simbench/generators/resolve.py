@@ -1,0 +1,354 @@
+"""From what a user types after `--generator` to an object with `sample`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simbench.core.errors import GeneratorError, SimbenchError, UsageError
+from simbench.core.files import file_sha256
+from simbench.core.plugins import did_you_mean, entry_points, unknown_name
+from simbench.generators.parameters import Plain, arguments_of, plain_parameters, signature_of
+from simbench.generators.protocol import Generator
+from simbench.generators.user_code import user_error
+
+GROUP = "simbench.generators"
+EFFECTIVE = "effective_parameters"
+FORMS = "an entry-point name, pkg.module:attr, path/file.py:attr"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A generator, ready for `setup`, with what a Result records of it.
+
+    Attributes:
+        spec: what the user typed.
+        name: the entry-point name or the attribute; used for folders and boards.
+        generator: the object with `sample`.
+        parameters: the constructor's arguments: those given, and the defaults that are plain values.
+        version: the generator's `version`, else that of its package.
+        source_sha256: checksum of the file that defines it, where there is one.
+    """
+
+    spec: str
+    name: str
+    generator: Generator
+    parameters: Mapping[str, Plain] = field(default_factory=dict)
+    version: str | None = None
+    source_sha256: str | None = None
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of weights that the generator names as `weights_path`, known after its `setup`."""
+        path = getattr(self.generator, "weights_path", None)
+        return None if path is None else Path(path)
+
+    def effective_parameters(self) -> dict[str, Plain]:
+        """The parameters that the generator runs with, known after its `setup`: those given, with its own `effective_parameters` over them.
+
+        Raises:
+            GeneratorError: `effective_parameters` is no mapping of names to plain values.
+        """
+        own: Any = {}
+        # asked for statically: an AttributeError of the property's own is an error
+        if inspect.getattr_static(self.generator, EFFECTIVE, None) is not None:
+            with _user_code(f"{self.spec} failed in `{EFFECTIVE}`"):
+                own = getattr(self.generator, EFFECTIVE)
+        return {**self.parameters, **plain_parameters(self.spec, own)}
+
+    def weights_sha256(self) -> str | None:
+        """The checksum of `weights`. Raises GeneratorError where it names no readable file."""
+        if self.weights is None:
+            return None
+        try:
+            return file_sha256(self.weights)
+        except OSError as error:
+            raise GeneratorError(
+                f"{self.spec} names its weights but they cannot be read", got=f"weights_path = {self.weights}",
+                expected="the file that `setup` loaded", fix="Set weights_path to that file, or to None.",
+            ) from error  # fmt: skip
+
+
+class FunctionGenerator:
+    """A bare function as a generator; its further keyword arguments are parameters."""
+
+    def __init__(self, function: Callable[..., Any], **parameters: Any) -> None:
+        self.function = function
+        self.parameters = parameters
+
+    def sample(self, conditions: Any, *, seed: int) -> Any:
+        """What the function returns."""
+        return self.function(conditions, seed=seed, **self.parameters)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a spec names, before it is made into a generator."""
+
+    value: Any
+    name: str
+    version: str | None
+
+
+def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target | None = None) -> Resolved:
+    """The generator that `spec` names, constructed with `params` (text from `--param key=value`, typed by its annotations).
+
+    The working directory (and the folder of `file.py`) is importable meanwhile. `target` is what `find(spec)` gave, if it was called.
+
+    Raises:
+        UsageError: the name is unknown, or a parameter is unknown, missing or of the wrong type.
+        GeneratorError: the user's code raised, or what it gave has no `sample(conditions, *, seed)`.
+    """
+    target = target or find(spec)
+    generator, parameters = _construct(spec, target, params or {})
+    if not callable(getattr(generator, "sample", None)):
+        raise GeneratorError(
+            f"{spec} is no generator", got=f"{_describe(target.value)} without a method `sample`",
+            expected="sample(self, conditions, *, seed)", fix="`simbench init mymodel.py` writes one to start from.",
+        )  # fmt: skip
+    if not _takes_seed(generator.sample):
+        raise GeneratorError(
+            f"{spec}: `sample` takes no seed", got=f"sample{_signature(generator.sample)}", expected="sample(self, conditions, *, seed)",
+            fix="Add the keyword `seed` and draw all random numbers from it.",
+        )  # fmt: skip
+    version = getattr(generator, "version", None)
+    source = generator.function if isinstance(generator, FunctionGenerator) else generator
+    return Resolved(
+        spec=spec,
+        name=target.name,
+        generator=generator,
+        parameters=parameters,
+        version=version if isinstance(version, str) else target.version,
+        source_sha256=_source_sha256(source),
+    )
+
+
+def construct(spec: str, params: Mapping[str, str] | None = None) -> Any:
+    """The object that `spec` names, constructed as `resolve` does, whatever it is. For `simbench train`."""
+    return _construct(spec, find(spec), params or {})[0]
+
+
+# --- from spec to target ---------------------------------------------------------------------------------------------------------
+
+
+def _samples_file(spec: str) -> Target:
+    path = spec.partition(":")[2]
+    raise UsageError(
+        f"{spec} holds samples that are made already: there is nothing to construct or time",
+        fix=f"Use `simbench score {path}`.",
+    )
+
+
+PREFIXES: dict[str, Callable[[str], Target] | None] = {
+    "samples": _samples_file,
+    "onnx": None,
+    "pt2": None,
+    "cmd": None,
+}
+"""How `prefix:rest` is resolved, before modules and files are tried. None: named in the design, not in this version."""
+
+
+def find(spec: str) -> Target:
+    """What `spec` names, imported and not constructed. Raises as `resolve` does."""
+    head, colon, attribute = spec.rpartition(":")
+    prefix = spec.partition(":")[0]
+    if colon and prefix in PREFIXES and not Path(f"{prefix}.py").is_file():
+        handler = PREFIXES[prefix]
+        if handler is None:
+            raise _unknown_prefix(prefix)
+        return handler(spec)
+    if not colon:
+        return _registered(spec)
+    if not head or not all(part.isidentifier() for part in attribute.split(".")):
+        if prefix.isidentifier() and attribute:
+            raise _unknown_prefix(prefix)
+        raise UsageError("not a generator", got=repr(spec), expected=FORMS)
+    is_file = head.endswith(".py") or "/" in head or "\\" in head
+    module = _file_module(Path(head)) if is_file else _named_module(head, spec)
+    package = sys.modules.get(module.__name__.partition(".")[0])
+    version = getattr(module, "__version__", None) or getattr(package, "__version__", None)
+    return Target(_attribute(module, attribute, head), attribute, version if isinstance(version, str) else None)
+
+
+def _unknown_prefix(prefix: str) -> UsageError:
+    known = [f"{name}:" for name, handler in PREFIXES.items() if handler is not None]
+    return UsageError(
+        "unknown prefix of a generator", got=f"{prefix}:", expected=f"one of {', '.join(known)}; or {FORMS}"
+    )
+
+
+def _registered(spec: str) -> Target:
+    known = entry_points(GROUP)
+    if spec in known:
+        point = known[spec]
+        module = _import(point.module, f"the registered {spec!r} ({point.value}) cannot be loaded")
+        return Target(_attribute(module, point.attr, point.module), spec, point.dist.version if point.dist else None)
+    as_file = Path(spec if spec.endswith(".py") else f"{spec}.py")
+    if as_file.is_file():
+        raise UsageError(
+            "the generator lacks the name of the class or function", got=repr(spec), fix=f"Try {as_file}:Model."
+        )
+    error = unknown_name("generator", spec, known)
+    raise UsageError(
+        error.what, got=error.got, expected=f"{error.expected}; or pkg.module:attr, path/file.py:attr", fix=error.fix
+    )
+
+
+def _file_module(path: Path) -> types.ModuleType:
+    if not path.is_file():
+        near = [entry.name for entry in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise UsageError("no such file", got=str(path), expected="a Python file", fix=did_you_mean(path.name, near))
+    if path.suffix != ".py":
+        raise UsageError("not a Python file", got=str(path), expected="path/file.py:attr")
+    name = f"simbench_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise UsageError("not a Python file", got=str(path), expected="path/file.py:attr")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    with _importable(path.resolve().parent), _user_code(f"{path} cannot be imported"):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _named_module(name: str, spec: str) -> types.ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UsageError("not a generator", got=repr(spec), expected=FORMS)
+    with _importable():
+        try:
+            found = importlib.util.find_spec(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise user_error(
+                    error, f"the package of {name} cannot be imported", fix="Install what it needs."
+                ) from error
+            found = None
+        except SimbenchError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise user_error(error, f"the package of {name} cannot be imported") from error
+    if found is None:
+        suggestion = did_you_mean(name, [entry.stem for entry in Path.cwd().glob("*.py")])
+        raise UsageError(
+            f"there is no module {name!r}", got=repr(spec), expected=FORMS,
+            fix=suggestion or "Install the package, or run simbench in the folder that holds it.",
+        )  # fmt: skip
+    return _import(name, f"{name} cannot be imported")
+
+
+def _import(name: str, what: str) -> types.ModuleType:
+    with _importable(), _user_code(what):
+        return importlib.import_module(name)
+
+
+def _attribute(module: types.ModuleType, dotted: str, where: str) -> Any:
+    value: Any = module
+    for part in dotted.split("."):
+        if not hasattr(value, part):
+            public = [name for name in dir(value) if not name.startswith("_")]
+            raise UsageError(
+                f"{where} has no {part!r}",
+                fix=did_you_mean(part, public) or "Name the class or function that generates.",
+            )
+        value = getattr(value, part)
+    return value
+
+
+@contextlib.contextmanager
+def _importable(folder: Path | None = None) -> Iterator[None]:
+    """Import from the working directory (and `folder`) first. Afterwards the path is as it was, but for the folders at its very end,
+    where they shadow nothing: a user's `setup` or `sample` may import, too."""
+    folders = [str(path) for path in dict.fromkeys((folder, Path.cwd())) if path is not None]
+    sys.path[:0] = folders
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for path in folders:  # what the user's code has put there stays
+            with contextlib.suppress(ValueError):
+                sys.path.remove(path)
+            if path not in sys.path:
+                sys.path.append(path)
+
+
+@contextlib.contextmanager
+def _user_code(what: str) -> Iterator[None]:
+    """Turn whatever user code raises, SystemExit too, into one sentence. KeyboardInterrupt passes."""
+    try:
+        yield
+    except SimbenchError:
+        raise
+    except ModuleNotFoundError as error:
+        raise user_error(
+            error, what, fix="Install the missing package into the environment that runs simbench."
+        ) from error
+    except SystemExit as error:
+        raise user_error(error, what, fix="Put what belongs to a script under `if __name__ == '__main__':`.") from error
+    except Exception as error:
+        raise user_error(error, what) from error
+
+
+# --- from target to generator ----------------------------------------------------------------------------------------------------
+
+
+def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[Any, dict[str, Plain]]:
+    value = target.value
+    if isinstance(value, type):
+        arguments, parameters = arguments_of(spec, value, params)
+        with _importable(), _user_code(f"{spec} cannot be constructed"):
+            return value(**arguments), parameters
+    if not callable(getattr(value, "sample", None)) and callable(value) and _takes_seed(value):
+        arguments, parameters = arguments_of(spec, value, params, skip=(*list(signature_of(value))[:1], "seed"))
+        return FunctionGenerator(value, **arguments), parameters
+    if callable(value) and not hasattr(value, "sample"):
+        raise GeneratorError(
+            f"{spec} is no generator", got=f"{_describe(value)} with the signature {_signature(value)}",
+            expected="sample(conditions, *, seed)", fix="`simbench init mymodel.py` writes one to start from.",
+        )  # fmt: skip
+    if params:
+        raise UsageError(
+            f"{spec} is an instance and takes no --param", got=", ".join(params), fix="Name its class instead."
+        )
+    return value, {}
+
+
+def _takes_seed(function: Any) -> bool:
+    """Whether `seed=` may be passed; True where the signature cannot be read."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return True
+    seed = parameters.get("seed")
+    if seed is not None:
+        return seed.kind is not inspect.Parameter.POSITIONAL_ONLY
+    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+def _signature(function: Any) -> str:
+    try:
+        return str(inspect.signature(function))
+    except (TypeError, ValueError):
+        return "(...)"
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, type):
+        return f"class {value.__name__}"
+    return "a function" if inspect.isroutine(value) else f"{type(value).__name__} object"
+
+
+def _source_sha256(value: Any) -> str | None:
+    source = value if inspect.isroutine(value) else type(value)
+    try:
+        path = inspect.getsourcefile(source)
+        return file_sha256(Path(path)) if path else None
+    except (TypeError, OSError):
+        return None

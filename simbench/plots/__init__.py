@@ -1,1 +1,0 @@
-"""The figures of the report: pure functions of events and results, each returning a matplotlib Figure; no pyplot, no global state."""

@@ -1,0 +1,115 @@
+"""Feature space in two dimensions: principal components of the real events, and t-SNE of real and generated together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from simbench.report.style import (
+    INK,
+    REAL,
+    Series,
+    as_array,
+    largest_reference,
+    legend_above,
+    make_figure,
+    plain,
+    styled,
+)
+
+Array = NDArray[np.float64]
+EVENTS = 400
+TOTAL = 1200
+"""Events of each set that are drawn, and of all sets together: t-SNE takes seconds for these, minutes for all."""
+
+ITERATIONS = 500
+LAYERS = 4
+"""Real and generated points are drawn in turns, a quarter at a time, so that neither covers the other."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Real and generated events in one plane."""
+
+    name: str
+    axes: tuple[str, str]
+    real: Array
+    generated: tuple[Array, ...]
+
+
+def embed(series: Sequence[Series], seed: int = 0) -> list[Embedding]:
+    """PCA and t-SNE of a subsample of the derived quantity `features`. Raises KeyError where the task has none."""
+    rng = np.random.default_rng(seed)
+    size = min(EVENTS, TOTAL // (len(series) + 1))
+
+    def draw(values: Array) -> Array:
+        return values[np.sort(rng.permutation(len(values))[:size])]
+
+    reference = as_array(largest_reference(series).reference.derived("features"))
+    sets = [draw(reference), *(draw(as_array(one.pair.generated.derived("features"))) for one in series)]
+    centre = reference.mean(0)
+    _, singular, axes = np.linalg.svd(reference - centre, full_matrices=False)
+    shares = singular**2 / max(float((singular**2).sum()), 1e-300)
+    flat = [(values - centre) @ axes[:2].T for values in sets]
+    cuts = np.cumsum([len(values) for values in sets])[:-1]
+    curled = np.split(_tsne(np.concatenate(sets), rng.permutation(sum(map(len, sets))), seed), cuts)
+    labels = (f"first principal component ({100 * shares[0]:.0f} %)", f"second ({100 * shares[1]:.0f} %)")
+    return [
+        Embedding("principal components", labels, flat[0], tuple(flat[1:])),
+        Embedding("t-SNE", ("t-SNE 1", "t-SNE 2"), curled[0], tuple(curled[1:])),
+    ]
+
+
+def _tsne(values: Array, order: NDArray[np.int64], seed: int) -> Array:
+    """t-SNE of the rows, computed in `order`: identical events (empty ones) are then not laid out set by set. One thread: more only fight."""
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    perplexity = min(30.0, max((len(values) - 1) / 3, 1.0))
+    with threadpool_limits(1):
+        tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", max_iter=ITERATIONS, random_state=seed, n_jobs=1)
+        laid_out = tsne.fit_transform(values[order].astype(np.float32))
+    plane = np.empty((len(values), 2))
+    plane[order] = laid_out
+    return plane
+
+
+def feature_maps(series: Sequence[Series], embeddings: Sequence[Embedding]) -> Figure:
+    """A panel for each embedding and generator: its events over the real ones."""
+    with styled():
+        single = len(series) == 1
+        columns = 2 if single else len(series)
+        width = 10.0 if single else min(3.4 * columns, 11.0)
+        figure = make_figure(width, 4.7 if single else 2 * width / columns + 0.5)
+        grid: Any = (
+            figure.subplots(1, 2, squeeze=False)
+            if single
+            else figure.subplots(2, columns, squeeze=False, sharex="row", sharey="row")
+        )
+        handles: list[Any] = []
+        for row, embedding in enumerate(embeddings):
+            for index, (one, points) in enumerate(zip(series, embedding.generated, strict=True)):
+                axes = grid[0, row] if single else grid[row, index]
+                for layer in range(LAYERS):
+                    real, made = (
+                        axes.plot(
+                            *values[layer::LAYERS].T, ls="none", marker="o", ms=3.2, mew=0, alpha=0.6, color=colour
+                        )[0]
+                        for values, colour in ((embedding.real, REAL), (points, one.colour))
+                    )
+                handles = handles or [real]
+                if row == 0:
+                    handles.append(made)
+                axes.tick_params(which="both", labelbottom=False, labelleft=False, length=0)
+                axes.minorticks_off()
+                axes.margins(0.04)
+                if single or index == 0:
+                    axes.set_ylabel(embedding.axes[1], color=INK)
+                axes.set_xlabel(embedding.axes[0] if single or index == len(series) - 1 else "")
+        legend_above(figure, handles, ["real", *(plain(one.label) for one in series)])
+    return figure

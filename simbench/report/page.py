@@ -1,0 +1,517 @@
+"""The report: one self-contained page of a run, or of several beside each other, with its figures, tables and provenance.
+
+The page runs no script and asks nobody for anything: its content policy forbids both, so a hostile name in a Result can do nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+
+from simbench.core.errors import SimbenchError, UsageError
+from simbench.core.files import check_writable, replace_text
+from simbench.core.text import (
+    count,
+    duration,
+    engine_name,
+    matching,
+    number,
+    printable,
+    thread_count,
+    times,
+    with_error,
+)
+from simbench.metrics.base import Comparison
+from simbench.report.channels import channel_histograms, correlations, dispersion, energy_response
+from simbench.report.digits import digit_grid, mean_digits
+from simbench.report.features import EVENTS, embed, feature_maps
+from simbench.report.showers import mean_showers, pick_conditions, shower_grid
+from simbench.report.speed import Point, quality_against_time
+from simbench.report.style import COLOURS, Series, largest_reference, save_figure, to_svg
+from simbench.results.schema import Measurement, Result, StratumValue
+from simbench.results.words import (
+    arrow,
+    equivalent_count,
+    equivalent_sentence,
+    headline,
+    meaning,
+    metric_label,
+    speed_sentence,
+    standing,
+    stratum_label,
+    verdict,
+)
+from simbench.tasks.base import Task
+
+FULL_BAR = 30.0
+"""A score this many times worse than its floor fills the bar; the bar is logarithmic."""
+
+
+@dataclass(frozen=True)
+class ReportEntry:
+    """A Result, with the generated events of repetition 0 against the reference where they are at hand (`pair` None: figures go without)."""
+
+    result: Result
+    pair: Comparison | None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on the page, or why it is not there."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    missing: str = ""
+
+
+def write_report(entries: Sequence[ReportEntry], task: Task, path: Path, *, figures: Path | None = None) -> Path:
+    """Write the report of one or more results on `task`; returns its path. A report is derived from Results, so an old one is replaced.
+
+    Args:
+        entries: the results, in the order in which they are shown; their task must be `task`.
+        path: the HTML file to write.
+        figures: a folder in which every figure is left as PDF and PNG too.
+
+    Raises:
+        UsageError: no entries, results of another task, or a file that cannot be written.
+    """
+    check_task([entry.result for entry in entries], task)
+    page = _render(entries, task, figures)
+    replace_text(path, page)
+    return path
+
+
+def check_task(results: Sequence[Result], task: Task) -> None:
+    """Refuse results that one report cannot show. Raises UsageError where there are none, or some of another task."""
+    if not results:
+        raise UsageError("a report needs at least one result")
+    strangers = sorted({result.task.name for result in results} - {task.name})
+    if strangers:
+        raise UsageError(
+            "the results are of another task",
+            got=", ".join(strangers),
+            expected=task.name,
+            fix="Make one report a task.",
+        )
+
+
+def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> str:
+    labels = entry_labels([entry.result for entry in entries])
+    results = [entry.result for entry in entries]
+    series = [
+        Series(label, place, entry.pair)
+        for place, (label, entry) in enumerate(zip(labels, entries, strict=True))
+        if entry.pair is not None
+    ]
+    if folder is not None:
+        check_writable(folder)
+    groups = [group for group in _figures(series, task, folder) if group[1]]
+    pareto = _pareto(results, labels, folder)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("simbench", "data"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["times"] = times
+    return environment.get_template("report.html.j2").render(
+        title=f"{', '.join(labels)} on {task.name}",
+        task=task,
+        entries=[
+            _entry(result, label, place) for place, (result, label) in enumerate(zip(results, labels, strict=True))
+        ],
+        several=len(entries) > 1,
+        sections=[
+            ("Scores that rank", _score_rows(results, ranks=True)),
+            ("Reported, not ranked", _score_rows(results, ranks=False)),
+        ],
+        unmeasured=[
+            (label, m.key, m.status, printable(m.error or "no reason recorded", 600))
+            for result, label in zip(results, labels, strict=True)
+            for m in result.measurements
+            if m.value is None
+        ],
+        groups=groups,
+        without=[label for label, entry in zip(labels, entries, strict=True) if entry.pair is None],
+        strata=_strata(results, labels, series, task),
+        pareto=pareto,
+        colours=COLOURS,
+        full_bar=f"{FULL_BAR:g}",
+    )
+
+
+def entry_labels(results: Sequence[Result]) -> list[str]:
+    """A label for each result: the generator's name, with the parameters that differ where names are equal, and a number where all are."""
+    names = [printable(result.generator.name, 60) or "unnamed" for result in results]
+    labels = []
+    for result, name in zip(results, names, strict=True):
+        namesakes = [other.generator.parameters for other, theirs in zip(results, names, strict=True) if theirs == name]
+        mine = result.generator.parameters
+        differing = [key for key in mine if any(other.get(key) != mine[key] for other in namesakes)]
+        detail = ", ".join(f"{printable(key, 20)}={printable(str(mine[key]), 20)}" for key in differing)
+        labels.append(f"{name} ({detail})" if detail else name)
+    return [
+        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
+        for i, label in enumerate(labels)
+    ]
+
+
+# What the template shows of one result
+
+
+def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
+    first = headline(result)
+    return {
+        "label": label,
+        "place": place % len(COLOURS) + 1,
+        "result": result,
+        "verdict": verdict(result),
+        "equivalent": equivalent_count(result),
+        "equivalent_sentence": equivalent_sentence(result),
+        "engine": engine_name(result.speedup.monte_carlo.engine) if result.speedup else "real",
+        "standing": standing(first).text if first else "",
+        "standing_of": _standing_of(first) if first else "",
+        "speed": speed_sentence(result),
+        "speeds": _speed_rows(result),
+        "measured_energy": any(row.joules_per_event is not None for row in result.throughput),
+        "warnings": [printable(warning, 2000) for warning in result.warnings],
+        "throughput_error": printable(result.throughput_error or "", 1000),
+        "provenance": _provenance(result),
+    }
+
+
+def _standing_of(first: Measurement) -> str:
+    """What the headline number beside it is: `the floor, in channel Wasserstein`."""
+    if first.ratio is not None and first.target is None:
+        return f"the floor, in {metric_label(first)}"
+    return f"from the {'floor' if first.target is None else 'target'}, in {metric_label(first)}"
+
+
+def _speed_rows(result: Result) -> list[dict[str, str]]:
+    return [
+        {
+            "device": printable(row.device, 60),
+            "threads": str(row.threads) if row.threads else "",
+            "batch": count(row.batch),
+            "rate": number(row.events_per_s.p50),
+            "range": f"{number(row.events_per_s.p5)} – {number(row.events_per_s.p95)}",
+            "latency": f"{duration(row.latency_ms.p50 / 1e3)} / {duration(row.latency_ms.p95 / 1e3)}",
+            "first": duration(row.first_call_s),
+            "memory": "" if row.peak_mib is None else f"{number(row.peak_mib)} MiB",
+            "energy": "" if row.joules_per_event is None else f"{number(row.joules_per_event, 2)} J",
+        }
+        for row in result.throughput
+    ]
+
+
+def _provenance(result: Result) -> list[tuple[str, str]]:
+    spec, generator, origin = result.spec, result.generator, result.provenance
+    known = {True: "yes", False: "no", None: "not known"}
+    dirty = {True: ", with changes", False: "", None: ""}[origin.git_dirty]
+    rows = [
+        ("result", f"{result.id}, {result.created:%Y-%m-%d %H:%M} UTC, {result.status}"),
+        (
+            "task",
+            f"{result.task.name} {result.task.version}, split {result.task.split}, data sha256 {result.task.dataset_sha256[:16]}",
+        ),
+        (
+            "asked for",
+            f"{spec.generator}: {spec.events} events, {spec.repetitions} × seed {spec.root_seed}, block {spec.block}, {spec.dtype}",
+        ),
+        ("parameters", ", ".join(f"{key}={value}" for key, value in generator.parameters.items())),
+        ("generator", " ".join(part for part in (generator.name, generator.version or "") if part)),
+        ("weights", generator.weights_sha256 or ""),
+        ("source", generator.source_sha256 or ""),
+        ("same seed, same events", known[generator.deterministic]),
+        ("other seed, other events", known[generator.stochastic]),
+        ("simbench", f"{origin.simbench}, git {origin.git_sha[:12]}{dirty}" if origin.git_sha else origin.simbench),
+        (
+            "software",
+            ", ".join([f"python {origin.python}", *(f"{name} {version}" for name, version in origin.packages.items())]),
+        ),
+        ("hardware", ", ".join(f"{name}: {value}" for name, value in origin.hardware.items())),
+        ("flags", ", ".join(f"{name}={value}" for name, value in origin.flags.items())),
+        ("command", origin.command),
+    ]
+    if result.speedup is not None:
+        record = result.speedup.monte_carlo
+        rows.append(("Monte Carlo", f"{record.engine}, {record.physics}; cuts {record.cuts}; {record.measured}"))
+    return [(name, printable(value, 2000)) for name, value in rows if value]
+
+
+# Tables
+
+
+def _keys(results: Sequence[Result]) -> list[str]:
+    """The keys of all measurements, in the order in which the results have them."""
+    return list(dict.fromkeys(measurement.key for result in results for measurement in result.measurements))
+
+
+def _score_rows(results: Sequence[Result], *, ranks: bool) -> list[dict[str, Any]]:
+    rows = []
+    for key in _keys(results):
+        found = [
+            (place, m)
+            for place, result in enumerate(results)
+            if (m := result.measurement(key)) is not None and m.value is not None
+        ]
+        found = [(place, m) for place, m in found if m.ranks == ranks]
+        if found:
+            first = found[0][1]
+            best = _best([m for _, m in found]) if len(found) > 1 and ranks else None
+            rows.append(
+                {
+                    "label": metric_label(first), "key": key, "unit": first.unit, "arrow": arrow(first), "direction": _direction(first),
+                    "meaning": meaning(first), "cells": [_score_cell(m, place, m is best) for place, m in found],
+                }
+            )  # fmt: skip
+    return rows
+
+
+def _best(measurements: Sequence[Measurement]) -> Measurement:
+    def badness(measurement: Measurement) -> float:
+        value = measurement.value or 0.0
+        return (
+            abs(value - (measurement.target or 0.0))
+            if measurement.direction == "target"
+            else -value
+            if measurement.direction == "higher"
+            else value
+        )
+
+    return min(measurements, key=badness)
+
+
+def _direction(measurement: Measurement) -> str:
+    if measurement.direction == "target":
+        return f"right at {measurement.target or 0:g}"
+    return "less is better" if measurement.direction == "lower" else "more is better"
+
+
+def _score_cell(measurement: Measurement, place: int, best: bool) -> dict[str, Any]:
+    value, place_of = measurement.value or 0.0, standing(measurement)
+
+    def beside(other: float | None) -> str:
+        return "–" if other is None else matching(other, value, measurement.stderr)
+
+    floor = beside(measurement.floor)
+    if measurement.floor is not None and measurement.floor_sd is not None:
+        floor = with_error(measurement.floor, measurement.floor_sd)
+    notes = []
+    if measurement.sd_repetition is not None:
+        notes.append(f"± {number(measurement.sd_repetition, 2)} between {len(measurement.per_repetition)} repetitions")
+    if measurement.calibrated is not None:
+        notes.append(f"{beside(measurement.calibrated.value)} with photons × {number(measurement.calibrated.factor)}")
+    bar = None
+    if place_of.factor is not None:
+        bar = min(100.0, max(0.0, 100 * float(np.log(max(place_of.factor, 1.0)) / np.log(FULL_BAR))))
+    return {
+        "place": place, "best": best, "value": with_error(value, measurement.stderr), "floor": floor, "standing": place_of.text or "–",
+        "bar": bar, "at_floor": place_of.sigma is not None and place_of.sigma < 2, "memoriser": beside(measurement.memoriser), "notes": notes,
+        "parts": [(printable(name, 40), number(part)) for name, part in measurement.parts.items()],
+    }  # fmt: skip
+
+
+def _strata(
+    results: Sequence[Result], labels: Sequence[str], series: Sequence[Series], task: Task
+) -> list[dict[str, Any]]:
+    """A table for each stratification: rows metric by generator, columns strata."""
+    kinds = dict.fromkeys(key.partition("=")[0] for result in results for m in result.measurements for key in m.strata)
+    tables = []
+    for kind in kinds:
+        columns = list(
+            dict.fromkeys(
+                key
+                for result in results
+                for m in result.measurements
+                for key in m.strata
+                if key.partition("=")[0] == kind
+            )
+        )
+        columns.sort(key=lambda key: _stratum_order(results, key, kind))
+        rows = []
+        for key in _keys(results):
+            found = [
+                (place, m)
+                for place, result in enumerate(results)
+                if (m := result.measurement(key)) is not None and m.strata
+            ]
+            for index, (place, m) in enumerate(found):
+                cells = [m.strata.get(column) for column in columns]
+                if any(cells):
+                    rows.append(
+                        {
+                            "metric": f"{arrow(m)} {metric_label(m)}" if index == 0 else "", "unit": m.unit if index == 0 else "",
+                            "label": labels[place], "place": place, "cells": [_stratum_cell(cell) for cell in cells],
+                            "all": with_error(m.value or 0.0, m.stderr), "worst": _worst(m, cells),
+                        }
+                    )  # fmt: skip
+        sizes = {
+            key: max(m.strata[key].n for result in results for m in result.measurements if key in m.strata)
+            for key in columns
+        }
+        heads = [(*_stratum_head(key, series, task), count(sizes[key])) for key in columns]
+        tables.append({"kind": printable(kind, 40), "heads": heads, "rows": rows})
+    return tables
+
+
+def _stratum_order(results: Sequence[Result], key: str, kind: str) -> tuple[float, str]:
+    """Species by falling size, with `other` last; everything else by name."""
+    if kind != "species":
+        return (0.0, key)
+    size = max((m.strata[key].n for result in results for m in result.measurements if key in m.strata), default=0)
+    return (1.0 if key.endswith("=other") else -float(size), key)
+
+
+def _stratum_head(key: str, series: Sequence[Series], task: Task) -> tuple[str, str]:
+    """The stratum's name; for an energy quintile its range too, where events are at hand."""
+    kind, _, name = key.partition("=")
+    if kind == "energy" and series and "Energy" in task.condition_names and kind in series[0].pair.reference.strata:
+        column = task.condition_names.index("Energy")
+        events = largest_reference(series).reference
+        energy = events.conditions[:, column].numpy()[events.strata[kind] == name]
+        if len(energy):
+            return printable(
+                name, 10
+            ), f"{count(float(energy.min()))}–{count(float(energy.max()))} {task.condition_units[column]}"
+    return (printable(name, 40) if kind == "species" else stratum_label(key)), ""
+
+
+def _stratum_cell(cell: StratumValue | None) -> str:
+    return "" if cell is None else with_error(cell.value, cell.stderr)
+
+
+def _worst(measurement: Measurement, cells: Sequence[StratumValue | None]) -> int | None:
+    """The stratum furthest from the target; none without one, since strata have no floor to be held against."""
+    if measurement.target is None:
+        return None
+    off = [-1.0 if cell is None else abs(cell.value - measurement.target) for cell in cells]
+    return int(np.argmax(off))
+
+
+# Figures
+
+
+def _figures(series: Sequence[Series], task: Task, folder: Path | None) -> list[tuple[str, list[Drawn]]]:
+    """The groups of figures that the task's events allow."""
+    if not series:
+        return []
+    derivations = series[0].pair.reference.derivations
+    energy = task.condition_names.index("Energy") if "Energy" in task.condition_names else None
+
+    def draw(name: str, title: str, caption: str, figure: Callable[[], Figure]) -> Drawn:
+        return _draw(name, title, caption, figure, folder)
+
+    groups: list[tuple[str, list[Drawn]]] = []
+    if "channels" in derivations and len(task.shape) == 2:
+        picked = pick_conditions(largest_reference(series).reference, task)
+        groups.append(("Showers", [
+            draw("showers", "Single showers, real and generated",
+                 "Each row is one particle; the images in it are answers to that very particle. What differs between real images is physics.",
+                 lambda: shower_grid(series, picked, task.unit)),
+            draw("mean_shower", "Mean shower",
+                 "Mean over all test events, on one scale, and generated over real.", lambda: mean_showers(series, task.unit)),
+        ]))  # fmt: skip
+    if "channels" in derivations:
+        channels = [
+            draw("channels", "Read-out channels",
+                 "Channels 1–4 are the quadrants, channel 5 every second fibre. Bars are statistical; the last bin holds the overflow.",
+                 lambda: channel_histograms(series, task.unit)),
+        ]  # fmt: skip
+        if energy is not None:
+            channels.append(draw("response", "Photon sum against energy",
+                                 "Points: mean with its standard error, in bins of equal numbers of events. Band and lines: 16–84 % of the events.",
+                                 lambda: energy_response(series, energy, task.condition_units[energy], task.unit)))  # fmt: skip
+        if task.repeats > 1:
+            channels.append(draw("dispersion", "Spread of the answers to one particle",
+                                 "One point a particle. Below the line the generator repeats itself too much; triangles lie below the frame.",
+                                 lambda: dispersion(series, task.unit)))  # fmt: skip
+        channels.append(draw("correlations", "Rank correlation of the channels",
+                             "Spearman's correlation over all events, and generated minus real, with its Frobenius norm.",
+                             lambda: correlations(series)))  # fmt: skip
+        groups.append(("Channels", channels))
+    elif len(task.shape) == 3 and task.shape[0] in (1, 3):
+        images = [draw("images", "Single images, real and generated", "The same number of images of each label, the first of the test set.",
+                       lambda: digit_grid(series))]  # fmt: skip
+        if task.shape[0] == 1 and "label" in series[0].pair.reference.strata:
+            images.append(draw("mean_images", "Mean image of each label", "Mean over all test events of a label, and generated minus real.",
+                               lambda: mean_digits(series)))  # fmt: skip
+        groups.append(("Images", images))
+    if "features" in derivations:
+        caption = f"Up to {count(EVENTS)} events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of events that the generator misses. "
+        caption += "The axes of t-SNE mean nothing; what counts is whether both sets fill the same places."
+        groups.append(
+            (
+                "Feature space",
+                [
+                    draw(
+                        "features",
+                        "Principal components and t-SNE",
+                        caption,
+                        lambda: feature_maps(series, embed(series)),
+                    )
+                ],
+            )
+        )
+    return groups
+
+
+def _draw(name: str, title: str, caption: str, figure: Callable[[], Figure], folder: Path | None) -> Drawn:
+    """Draw a figure; events that cannot be drawn, or weights that are not there, leave a note in its place."""
+    try:
+        drawn = figure()
+    except (SimbenchError, ValueError) as error:
+        return Drawn(name, title, caption, "", f"Left out: {printable(str(error), 400)}")
+    if folder is not None:
+        save_figure(drawn, folder, name)
+    return Drawn(name, title, caption, to_svg(drawn, name, title))
+
+
+def _points(results: Sequence[Result], labels: Sequence[str], key: str) -> Iterator[Point]:
+    for place, (result, label) in enumerate(zip(results, labels, strict=True)):
+        measurement = result.measurement(key)
+        if measurement is None or measurement.value is None or not result.throughput:
+            continue
+        core = max(
+            (row.events_per_s.p50 for row in result.throughput if row.device == "cpu" and row.threads == 1),
+            default=None,
+        )
+        best = max(result.throughput, key=lambda row: row.events_per_s.p50)
+        device = (
+            f"cpu, {thread_count(best.threads)}"
+            if best.device == "cpu"
+            else best.device.partition(" ")[2] or best.device
+        )
+        yield Point(label, place, core, best.events_per_s.p50, device, measurement.value, measurement.stderr)
+
+
+def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | None) -> Drawn | None:
+    """The equivalent metric against speed, with the Monte Carlo at its floor; None where nothing was timed."""
+    first = next((m for result in results if (m := headline(result)) is not None), None)
+    points = list(_points(results, labels, first.key)) if first else []
+    if first is None or not points:
+        return None
+    record = next((result.speedup.monte_carlo for result in results if result.speedup), None)
+    if record is not None and first.floor is not None and record.seconds_per_event > 0:
+        engine = engine_name(record.engine)
+        points.append(Point(engine, None, 1 / record.seconds_per_event, None, record.cpu, first.floor, first.floor_sd))
+    label = f"{metric_label(first)} [{first.unit}]" if first.unit else metric_label(first)
+    caption = "The dashed line joins what nothing here beats in both."
+    if points[-1].place is None:
+        caption += " The Monte Carlo stands at the floor: independent real events against real events."
+    return _draw(
+        "speed",
+        "Quality against time",
+        caption,
+        lambda: quality_against_time(points, label, first.direction == "higher"),
+        folder,
+    )

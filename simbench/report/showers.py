@@ -1,0 +1,199 @@
+"""Shower images: single events, real beside generated on one scale, and the mean shower with the ratio of generated to real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+from numpy.typing import NDArray
+
+from simbench.core.events import Events
+from simbench.core.text import THIN
+from simbench.report.style import (
+    COUNTS,
+    DIFFERENCES,
+    INK,
+    PAPER,
+    Series,
+    as_array,
+    bare,
+    largest_reference,
+    make_figure,
+    make_sheet,
+    photons,
+    place_image,
+    plain,
+    styled,
+)
+from simbench.tasks.base import Task
+
+EMPTY = 0.5
+"""A pixel below half a photon rounds to none: it is drawn as background."""
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A condition that is shown: what to call it, and the rows that answer it."""
+
+    label: str
+    rows: NDArray[np.int64]
+
+
+def pick_conditions(events: Events, task: Task) -> list[Picked]:
+    """A handful of conditions that span species and energy: three energies of the two commonest species, one of the next two.
+
+    Conditions whose real answers are mostly empty are passed over. Works without species (then six energies) and without an energy.
+    """
+    condition = events.condition_id.numpy()
+    first = np.unique(condition, return_index=True)[1]
+    light = as_array(events.samples).reshape(len(events), -1).sum(1)
+    lit = np.array([np.median(light[condition == condition[row]]) > 10 for row in first])
+    first = first[lit] if lit.any() else first
+    column = task.condition_names.index("Energy") if "Energy" in task.condition_names else None
+    energy = as_array(events.conditions[:, column]) if column is not None else np.arange(len(events), dtype=np.float64)
+    species = events.strata.get("species", np.full(len(events), "", dtype=np.str_))
+    names, counts = np.unique(species[first], return_counts=True)
+    ranked = [str(name) for name in names[np.argsort(-counts, kind="stable")] if name != "other"] or [""]
+    wanted = [
+        (name, q)
+        for name in ranked[:2]
+        for q in ((0.1, 0.5, 0.9) if len(ranked) > 1 else (0.05, 0.25, 0.4, 0.6, 0.75, 0.95))
+    ]
+    wanted += [(name, 0.5) for name in ranked[2:4]]
+    picked: dict[int, Picked] = {}
+    for name, quantile in wanted:
+        rows = first[species[first] == name]
+        at = int(rows[np.argmin(np.abs(energy[rows] - np.quantile(energy[rows], quantile)))])
+        if column is not None:
+            label = f"{plain(name, 14)}\n{photons(energy[at])} {task.condition_units[column]}".strip()
+        else:
+            label = f"condition {condition[at]}"
+        picked.setdefault(at, Picked(label, np.flatnonzero(condition == condition[at])))
+    return list(picked.values())
+
+
+def _show(axes: Axes, image: NDArray[np.float64], norm: LogNorm, empty: float) -> Any:
+    """An image on a logarithmic scale; pixels of `empty` or less stay blank."""
+    bare(axes)
+    return axes.imshow(
+        np.ma.masked_less_equal(image, empty), norm=norm, cmap=COUNTS, interpolation="none", origin="lower"
+    )
+
+
+def repeats_shown(series: int) -> int:
+    """Answers to one condition that fit beside each other, for so many generators."""
+    return {1: 4, 2: 3}.get(series, 2)
+
+
+def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -> Figure:
+    """Single events on one logarithmic scale: a row a condition, real answers at the left, each generator's to their right."""
+    repeats = repeats_shown(len(series))
+    reference = as_array(largest_reference(series).reference.samples)
+    groups = [("real", INK, reference)] + [
+        (plain(one.label), one.colour, as_array(one.pair.generated.samples)) for one in series
+    ]
+    top = max(
+        float(values[p.rows[p.rows < len(values)]][:repeats].max(initial=1.0))
+        for p in picked
+        for _, _, values in groups
+    )
+    norm = LogNorm(1, max(top, 10.0), clip=True)
+    cell, gap, left, right, head, foot = 0.98 if len(series) < 3 else 0.8, 0.14, 1.05, 0.15, 0.36, 0.72
+    width = left + right + len(groups) * (repeats * cell + gap) - gap
+    scale = min(1.0, 11 / width)
+    cell *= scale
+    width, height = left + right + len(groups) * (repeats * cell + gap) - gap, head + foot + len(picked) * cell
+    with styled():
+        figure, sheet = make_sheet(width, height)
+        image: Any = None
+        low_shower = [_centre_is_low(reference[condition.rows[0]]) for condition in picked]
+        for column, (name, colour, values) in enumerate(groups):
+            x = left + column * (repeats * cell + gap)
+            sheet.text(
+                x + repeats * cell / 2, height - 0.2, name, ha="center", va="center", color=colour, weight="bold"
+            )
+            for row, condition in enumerate(picked):
+                y = height - head - (row + 1) * cell
+                if column == 0:
+                    sheet.text(
+                        left - 0.1, y + cell / 2, condition.label, ha="right", va="center", fontsize=9, linespacing=1.3
+                    )
+                for index, at in enumerate(condition.rows[condition.rows < len(values)][:repeats]):
+                    shown = np.ma.masked_less_equal(values[at], EMPTY)
+                    corner, size = x + index * cell + 0.02, cell - 0.04
+                    image = place_image(sheet, shown, corner, y + 0.02, size, norm=norm, cmap=COUNTS, origin="lower")
+                    y_text, side = (y + cell - 0.05, "top") if low_shower[row] else (y + 0.05, "bottom")
+                    sheet.text(corner + size - 0.03, y_text, f"Σ{THIN}{photons(round(float(values[at].sum())))}", ha="right", va=side, fontsize=7,
+                               bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6})  # fmt: skip
+        bar = figure.colorbar(image, cax=figure.add_axes((left / width, 0.42 / height, 1 - (left + right) / width, 0.11 / height)),
+                              orientation="horizontal", format=FuncFormatter(photons))  # fmt: skip
+        bar.set_label(
+            f"{unit} per pixel, one scale for all (empty pixels are left blank); Σ: {unit} in the event",
+            loc="center",
+            fontsize=9,
+        )
+        _calm(bar)
+    return figure
+
+
+def _centre_is_low(image: NDArray[np.float64]) -> bool:
+    """Whether the light is in the lower half, so that a note belongs in the upper."""
+    half = len(image) // 2
+    return bool(image[:half].sum() > image[half:].sum())
+
+
+def _calm(bar: Any) -> None:
+    """A colour bar without minor ticks in the way."""
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(size=3, labelsize=8.5)
+    bar.outline.set_linewidth(0.6)
+
+
+def mean_showers(series: Sequence[Series], unit: str) -> Figure:
+    """The mean over all events: real, generated on the same logarithmic scale, and generated over real."""
+    real = as_array(largest_reference(series).reference.samples).mean(0)
+    means = [as_array(one.pair.generated.samples).mean(0) for one in series]
+    top = max(float(image.max()) for image in (real, *means))
+    norm = LogNorm(
+        min(max(float(np.quantile(real, 0.02)), top * 1e-4), top / 10) if top > 0 else 0.1, top or 1.0, clip=True
+    )
+    with styled():
+        single = len(series) == 1
+        figure = (
+            make_figure(10, 3.55)
+            if single
+            else make_figure(min(2.1 * (len(series) + 1), 11), 2 * min(2.1, 10.4 / (len(series) + 1)) + 0.55)
+        )
+        grid: Any = (
+            figure.subplots(1, 3, squeeze=False) if single else figure.subplots(2, len(series) + 1, squeeze=False)
+        )
+        image = _show(grid[0, 0], real, norm, 0.0)
+        grid[0, 0].set_title("real", loc="center", weight="bold")
+        ratio: Any = None
+        for index, (one, mean) in enumerate(zip(series, means, strict=True)):
+            above, below = (grid[0, 1], grid[0, 2]) if single else grid[:, index + 1]
+            _show(above, mean, norm, 0.0)
+            above.set_title(plain(one.label, 18 if not single else 28), loc="center", color=one.colour, weight="bold")
+            bare(below)
+            below.set_title("generated / real", loc="center", fontsize=9.5)
+            quotient = np.divide(mean, real, out=np.full_like(mean, np.nan), where=(real > 0) & (mean > 0))
+            ratio = below.imshow(np.ma.masked_invalid(quotient), norm=LogNorm(0.5, 2, clip=True), cmap=colormaps[DIFFERENCES + "_r"],
+                                 interpolation="none", origin="lower")  # fmt: skip
+        shared = [grid[0, 0], grid[0, 1]] if single else list(grid[0])
+        bars = [figure.colorbar(image, ax=shared, ticks=LogLocator(subs=(1, 3)), format=FuncFormatter(photons), shrink=0.9, aspect=22,
+                                pad=0.015, label=f"mean {unit} per pixel")]  # fmt: skip
+        if not single:
+            grid[1, 0].set_axis_off()
+        beside = [grid[0, 2]] if single else list(grid[1, 1:])
+        bars.append(figure.colorbar(ratio, ax=beside, ticks=[0.5, 0.7, 1, 1.4, 2], format=FuncFormatter(lambda v, _: f"{v:g}"), shrink=0.9, aspect=22,
+                                    pad=0.03 if single else 0.015, label="ratio (clipped at 0.5 and 2)"))  # fmt: skip
+        for bar in bars:
+            _calm(bar)
+    return figure

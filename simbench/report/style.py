@@ -1,0 +1,185 @@
+"""One look for all figures: mplhep's style at the size of a page, colours that survive colour blindness and a dark page, and how to save them.
+
+Figures are drawn once, in the colours of light paper. In the SVG of the report every colour of the palette becomes a CSS variable with that
+colour as its fallback, so that the page can show the same figure on a dark ground.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from simbench.core.text import THIN, printable
+from simbench.metrics.base import Comparison
+
+INK, REAL, FAINT, PAPER = "#1b1f24", "#868c95", "#d4d8dd", "#fffffe"
+"""Text and axes; the reference events; grids and frames; the ground."""
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+"""One a generator (Okabe and Ito): told apart with any colour vision."""
+
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (1, 1.8)))
+MARKERS = ("o", "s", "D", "^", "v", "P")
+VARIABLES = {INK: "ink", REAL: "real", FAINT: "faint", PAPER: "paper"} | {
+    colour: f"g{i + 1}" for i, colour in enumerate(COLOURS)
+}
+"""The CSS variable behind each colour of the palette."""
+
+COUNTS = "viridis"
+DIFFERENCES = "PuOr"
+
+
+@dataclass(frozen=True)
+class Series:
+    """The events of one generator, with the label and the place in the palette that it has throughout the report."""
+
+    label: str
+    place: int
+    pair: Comparison
+
+    @property
+    def colour(self) -> str:
+        """The generator's colour on light paper."""
+        return COLOURS[self.place % len(COLOURS)]
+
+
+@functools.cache
+def _fonts() -> list[str]:
+    """The first font of mplhep's taste that is installed, then the one that matplotlib brings, for the glyphs that it lacks."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    wanted = [name for name in ("TeX Gyre Heros", "Liberation Sans", "Arial", "Helvetica") if name in installed]
+    return [*wanted[:1], "DejaVu Sans"]
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The style, for the time of a `with` block alone; figures are made and saved inside one."""
+    import matplotlib.style
+    import mplhep
+
+    page = {
+        "font.family": _fonts(), "mathtext.fontset": "dejavusans", "mathtext.default": "regular", "font.size": 10, "axes.labelsize": 10,
+        "axes.titlesize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9.5, "axes.linewidth": 0.8, "lines.linewidth": 1.6,
+        "xtick.major.size": 5, "xtick.minor.size": 2.5, "ytick.major.size": 5, "ytick.minor.size": 2.5, "xtick.major.pad": 4, "ytick.major.pad": 4,
+        "xtick.major.width": 0.8, "ytick.major.width": 0.8, "xtick.minor.width": 0.6, "ytick.minor.width": 0.6,
+        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "axes.titlecolor": INK, "xtick.color": INK, "ytick.color": INK,
+        "axes.facecolor": "none", "figure.facecolor": PAPER, "savefig.facecolor": PAPER, "legend.labelcolor": INK, "grid.color": FAINT,
+        "svg.fonttype": "path", "svg.hashsalt": "simbench", "pdf.fonttype": 42, "figure.dpi": 100, "savefig.bbox": "standard",
+    }  # fmt: skip
+    with matplotlib.style.context([mplhep.style.CMS, page]):
+        yield
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def plain(text: str, limit: int = 28) -> str:
+    """A stranger's name as figure text: short, without mathematics, without glyphs that the font lacks."""
+    short = "".join(c if ord(c) in _glyphs() else "?" for c in printable(text, limit))
+    return (f" {short}" if short.startswith("_") else short).replace("$", r"\$")
+
+
+def make_figure(width: float, height: float, **pads: Any) -> Figure:
+    """An empty figure, in inches, that makes room for its labels; a report's column is 11 wide."""
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**pads))
+
+
+def bare(axes: Axes, frame: str = FAINT) -> None:
+    """A panel for an image: no ticks, a thin frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.minorticks_off()
+    for spine in axes.spines.values():
+        spine.set_edgecolor(frame)
+        spine.set_linewidth(0.6)
+
+
+def make_sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure whose one panel is measured in inches from the lower left corner: many small images on it cost little."""
+    figure = Figure(figsize=(width, height))
+    sheet = figure.add_axes((0, 0, 1, 1))
+    sheet.set_axis_off()
+    return figure, sheet
+
+
+def place_image(sheet: Axes, image: Any, x: float, y: float, size: float, **how: Any) -> Any:
+    """Draw `image` on a sheet, `size` inches wide and high with its lower left corner at (x, y), in a thin frame."""
+    drawn = sheet.imshow(image, extent=(x, x + size, y, y + size), interpolation="none", aspect="auto", **how)
+    sheet.add_patch(Rectangle((x, y), size, size, fill=False, edgecolor=FAINT, lw=0.6))
+    sheet.set_xlim(0, sheet.figure.get_figwidth())  # type: ignore[union-attr]
+    sheet.set_ylim(0, sheet.figure.get_figheight())  # type: ignore[union-attr]
+    return drawn
+
+
+def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
+    """One legend for the whole figure, above it, in rows of up to `columns`."""
+    where: Any = "outside upper center" if figure.get_layout_engine() else "upper center"
+    figure.legend(handles, labels, loc=where, ncols=min(len(labels), columns), frameon=False, borderaxespad=0.2)
+
+
+def photons(value: float, _position: int | None = None) -> str:
+    """A tick or a count of photons, thousands apart."""
+    return f"{value:,.0f}".replace(",", THIN) if abs(value) >= 1 or value == 0 else f"{value:g}"
+
+
+def largest_reference(series: Sequence[Series]) -> Comparison:
+    """The pair with most reference events: the one reference that all are drawn against."""
+    return max((one.pair for one in series), key=len)
+
+
+def as_array(tensor: Any) -> NDArray[np.float64]:
+    """A tensor as float64 numpy."""
+    return np.asarray(tensor.detach().cpu().numpy(), dtype=np.float64)
+
+
+def to_svg(figure: Figure, name: str, title: str) -> str:
+    """The figure as an `<svg>` element for a page: themed by CSS variables, its ids starting with `name`, described by `title`."""
+    buffer = io.StringIO()
+    with styled():
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'<(g|image)( [^>]*?)? id="[^"]*"', r"<\1\2", text)
+    text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    width = float(figure.get_size_inches()[0]) * 96
+    opening = f'<svg role="img" aria-label="{escape(title)}" style="width:100%;max-width:{width:.0f}px;min-width:{min(0.68 * width, width):.0f}px"'
+    text = re.sub(r'<svg( [^>]*?)? width="[^"]*"', lambda found: opening + (found[1] or ""), text, count=1)
+    text = re.sub(r'^(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(f": {colour}", f": var(--{variable}, {colour})")
+    return text
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> None:
+    """Write `name`.pdf and `name`.png, for a talk or a paper."""
+    with styled():
+        for suffix in ("pdf", "png"):
+            figure.savefig(
+                folder / f"{name}.{suffix}", dpi=200, metadata={"CreationDate": None} if suffix == "pdf" else None
+            )

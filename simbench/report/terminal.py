@@ -1,0 +1,120 @@
+"""A Result on the terminal: legible at 80 columns and without colour; strangers' text is never read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from simbench.core.text import count, duration, matching, number, printable, with_error
+from simbench.results.schema import Measurement, Result, Throughput
+from simbench.results.words import arrow, equivalent_sentence, metric_label, speed_sentence, standing, verdict
+
+LEGEND = (
+    "↓ less is better  ↑ more is better  →1 right at 1  σ: standard errors from the target, or from a floor of about 0"
+)
+
+
+def print_result(result: Result, path: Path | None, console: Console) -> None:
+    """Print a Result: equivalent events first, then scores, speed, warnings, where it was written, and the verdict last."""
+    for line in _head(result):
+        console.print(line)
+    measured = [m for m in result.measurements if m.status == "ok" and m.value is not None]
+    ranking, reported = [m for m in measured if m.ranks], [m for m in measured if not m.ranks]
+    if measured:
+        console.print()
+        console.print(_scores(ranking, reported))
+        console.print(Text(LEGEND, style="dim"))
+    _print_section(console, "Not measured", (_reason(m) for m in result.measurements if m not in measured), "yellow")
+    console.print()
+    if result.throughput:
+        console.print(speed_table(result.throughput))
+    if result.throughput_error:
+        console.print(Text(f"Not timed: {printable(result.throughput_error, 500)}", style="yellow"))
+    if result.throughput or result.speedup:
+        console.print(Text(speed_sentence(result)))
+    _print_section(console, "Warnings", (printable(warning, 500) for warning in result.warnings), "yellow")
+    console.print()
+    if path is not None:
+        console.print(Text(f"Written to {path}", overflow="fold"), soft_wrap=True)
+    console.print(Text(verdict(result), style="bold"))
+
+
+def _head(result: Result) -> Iterable[Text]:
+    sentence = equivalent_sentence(result)
+    yield Text(sentence[0].upper() + sentence[1:], style="bold")
+    name = printable(result.generator.name, 60)
+    parameters = ", ".join(
+        f"{printable(key, 30)}={printable(str(value), 30)}" for key, value in result.generator.parameters.items()
+    )
+    repeats = f", {result.spec.repetitions} repetitions" if result.spec.repetitions > 1 else ""
+    version = f" {printable(result.generator.version, 30)}" if result.generator.version else ""
+    yield Text(
+        f"{name}{version}{f' ({parameters})' if parameters else ''} on {result.task.name} {result.task.version}: "
+        f"{count(result.task.events)} events{repeats}, seed {result.spec.root_seed}"
+    )
+    if result.status != "complete":
+        yield Text("Incomplete: a primary metric of the task has no value.", style="bold red")
+
+
+def _scores(ranking: list[Measurement], reported: list[Measurement]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("metric", overflow="fold", min_width=15)
+    for name in ("value ± error", "unit", "floor", "vs floor", "memoriser"):
+        table.add_column(name, justify="left" if name == "unit" else "right", no_wrap=name != "unit")
+    for measurement in ranking:
+        table.add_row(*_score(measurement))
+    if ranking and reported:
+        table.add_section()
+    if reported:
+        table.add_row("", Text("reported only"), style="dim italic")
+        for measurement in reported:
+            table.add_row(*_score(measurement), style="dim")
+    return table
+
+
+def _score(measurement: Measurement) -> tuple[Text, ...]:
+    value, floor, memoriser = measurement.value or 0.0, measurement.floor, measurement.memoriser
+    cells = (
+        arrow(measurement),
+        metric_label(measurement),
+        with_error(value, measurement.stderr),
+        printable(measurement.unit, 12),
+        "" if floor is None else matching(floor, value, measurement.stderr),
+        standing(measurement).text,
+        "" if memoriser is None else matching(memoriser, value, measurement.stderr),
+    )
+    return tuple(Text(cell) for cell in cells)
+
+
+def _reason(measurement: Measurement) -> str:
+    return f"{printable(measurement.key, 60)} {measurement.status}: {printable(measurement.error or 'no reason recorded', 300)}"
+
+
+def speed_table(rows: Sequence[Throughput]) -> Table:
+    """The speeds on each device, for each number of threads and batch size."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("device", overflow="fold", min_width=8)
+    for name in ("threads", "batch", "events/s", "p5", "p95", "latency", "peak"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        rate = row.events_per_s
+        cells = (
+            printable(row.device, 40), str(row.threads), count(row.batch), number(rate.p50), number(rate.p5), number(rate.p95),
+            duration(row.latency_ms.p50 / 1000), "" if row.peak_mib is None else f"{number(row.peak_mib)} MiB",
+        )  # fmt: skip
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _print_section(console: Console, title: str, lines: Iterable[str], style: str) -> None:
+    found = list(lines)
+    if found:
+        console.print()
+        console.print(Text(title, style=style))
+        for line in found:
+            console.print(Text(f"  {line}"))

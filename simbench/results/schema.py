@@ -1,0 +1,330 @@
+"""The Result: one JSON file per run, with its provenance; written whole or not at all, and never overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from simbench.core.errors import DataError
+from simbench.core.files import read_bytes, safe_name, write_new
+
+SCHEMA: Literal["simbench.run/1"] = "simbench.run/1"
+
+Count = Annotated[int, Field(ge=0)]
+Short = Annotated[str, Field(max_length=500)]
+Parameters = dict[str, bool | int | FiniteFloat | Short | None]
+
+
+class StrictRecord(BaseModel):
+    """A record of a file format: unknown fields and converted types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Spec(StrictRecord):
+    """What was asked for."""
+
+    task: Short
+    generator: Short
+    root_seed: int
+    repetitions: Count
+    events: Count
+    block: Count
+    dtype: Short
+    definitions: Short
+
+
+class TaskRecord(StrictRecord):
+    """The data that were scored against."""
+
+    name: Short
+    version: Short
+    split: Short
+    dataset_sha256: Short
+    events: Count
+
+
+class GeneratorRecord(StrictRecord):
+    """The generator: `deterministic` = the same seed gives the same events; `stochastic` = another seed gives others. None: not known.
+
+    `parameters` is what it ran with; `given` what it was constructed with, where that is something else (None: the same), to run it again.
+    """
+
+    name: Short
+    version: Short | None
+    parameters: Parameters
+    given: Parameters | None = None
+    weights_sha256: Short | None
+    source_sha256: Short | None
+    deterministic: bool | None
+    stochastic: bool | None
+
+
+class StratumValue(StrictRecord):
+    """A metric within one stratum of events."""
+
+    value: FiniteFloat
+    stderr: FiniteFloat | None
+    n: Count
+
+
+class Calibrated(StrictRecord):
+    """The metric after the generator's photons are multiplied by one factor, measured on validation events."""
+
+    factor: FiniteFloat
+    value: FiniteFloat
+
+
+class ReplicatesRecord(StrictRecord):
+    """The metric on resampled events, in a fixed order: what paired differences are made from."""
+
+    kind: Literal["bootstrap", "jackknife"]
+    values: Annotated[list[FiniteFloat], Field(max_length=1000)]
+
+
+class Measurement(StrictRecord):
+    """One metric. `value` is the mean over repetitions; `stderr` is from sampling, `sd_repetition` from the generator's seed.
+
+    `floor` is the score of independent real events at the same N, `ratio` is value over floor, `memoriser` the score of replayed training
+    events, `p` the one-sided normal p-value of being worse than the floor.
+    """
+
+    metric: Short
+    version: Short
+    definition: Short
+    status: Literal["ok", "failed", "skipped"]
+    value: FiniteFloat | None
+    per_repetition: list[FiniteFloat]
+    stderr: FiniteFloat | None
+    sd_repetition: FiniteFloat | None
+    unit: Short
+    direction: Literal["lower", "higher", "target"]
+    target: FiniteFloat | None
+    ranks: bool
+    n: Count
+    floor: FiniteFloat | None
+    floor_sd: FiniteFloat | None
+    floor_n: Count | None
+    memoriser: FiniteFloat | None
+    ratio: FiniteFloat | None
+    p: FiniteFloat | None
+    calibrated: Calibrated | None
+    replicates: ReplicatesRecord | None = None
+    parts: dict[str, FiniteFloat]
+    strata: dict[str, StratumValue]
+    seconds: FiniteFloat
+    error: Annotated[str, Field(max_length=5000)] | None
+
+    @property
+    def key(self) -> str:
+        """`name/version`."""
+        return f"{self.metric}/{self.version}"
+
+
+class Percentiles(StrictRecord):
+    """5th, 50th and 95th percentile of the repeats."""
+
+    p5: FiniteFloat
+    p50: FiniteFloat
+    p95: FiniteFloat
+
+
+class Latency(StrictRecord):
+    """Milliseconds of a call for one batch."""
+
+    p50: FiniteFloat
+    p95: FiniteFloat
+
+
+class Throughput(StrictRecord):
+    """The speed at one batch size on one device. `host_copy_ms` is apart from the calls; `peak_mib` is the process's (CPU) or the device's."""
+
+    device: Short
+    threads: Count
+    batch: Count
+    precision: Short
+    compiled: bool
+    repeats: Count
+    events_per_s: Percentiles
+    latency_ms: Latency
+    first_call_s: FiniteFloat
+    host_copy_ms: FiniteFloat
+    peak_mib: FiniteFloat | None
+    joules_per_event: FiniteFloat | None
+    synchronised: bool
+
+
+class MonteCarloRecord(StrictRecord):
+    """What the Monte Carlo cost, and how that was measured."""
+
+    engine: Short
+    physics: Short
+    cuts: Short
+    seconds_per_event: FiniteFloat
+    cpu: Short
+    threads: Count
+    measured: Short
+
+
+class Speedup(StrictRecord):
+    """Monte Carlo seconds over the generator's for the same conditions: on the device at hand, and on one CPU core against one CPU core."""
+
+    value: FiniteFloat
+    per_core: FiniteFloat | None
+    batch: Count
+    device: Short
+    monte_carlo: MonteCarloRecord
+
+
+class EquivalentEvents(StrictRecord):
+    """How many Monte Carlo events are as close to the truth as the generator. `bound` says where the shipped curve ends before the score."""
+
+    value: FiniteFloat
+    bound: Literal["exact", "at least", "below"]
+    metric: Short
+
+
+class Provenance(StrictRecord):
+    """Where the numbers come from."""
+
+    simbench: Short
+    git_sha: Short | None
+    git_dirty: bool | None
+    python: Short
+    packages: dict[str, Short]
+    hardware: dict[str, Short]
+    host_sha256: Short
+    flags: dict[str, Short]
+    command: Annotated[str, Field(max_length=10_000)]
+
+
+class Result(StrictRecord):
+    """One run: a generator on a task. This is the file format `simbench.run/1`."""
+
+    schema_: Literal["simbench.run/1"] = Field(SCHEMA, alias="schema")
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,120}$")]
+    created: AwareDatetime
+    status: Literal["complete", "incomplete"]
+    spec: Spec
+    task: TaskRecord
+    generator: GeneratorRecord
+    measurements: list[Measurement]
+    throughput: list[Throughput]
+    throughput_error: Annotated[str, Field(max_length=5000)] | None
+    speedup: Speedup | None
+    equivalent_events: EquivalentEvents | None
+    warnings: list[Annotated[str, Field(max_length=2000)]]
+    provenance: Provenance
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+    def measurement(self, key: str) -> Measurement | None:
+        """The measurement of `name/version`, or None."""
+        return next((m for m in self.measurements if m.key == key), None)
+
+    def to_json(self) -> str:
+        """The file's text: numbers are numbers, times are ISO 8601 UTC."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a Result file."""
+    return Result.model_json_schema(by_alias=True)
+
+
+def result_path(result: Result, out: Path) -> Path:
+    """Where a result belongs: `<out>/<task>/<generator>/<id>.json`."""
+    return out / safe_name(result.task.name) / safe_name(result.generator.name) / f"{result.id}.json"
+
+
+def write_result(result: Result, out: Path) -> Path:
+    """Write a result below `out`; returns its path. A result that cannot be written is an error, never a warning."""
+    path = result_path(result, out)
+    write_new(path, result.to_json())
+    return path
+
+
+PASS_RESULT = "Pass the JSON file that `simbench run` wrote."
+
+
+def read_result(path: Path, *, of_many: bool = False) -> Result:
+    """Read a result file, trusting nothing in it. `of_many`: see `parse_result`.
+
+    Raises:
+        DataError: missing, too large, not JSON, or not of the schema; the message names the first field that is wrong.
+    """
+    return parse_result(read_bytes(path, fix=PASS_RESULT), path, of_many=of_many)
+
+
+@contextlib.contextmanager
+def many_results() -> Iterator[None]:
+    """Pause the garbage collector while results are read by the thousand: they hold no cycles, and looking for some doubles the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def parse_result(data: bytes, path: Path, *, of_many: bool = False) -> Result:
+    """The Result in the bytes of a file; `path` is for messages. JSON is parsed and validated in one pass.
+
+    A name that an object gives twice is refused, for readers of JSON differ in which they take; `of_many` leaves that out, which takes longer
+    than all else together: no entry comes onto a board without it.
+
+    Raises:
+        DataError: not JSON, or not of the schema.
+    """
+    try:
+        result = Result.model_validate_json(data)
+        if not of_many:
+            json.loads(data, object_pairs_hook=lambda pairs: _no_name_twice(pairs, path))
+        return result
+    except ValidationError as error:
+        _explain(data, path)
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{path}: the field {where!r} is wrong", got=repr(first["input"])[:80], expected=first["msg"],
+            fix="Results are not edited by hand: run again.",
+        ) from error  # fmt: skip
+
+
+def _no_name_twice(pairs: list[tuple[str, Any]], path: Path) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            f"{path}: the field {twice[:80]!r} is there twice", fix="Results are not edited by hand: run again."
+        )
+
+
+def _explain(data: bytes, path: Path) -> None:
+    """Say what bytes that are no Result are, where that can be said of the whole. Raises DataError."""
+    if not data.strip():
+        raise DataError(f"{path} is not a result", got="an empty file", expected="a JSON object", fix=PASS_RESULT)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} cannot be read", got=str(error), fix=PASS_RESULT) from error
+    try:
+        schema = json.loads(text).get("schema")
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise DataError(
+            f"{path} is not a result", got=str(error)[:200] or "deep nesting", expected="a JSON object", fix=PASS_RESULT
+        ) from error
+    if schema != SCHEMA:
+        raise DataError(
+            f"{path} is not a result of this version",
+            expected=f"schema {SCHEMA!r}",
+            fix=PASS_RESULT,
+            got="no schema" if schema is None else f"schema {str(schema)[:80]!r}",
+        )

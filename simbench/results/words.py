@@ -1,0 +1,248 @@
+"""Results in words: what each metric means, where a score stands, and the one line a human would say of a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from simbench.core.errors import SimbenchError
+from simbench.core.text import count, engine_name, number, printable, sigmas, thread_count, times, with_error
+from simbench.results.schema import Measurement, Result
+
+SIGNIFICANT = 3.0
+"""Standard errors from the floor or the target below which nothing is called weak."""
+
+LABELS = {
+    "channel_wasserstein": "channel Wasserstein",
+    "conditional_wasserstein": "conditional Wasserstein",
+    "lenet_fid": "LeNet FID",
+    "inception_fid": "Inception FID",
+    "kid": "KID",
+    "fpd": "FPD",
+    "kpd": "KPD",
+    "exact_ot": "exact OT",
+    "channel_mae": "channel MAE",
+    "rmse": "RMSE",
+    "dispersion_ratio": "dispersion",
+    "diversity_ratio": "diversity",
+    "classifier_auc": "classifier AUC",
+}
+
+MEANING = {
+    "channel_wasserstein": "How far the distribution of the photon sum in each read-out channel is from the real one, in photons, averaged over the channels.",
+    "conditional_energy": "How far the answers to one and the same particle are from the real ones, averaged over particles; 0 for a perfect model.",
+    "conditional_wasserstein": "Distance between four generated and four real answers to the same particle; it flatters samples with too little spread.",
+    "energy_distance": "How far the generated events are from the real ones in feature space, in value and in variety; 0 for a perfect model at any number of events.",
+    "lenet_fid": "How far mean and covariance of the features that a pinned LeNet-5 reads off the events are from the real ones.",
+    "inception_fid": "How far mean and covariance of the features that a pinned Inception network reads off the images are from the real ones.",
+    "kid": "How far the generated features are from the real ones by a polynomial kernel; 0 for a perfect model at any number of events.",
+    "diversity_ratio": "How much events of the same condition differ from each other in feature space, relative to the real ones: 1 is right, 0 is one event over and over.",
+    "dispersion_ratio": "How much the answers to one and the same particle spread, relative to the real ones: 1 is right, 0 is collapse.",
+    "empty_fraction": "Share of events without a single photon, generated minus real: 0 is right.",
+    "precision": "Share of generated events that lie among the real ones: low where the model makes events that nature does not.",
+    "recall": "Share of real events that lie among the generated ones: low where the model misses kinds of events.",
+    "density": "How densely the real events surround the generated ones; close to 1 for a perfect model.",
+    "coverage": "Share of real events with a generated one close by; 0.97 for a perfect model.",
+    "coverage_ties": "Coverage in which events at equal distance count as close.",
+    "sinkhorn": "Transport distance between generated and real features, as in the founding paper; it flatters samples that are too alike, so it ranks nothing.",
+    "exact_ot": "Transport distance between generated and real features, solved exactly: the check on the Sinkhorn divergence.",
+    "channel_mae": "Photon error per channel, event by event against the real answer; a constant guess does well here, so it ranks nothing.",
+    "rmse": "Photon error per pixel, event by event against the real answer; a blurred guess does well here, so it ranks nothing.",
+    "fpd": "How far mean and covariance of the shower's physics quantities are from the real ones.",
+    "kpd": "How far the shower's physics quantities are from the real ones by a polynomial kernel.",
+    "classifier_auc": "How well a small network tells generated from real events: 0.5 is not at all, 1 is always.",
+    "label_accuracy": "Share of generated digits that a pinned LeNet-5 reads as the digit asked for.",
+    "memorisation": "Share of generated events nearer to a training event than to an unseen one: 0.5 is right, more is copying.",
+    "correlation_distance": "How far the rank correlations between the five channels are from the real ones.",
+    "separation": "How far the distributions of the shower's physics quantities are from the real ones, bin by bin: 0 is equal, 1 is apart.",
+}  # fmt: skip
+
+
+def metric_label(measurement: Measurement) -> str:
+    """The name people use: `channel Wasserstein`; the version where it is not 1."""
+    name = LABELS.get(measurement.metric) or printable(measurement.metric.replace("_", " "), 40)
+    return name if measurement.version == "1" else f"{name} {printable(measurement.version, 20)}"
+
+
+def meaning(measurement: Measurement) -> str:
+    """What the number means, in one plain sentence; a stranger's metric speaks through its own summary."""
+    if measurement.metric in MEANING:
+        return MEANING[measurement.metric]
+    from simbench.metrics.registry import get_metric  # imports torch, which the metrics above can do without
+
+    try:
+        return printable(get_metric(measurement.key).summary, 300)
+    except SimbenchError:
+        return ""
+
+
+def arrow(measurement: Measurement) -> str:
+    """Which way is better: ↓, ↑, or the target, →1."""
+    if measurement.direction == "target":
+        return f"→{measurement.target or 0:g}"
+    return "↓" if measurement.direction == "lower" else "↑"
+
+
+def stratum_label(key: str) -> str:
+    """`species=neutron` is neutron; `energy=q1` is energy q1."""
+    name, _, value = key.partition("=")
+    return printable(value if name == "species" else f"{name} {value}".strip(), 40)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a score stands.
+
+    Attributes:
+        text: `2.1x` the floor, or the distance in standard errors (`+14σ`) from the target or from a floor of about 0; empty if unknown.
+        factor: by what factor the score is worse than the floor or the target (1 is as good; below 1 better), where a factor makes sense.
+        sigma: standard errors by which it is worse than the floor, or away from the target; None without an error.
+    """
+
+    text: str
+    factor: float | None
+    sigma: float | None
+
+
+def standing(measurement: Measurement) -> Standing:
+    """Where a measurement stands against its floor, or against its target."""
+    value, target, floor, ratio = measurement.value, measurement.target, measurement.floor, measurement.ratio
+    if value is None:
+        return Standing("", None, None)
+    if target is not None:
+        sigma = _in_errors(value - target, measurement.stderr)
+        factor = max(value / target, target / value) if value > 0 and target > 0 else None
+        return Standing("" if sigma is None else sigmas(sigma), factor, None if sigma is None else abs(sigma))
+    if floor is None:
+        return Standing("", None, None)
+    sigma = _in_errors(value - floor, math.hypot(measurement.stderr or 0.0, measurement.floor_sd or 0.0))
+    worse = None if sigma is None else sigma if measurement.direction == "lower" else -sigma
+    if ratio is None:
+        return Standing("" if sigma is None else sigmas(sigma), None, worse)
+    factor = ratio if measurement.direction == "lower" else 1 / ratio if ratio > 0 else None
+    return Standing(times(ratio), factor, worse)
+
+
+def _in_errors(difference: float, error: float | None) -> float | None:
+    return difference / error if error else None
+
+
+def headline(result: Result) -> Measurement | None:
+    """The measurement that stands for the run: that of the equivalent events, else the first that ranks and has a value."""
+    if result.equivalent_events is not None:
+        found = result.measurement(result.equivalent_events.metric)
+        if found is not None and found.value is not None:
+            return found
+    return next((m for m in result.measurements if m.ranks and m.value is not None), None)
+
+
+def equivalent_count(result: Result) -> str:
+    """`210`, `at least 4 000`, `fewer than 10`; an empty string where it is not known."""
+    found = result.equivalent_events
+    if found is None:
+        return ""
+    size = number(found.value, 2) if found.bound == "exact" else count(found.value)
+    return {"exact": size, "at least": f"at least {size}", "below": f"fewer than {size}"}[found.bound]
+
+
+def equivalent_sentence(result: Result) -> str:
+    """`as close to the truth as 210 GEANT3 events`, or why that is not known."""
+    known = equivalent_count(result)
+    engine = engine_name(result.speedup.monte_carlo.engine) if result.speedup else "real"
+    return (
+        f"as close to the truth as {known} {engine} events"
+        if known
+        else "equivalent events not known for this number of events"
+    )
+
+
+def speed_sentence(result: Result) -> str:
+    """The speed-up with both machines, as it may be quoted; why there is none, else."""
+    found = result.speedup
+    if found is None:
+        return "No speed-up: the generator was not timed, or the cost of the Monte Carlo is not recorded."
+    record, engine = found.monte_carlo, engine_name(found.monte_carlo.engine)
+    text = (
+        f"{times(found.value)} {engine}: {machine(result, found.device)} (batch {count(found.batch)}) against {printable(record.engine)} "
+        f"on {printable(record.cpu)}, {thread_count(record.threads)}, {number(record.seconds_per_event, 2)} s per event."
+    )
+    if found.per_core is not None:
+        text += f" One CPU core against one: {times(found.per_core)}, on {machine(result, 'cpu')}."
+    return text
+
+
+def machine(result: Result, device: str) -> str:
+    """The device with the name of its processor: `cpu, 2 threads (Intel Xeon)`."""
+    name = result.provenance.hardware.get("cpu") if device.startswith("cpu") else None
+    return f"{printable(device)} ({printable(name)})" if name else printable(device)
+
+
+def weakest(result: Result) -> tuple[str, float, float, float] | None:
+    """The ranking score, or stratum of one that has a target, that is most standard errors worse than it should be.
+
+    Returns its name, value, standard error and that distance; None where nothing is off by `SIGNIFICANT` errors. The headline is left out.
+    """
+    first = headline(result)
+    found: list[tuple[str, float, float, float]] = []
+    for measurement in result.measurements:
+        if not measurement.ranks or measurement is first or measurement.value is None or not measurement.stderr:
+            continue
+        name, sigma = metric_label(measurement), standing(measurement).sigma
+        if sigma is not None:
+            found.append((name, measurement.value, measurement.stderr, sigma))
+        if measurement.target is not None:
+            found += [
+                (
+                    f"{stratum_label(key)} {name}",
+                    stratum.value,
+                    stratum.stderr,
+                    abs(stratum.value - measurement.target) / stratum.stderr,
+                )
+                for key, stratum in measurement.strata.items()
+                if stratum.stderr
+            ]
+    worst = max(found, key=lambda item: item[3], default=None)
+    return worst if worst is not None and worst[3] >= SIGNIFICANT else None
+
+
+def verdict(result: Result) -> str:
+    """One line: `2.1x the floor; 1 900x GEANT3 per core; weakest: neutron dispersion 0.81 ± 0.03`."""
+    return "; ".join(part for part in (_quality(result), _speed(result), _weakness(result)) if part)
+
+
+def _quality(result: Result) -> str:
+    first = headline(result)
+    if first is None:
+        failed = next((m for m in result.measurements if m.status == "failed"), None)
+        return f"no score: {metric_label(failed)} failed" if failed else "no score"
+    place = standing(first)
+    if place.sigma is not None and place.sigma < 2:
+        return "at the floor" if first.target is None else "on target"
+    if first.ratio is not None:
+        return f"{place.text} the floor"
+    against = "target" if first.target is not None else "floor"
+    return (
+        f"{metric_label(first)} {place.text} from the {against}"
+        if place.text
+        else f"{metric_label(first)} {number(first.value or 0.0)}"
+    )
+
+
+def _speed(result: Result) -> str:
+    if result.speedup is None:
+        fastest = max((row.events_per_s.p50 for row in result.throughput), default=None)
+        return "not timed" if fastest is None else f"{number(fastest, 2)} events/s"
+    engine = engine_name(result.speedup.monte_carlo.engine)
+    if result.speedup.per_core is not None:
+        return f"{times(result.speedup.per_core)} {engine} per core"
+    return f"{times(result.speedup.value)} {engine} on {printable(result.speedup.device, 40)}"
+
+
+def _weakness(result: Result) -> str:
+    if all(m.value is None for m in result.measurements):
+        return ""
+    worst = weakest(result)
+    if worst is None:
+        return f"no other score off by more than {SIGNIFICANT:.0f} errors"
+    name, value, error, _ = worst
+    return f"weakest: {name} {with_error(value, error, 1)}"

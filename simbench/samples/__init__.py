@@ -1,0 +1,11 @@
+"""Files of samples: events that a generator made, written by simbench or by another program."""
+
+from simbench.core.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, {
+    "SampleSet": "files",
+    "read_samples": "files",
+    "write_samples": "files",
+    "save_samples": "repetitions",
+    "read_repetitions": "repetitions",
+})

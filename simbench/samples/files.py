@@ -1,0 +1,298 @@
+"""Files of samples: what a foreign program made for the test conditions of a task, in HDF5 or with the same keys in npz.
+
+    samples          (N, *task.shape) in task units
+    condition_index  (N,) integers: the rows of the test split that the samples answer; or, in its place,
+    conditions       (N, C): the conditions themselves; the k-th sample of a condition answers its k-th test row
+    task, generator, seed   attributes (npz: scalars), all optional; so is `result`, the id of the result that the samples were made in
+
+Such files come from strangers: see `simbench.samples.containers`.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from simbench.core.errors import DataError, UsageError
+from simbench.core.files import file_sha256, new_file
+from simbench.samples.containers import MAX_TEXT, Source, opened
+from simbench.tasks.base import Task
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+MAX_OTHER_BYTES = 2**26
+"""What a file may hold beyond the samples."""
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Samples from a file, ordered by the test rows that they answer.
+
+    Attributes:
+        index: (N,) int64, ascending rows of the task's test split; whole conditions.
+        samples: (N, *task.shape) float32.
+        generator: the name in the file, else the file's own.
+        named: whether the file holds a name.
+        seed: the seed in the file, if there is one.
+        sha256: the checksum of the file.
+        result: the id of the result that the samples belong to, if the file says so.
+    """
+
+    index: Tensor
+    samples: Tensor
+    generator: str
+    seed: int | None
+    sha256: str
+    result: str | None = None
+    named: bool = True
+
+
+def read_samples(path: Path, task: Task) -> SampleSet:
+    """Read a file of samples, trusting nothing in it.
+
+    Raises:
+        DataError: the file is missing, damaged, made for another task, or does not answer whole test conditions once each.
+        GeneratorError: the samples are not events of the task: shape, NaN, negative or too large values.
+    """
+    limit = 8 * task.test_events * math.prod(task.shape) + MAX_OTHER_BYTES
+    with opened(path, limit) as source:
+        made_for = _text(source.scalar("task"))
+        if made_for is not None and made_for != task.name:
+            raise DataError(
+                f"{path} was made for another task",
+                got=made_for,
+                expected=task.name,
+                fix=f"Score it with --task {made_for}.",
+            )
+        shape = source.shape("samples")
+        if shape is None:
+            raise DataError(f"{path} holds no `samples`", expected=f"an array (N, {', '.join(map(str, task.shape))})")
+        count = _check_count(path, task, shape)
+        samples = source.read("samples")
+        generator, seed = _text(source.scalar("generator")), _integer(source.scalar("seed"))
+        result = _text(source.scalar("result"))
+        answers = _read_answers(path, task, source, count)
+        sha256 = file_sha256(path)
+    index = _rows(path, task, answers, count)
+    checked = task.check_samples(_as_float32(samples), count, path.name)
+    order = np.argsort(index, kind="stable")
+    _check_whole(path, task, index[order])
+    return SampleSet(
+        index=torch.from_numpy(index[order]), samples=checked[torch.from_numpy(order)], generator=generator or path.stem, seed=seed,
+        sha256=sha256, result=result, named=generator is not None,
+    )  # fmt: skip
+
+
+def write_samples(
+    path: Path,
+    task: Task,
+    samples: Tensor,
+    condition_index: Tensor,
+    generator: str,
+    seed: int,
+    result: str | None = None,
+) -> None:
+    """Write a file of samples that `read_samples` reads; HDF5 or npz by its suffix. Raises UsageError where it exists or cannot be written."""
+    arrays = {"samples": samples.cpu().numpy(), "condition_index": condition_index.cpu().numpy().astype(np.int64)}
+    of = {} if result is None else {"result": result}
+    _write(path, arrays, {"task": task.name, "generator": generator[:MAX_TEXT], "seed": seed} | of)
+
+
+def export_conditions(task: Task, path: Path, *, root_seed: int = 0, events: int | None = None) -> int:
+    """Write the test conditions for a foreign program: HDF5, npz or csv by the suffix. Returns how many.
+
+    Raises:
+        UsageError: the file exists or cannot be written, its suffix is unknown, or `events` are not whole conditions.
+    """
+    test = task.load("test", events)
+    conditions = test.conditions.numpy()
+    arrays = {
+        "conditions": conditions,
+        "condition_index": np.arange(len(test)),
+        "condition_id": test.condition_id.numpy(),
+    }
+    attributes: dict[str, Any] = {
+        "task": task.name, "task_version": task.version, "split": "test", "root_seed": root_seed, "repeats": task.repeats,
+        "condition_names": list(task.condition_names), "condition_units": list(task.condition_units),
+        "sample_shape": list(task.shape), "sample_unit": task.unit,
+    }  # fmt: skip
+    if path.suffix == ".csv":
+        with new_file(path) as scratch:
+            _write_csv(scratch, arrays, attributes)
+    else:
+        _write(path, arrays, attributes)
+    return len(test)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------------------
+
+
+def _check_count(path: Path, task: Task, shape: tuple[int, ...]) -> int:
+    """How many samples the header announces, if memory may be taken for them."""
+    count = shape[0] if shape else 0
+    if count == 0:
+        raise DataError(
+            f"{path} holds no samples",
+            got=f"`samples` of shape {shape}",
+            expected=f"(N, {', '.join(map(str, task.shape))})",
+        )
+    if count > task.test_events:
+        raise DataError(
+            f"{path} holds more samples than {task.name} has test events", got=str(count), expected=f"at most {task.test_events}",
+            fix="Answer each row of `simbench conditions export` once; write further repetitions to files of their own.",
+        )  # fmt: skip
+    if shape[1:] != task.shape:
+        small = tuple(min(size, 10**6) for size in shape[:8])
+        task.check_samples(torch.empty(small, device="meta"), count, path.name)  # raises, with its hint
+    return count
+
+
+def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(np.float32)
+
+
+def _read_answers(path: Path, task: Task, source: Source, count: int) -> dict[str, NDArray[Any]]:
+    """What the file says of the conditions that it answers: `condition_index`, or else `conditions`, or nothing."""
+    width = len(task.condition_names)
+    allowed: dict[str, list[tuple[int, ...]]] = {"condition_index": [(count,)], "conditions": [(count, width)]}
+    if set(task.condition_units) == {"one-hot"}:
+        allowed["conditions"].append((count,))
+    for key, shapes in allowed.items():
+        shape = source.shape(key)
+        if shape is not None:
+            if shape not in shapes:
+                raise DataError(f"{path}: `{key}` has the wrong shape", got=str(shape), expected=str(shapes[0]))
+            return {key: source.read(key)}
+    return {}
+
+
+def _rows(path: Path, task: Task, answers: Mapping[str, NDArray[Any]], count: int) -> NDArray[np.int64]:
+    """The test row that each sample answers."""
+    if "condition_index" in answers:
+        index = answers["condition_index"]
+        if index.dtype.kind not in "iu":
+            raise DataError(f"{path}: `condition_index` holds {index.dtype}", expected="integers")
+        low, high = int(index.min()), int(index.max())
+        if low < 0 or high >= task.test_events:
+            got = str(low if low < 0 else high)
+            raise DataError(
+                f"{path}: `condition_index` names no test row", got=got, expected=f"0 to {task.test_events - 1}"
+            )
+        return index.astype(np.int64)
+    if "conditions" in answers:
+        given, wanted = answers["conditions"], task.load("test").conditions.numpy()
+        return _match_rows(path, given, wanted if given.ndim == 2 else wanted.argmax(1))
+    if not task.condition_names:
+        return np.arange(count)
+    raise DataError(
+        f"{path} does not say which conditions it answers", expected="`condition_index` (N,), or `conditions` (N, C)",
+        fix="Copy `condition_index` from the file of `simbench conditions export`.",
+    )  # fmt: skip
+
+
+def _match_rows(path: Path, given: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
+    """For each given condition the next test row, in order, with the same float32 values."""
+    keys_given, keys_wanted = (
+        [row.tobytes() for row in _as_float32(values) + np.float32(0)] for values in (given, wanted)
+    )
+    rows: dict[bytes, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys_wanted):
+        rows[key].append(row)
+    available = {key: iter(found) for key, found in rows.items()}
+    index = np.empty(len(keys_given), np.int64)
+    for position, key in enumerate(keys_given):
+        if key not in available:
+            raise DataError(
+                f"{path}: row {position} of `conditions` is no test condition", got=np.array2string(given[position], threshold=10)[:120],
+                fix="Use the values of `simbench conditions export` unchanged (float32), or store `condition_index`.",
+            )  # fmt: skip
+        answered = next(available[key], None)
+        if answered is None:
+            raise DataError(
+                f"{path} answers a condition too often", got=f"more than {len(rows[key])} samples for that of row {position}",
+                expected=f"at most {len(rows[key])}", fix="Write further repetitions to files of their own.",
+            )  # fmt: skip
+        index[position] = answered
+    return index
+
+
+def _check_whole(path: Path, task: Task, ascending: NDArray[np.int64]) -> None:
+    """Refuse rows that are answered twice, and conditions of which some repeats are not answered."""
+    twice = ascending[1:][np.diff(ascending) == 0]
+    if len(twice):
+        raise DataError(
+            f"{path}: `condition_index` names rows more than once", got=f"{len(twice)} repetitions, the first of row {twice[0]}",
+            expected="each test row at most once", fix="Keep one sample per row; write further repetitions to files of their own.",
+        )  # fmt: skip
+    conditions, counts = np.unique(ascending // task.repeats, return_counts=True)
+    partial = conditions[counts != task.repeats]
+    if len(partial):
+        first = int(partial[0]) * task.repeats
+        raise DataError(
+            f"{path} answers {len(partial)} conditions in part", got=f"{counts[counts != task.repeats][0]} samples for rows {first} to "
+            f"{first + task.repeats - 1}", expected=f"all {task.repeats} repeats of a condition, or none",
+            fix="Leave whole conditions out, or generate the missing rows.",
+        )  # fmt: skip
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str) or not value:
+        return None
+    return "".join(character if character.isprintable() else "?" for character in value[:MAX_TEXT])
+
+
+def _integer(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, np.integer)) else None
+
+
+# --- writing -----------------------------------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
+    writers: dict[str, Callable[[Path, Mapping[str, NDArray[Any]], Mapping[str, Any]], None]]
+    writers = {".npz": _write_npz, **dict.fromkeys(HDF5_SUFFIXES, _write_hdf5)}
+    if path.suffix not in writers:
+        raise UsageError(
+            f"{path}: unknown kind of file", got=repr(path.suffix), expected=f"one of {', '.join(writers)}"
+        )
+    with new_file(path) as scratch:
+        writers[path.suffix](scratch, arrays, attributes)
+
+
+def _write_hdf5(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
+    with h5py.File(path, "w") as file:
+        for key, values in arrays.items():
+            file.create_dataset(key, data=values, compression="gzip", compression_opts=4, shuffle=True)
+        file.attrs.update(attributes)
+
+
+def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(
+            file, allow_pickle=False, **arrays, **{key: np.asarray(value) for key, value in attributes.items()}
+        )
+
+
+def _write_csv(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for key, value in attributes.items():
+            file.write(f"# {key}: {', '.join(map(str, value)) if isinstance(value, list) else value}\n")
+        writer = csv.writer(file)
+        writer.writerow(["condition_index", "condition_id", *attributes["condition_names"]])
+        for index, condition_id, row in zip(
+            arrays["condition_index"], arrays["condition_id"], arrays["conditions"], strict=True
+        ):
+            writer.writerow([index, condition_id, *(f"{value:.9g}" for value in row)])

@@ -1,0 +1,128 @@
+"""Saved samples: the events of a run's first repetition in a file beside its Result, and the way from a Result back to its events.
+
+A file of `simbench run --save-samples` says which result it belongs to (attribute `result`); the Result of `simbench score` knows its files by
+their checksum. So no file is ever shown, or scored, as another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from simbench.core.errors import DataError, UsageError
+from simbench.core.progress import Progress
+from simbench.metrics.base import Comparison
+from simbench.results.schema import Result
+from simbench.samples.files import HDF5_SUFFIXES, SampleSet, read_samples, write_samples
+from simbench.tasks.base import Task
+
+SUFFIXES = (*HDF5_SUFFIXES, ".npz")
+
+
+def save_samples(result: Result, pair: Comparison, task: Task, path: Path) -> Path:
+    """Write the generated events of `pair` beside the result file `path`: `<id>.h5`. Returns the new file.
+
+    Raises:
+        UsageError: it exists or cannot be written.
+    """
+    target = path.with_suffix(SUFFIXES[0])
+    write_samples(
+        target, task, pair.generated.samples, torch.arange(len(pair)), result.generator.name, result.spec.root_seed, result=result.id
+    )  # fmt: skip
+    return target
+
+
+def read_pair(path: Path, task: Task) -> tuple[SampleSet, Comparison]:
+    """The samples of a file, and the same beside the real events that answer the same test rows. Raises as `read_samples`."""
+    samples = read_samples(path, task)
+    reference = task.load("test").take(samples.index)
+    return samples, Comparison(reference.with_samples(samples.samples), reference)
+
+
+def read_repetitions(paths: Sequence[Path], task: Task, progress: Progress) -> tuple[list[SampleSet], list[Comparison]]:
+    """Files that are repetitions: one generator answered the same test rows in each, with other events.
+
+    Raises:
+        DataError: they are no repetitions, or as `read_samples`.
+        UsageError: there are none.
+    """
+    if not paths:
+        raise UsageError("no file of samples is named")
+    sets: list[SampleSet] = []
+    pairs: list[Comparison] = []
+    with progress.step("reading", len(paths)) as advance:
+        for path in paths:
+            samples, pair = read_pair(path, task)
+            for earlier, other in zip(paths, sets, strict=False):
+                _check_repetition(earlier, other, path, samples)
+            sets.append(samples)
+            pairs.append(pair)
+            advance(1)
+    return sets, pairs
+
+
+def _check_repetition(first: Path, one: SampleSet, second: Path, two: SampleSet) -> None:
+    both = f"{first} and {second}"
+    if (one.named or two.named) and one.generator != two.generator:
+        got = " and ".join(repr(samples.generator) if samples.named else "no name" for samples in (one, two))
+        raise DataError(
+            f"{both} are of different generators", got=got, expected="the repetitions of one",
+            fix="Score them apart, or write one name into the attribute `generator` of each.",
+        )  # fmt: skip
+    if not torch.equal(one.index, two.index):
+        raise DataError(
+            f"{both} answer different test rows", got=f"{_rows(one)} and {_rows(two)}", expected="the same rows in each",
+            fix="Answer the same conditions in every repetition.",
+        )  # fmt: skip
+    if torch.equal(one.samples, two.samples):
+        raise DataError(
+            f"{both} hold the same samples", expected="other events in each repetition", fix="Generate each with a seed of its own."
+        )  # fmt: skip
+
+
+def _rows(samples: SampleSet) -> str:
+    return f"{len(samples.index)} rows from {int(samples.index[0])} to {int(samples.index[-1])}"
+
+
+def find_pairs(
+    results: Sequence[Result], paths: Sequence[Path], files: Sequence[Path], task: Task
+) -> list[Comparison | None]:
+    """The events of each result, from `files` or from the file that lies beside it; None where there is neither.
+
+    Args:
+        results: results of `task`.
+        paths: the file of each result.
+        files: files of samples, in any order.
+        task: of all results.
+
+    Raises:
+        DataError: a file is damaged, or belongs to none of the results.
+        GeneratorError: its samples are not events of the task.
+    """
+    beside = {path.with_suffix(suffix) for path in paths for suffix in SUFFIXES}
+    found: list[Comparison | None] = [None] * len(results)
+    for file in dict.fromkeys([*files, *sorted(file for file in beside if file.is_file())]):
+        samples, pair = read_pair(file, task)
+        owners = [place for place, result in enumerate(results) if _belongs(samples, pair, result)]
+        further = any(samples.sha256 in result.provenance.flags.values() for result in results)
+        if not owners and not further:  # a further repetition is the result's too, but figures show the first
+            raise DataError(
+                f"{file} holds the samples of none of the results", got=_described(samples, pair),
+                expected=" or ".join(f"{result.generator.name} {result.id}, {result.task.events} events" for result in results[:5]),
+                fix="Pass a file that `simbench run --save-samples` or `simbench score` made, or took, for one of them; or leave it out.",
+            )  # fmt: skip
+        for place in owners:
+            found[place] = found[place] or pair
+    return found
+
+
+def _belongs(samples: SampleSet, pair: Comparison, result: Result) -> bool:
+    known = samples.result == result.id or samples.sha256 == result.generator.source_sha256
+    return known and len(pair) == result.task.events
+
+
+def _described(samples: SampleSet, pair: Comparison) -> str:
+    of = f"those of result {samples.result}" if samples.result else f"sha256 {samples.sha256[:12]}…"
+    return f"{samples.generator}, {of}, {len(pair)} events"

@@ -1,0 +1,187 @@
+"""How the pinned LeNet-5s were trained: `python -m simbench.training.lenet --task mnist|zn-geant3 [-o FILE]`.
+
+Only the split `train` is trained on. A fixed recipe with a fixed seed, kept as the record of what ships; a retrained file has another
+sha256 (arithmetic differs between machines) and belongs in the package only as a new version of every metric on features.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn import functional
+
+from simbench.core.events import Events
+from simbench.core.seeds import derive_seed
+from simbench.core.version import __version__
+from simbench.features.extractors import in_chunks, weights_file
+from simbench.features.lenet import SPECIES, VARIANTS, LeNet5
+from simbench.tasks.base import Task
+from simbench.tasks.mnist import Mnist
+from simbench.tasks.zn import ZnGeant3
+
+Targets = dict[str, Tensor]
+
+
+def mnist_targets(events: Events) -> Targets:
+    """The digit of each event."""
+    return {"digit": events.condition_id}
+
+
+def zn_targets(events: Events) -> Targets:
+    """The log of the energy in GeV and the index of the species of each event."""
+    index = {name: number for number, name in enumerate(SPECIES)}
+    species = torch.tensor([index[str(name)] for name in events.strata["species"]])
+    return {"log_energy": events.conditions[:, 0].double().log(), "species": species}
+
+
+def mnist_loss(network: LeNet5, images: Tensor, targets: Targets) -> Tensor:
+    """Cross entropy of the digit."""
+    return functional.cross_entropy(network(images)["digit"], targets["digit"])
+
+
+def zn_loss(network: LeNet5, images: Tensor, targets: Targets) -> Tensor:
+    """Squared error of the standardised log energy, plus the cross entropy of the species."""
+    outputs = network(images)
+    mean, sd = network.log_energy_moments
+    energy = ((targets["log_energy"] - mean) / sd).float()
+    return functional.mse_loss(outputs["log_energy"][:, 0], energy) + functional.cross_entropy(
+        outputs["species"], targets["species"]
+    )
+
+
+def shifted(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Each batch of digits moved by up to 2 pixels along each axis."""
+    down, right = (torch.randint(-2, 3, (2,), generator=rng)).tolist()
+    return functional.pad(images, (2, 2, 2, 2))[..., 2 + down : 30 + down, 2 + right : 30 + right]
+
+
+def mirrored(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Each batch of showers in one of the eight orientations of the block, under which energy and species stay the same."""
+    down, right, exchange = (torch.rand(3, generator=rng) < 0.5).tolist()
+    images = images.flip([axis for axis, on in ((-2, down), (-1, right)) if on])
+    return images.transpose(-2, -1) if exchange else images
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What differs between the two trainings."""
+
+    task: Callable[[], Task]
+    targets: Callable[[Events], Targets]
+    loss: Callable[[LeNet5, Tensor, Targets], Tensor]
+    augment: Callable[[Tensor, torch.Generator], Tensor]
+    epochs: int
+    batch: int
+    peak_rate: float
+    weight_decay: float
+
+
+RECIPES = {
+    "mnist": Recipe(Mnist, mnist_targets, mnist_loss, shifted, epochs=12, batch=128, peak_rate=3e-3, weight_decay=1e-2),
+    "zn-geant3": Recipe(
+        ZnGeant3, zn_targets, zn_loss, mirrored, epochs=20, batch=64, peak_rate=2e-3, weight_decay=1e-2
+    ),
+}
+
+
+def train(network: LeNet5, recipe: Recipe, images: Tensor, targets: Targets, seed: int) -> None:
+    """AdamW with a one-cycle learning rate over batches drawn without replacement; the last incomplete batch of an epoch is left out."""
+    rng = torch.Generator().manual_seed(seed)
+    steps = len(images) // recipe.batch
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.peak_rate, epochs=recipe.epochs, steps_per_epoch=steps
+    )
+    for epoch in range(recipe.epochs):
+        total = 0.0
+        order = torch.randperm(len(images), generator=rng)[: steps * recipe.batch]
+        for batch in torch.split(order, recipe.batch):
+            loss = recipe.loss(
+                network, recipe.augment(images[batch], rng), {name: values[batch] for name, values in targets.items()}
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += loss.item()
+        print(f"epoch {epoch + 1:2d}/{recipe.epochs}  training loss {total / steps:.4f}", file=sys.stderr, flush=True)
+
+
+def pinned_scale(network: LeNet5, samples: Tensor) -> Tensor:
+    """The scalar by which the features' mean variance per dimension over `samples` becomes 1."""
+    activations = in_chunks(network.activations, samples, network.variant.shape).double()
+    return activations.var(0).mean().rsqrt()
+
+
+def report(network: LeNet5, events: Events, targets: Targets) -> dict[str, float]:
+    """Accuracy of each class head with that of always naming the commonest class, and R² of the log energy."""
+    scores: dict[str, float] = {}
+    for name, truth in targets.items():
+        output = in_chunks(lambda x, head=name: network(x)[head], events.samples, network.variant.shape)  # type: ignore[misc]
+        if name == "log_energy":
+            mean, sd = network.log_energy_moments
+            residual = output[:, 0].double() * sd + mean - truth
+            scores["log_energy R²"] = float(1 - residual.square().sum() / (truth - truth.mean()).square().sum())
+        else:
+            scores[f"{name} accuracy"] = float((output.argmax(1) == truth).double().mean())
+            scores[f"{name} majority"] = float(truth.bincount().max() / len(truth))
+    return scores
+
+
+def main() -> None:
+    """Train one network, print its scores, the scalar and the sha256, and write the file."""
+    parser = argparse.ArgumentParser(description="Train the pinned LeNet-5 of a task.")
+    parser.add_argument("--task", choices=sorted(RECIPES), required=True)
+    parser.add_argument("-o", "--output", type=Path, help="default: the file in the package")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    recipe, seed = RECIPES[options.task], derive_seed(0, "lenet", options.task)
+    task = recipe.task()
+    events = task.load("train")
+    # An empty event says nothing about its particle: predicting from it would only teach the network the mean.
+    lit = events.take(events.samples.flatten(1).any(1))
+    targets = recipe.targets(lit)
+    torch.manual_seed(seed)
+    network = LeNet5(VARIANTS[options.task])
+    if "log_energy" in targets:
+        network.log_energy_moments.copy_(torch.stack([targets["log_energy"].mean(), targets["log_energy"].std()]))
+    train(network.train(), recipe, lit.samples, targets, seed)
+    network.frozen()
+    network.feature_scale.copy_(pinned_scale(network, events.samples))
+
+    variance = in_chunks(network.activations, events.samples, network.variant.shape).mul(network.feature_scale).var(0)
+    print(
+        f"feature_scale {float(network.feature_scale):.9g}; constant features {int((variance == 0).sum())} of {len(variance)}"
+    )
+    for split in ("train", "validation", "test"):
+        part = task.load(split)
+        for kind, kept in (("all", part), ("not empty", part.take(part.samples.flatten(1).any(1)))):
+            scores = ", ".join(
+                f"{name} {value:.4f}" for name, value in report(network, kept, recipe.targets(kept)).items()
+            )
+            print(f"{split} ({kind}, {len(kept)} events): {scores}")
+
+    state = {name: tensor.contiguous() for name, tensor in network.float().state_dict().items()}
+    record = {
+        "network": "LeNet5", "task": options.task, "task_version": task.version, "dataset_sha256": task.dataset_sha256, "seed": seed,
+        "command": f"python -m simbench.training.lenet --task {options.task}", "simbench": __version__, "torch": torch.__version__,
+    }  # fmt: skip
+    content = save(state, metadata={"simbench": json.dumps(record)})
+    output = options.output or weights_file(options.task)
+    output.write_bytes(content)
+    print(f"{output}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
+
+
+if __name__ == "__main__":
+    main()
