@@ -15,9 +15,17 @@ from simbench.results.schema import EquivalentEvents, Measurement, ReplicatesRec
 SHIPPED = Path(__file__).parents[1] / "leaderboards"
 
 AT_FLOOR = {
-    "channel_wasserstein": 4.4, "conditional_energy": 0.02, "correlation_distance": 0.05, "fpd": 0.011, "classifier_auc": 0.51,
-    "energy_distance": 0.0004, "lenet_fid": 0.2, "label_accuracy": 0.989, "precision": 0.78, "coverage": 0.965,
-}  # fmt: skip
+    "channel_wasserstein": 4.4,
+    "conditional_energy": 0.02,
+    "correlation_distance": 0.05,
+    "fpd": 0.011,
+    "classifier_auc": 0.51,
+    "energy_distance": 0.0004,
+    "lenet_fid": 0.2,
+    "label_accuracy": 0.989,
+    "precision": 0.78,
+    "coverage": 0.965,
+}
 
 
 def shipped_board(task: str = "zn-geant3") -> Board:
@@ -56,11 +64,22 @@ def board_measurements(board: Board, quality: float, seed: int, error: float = 0
             value, spread = floor * quality, floor * quality * error
         found.append(
             make_measurement(
-                column.name, value, version=column.version, direction=column.direction, target=column.target, unit=column.unit, stderr=spread,
-                floor=floor or None, floor_sd=0.1 * floor if floor else None, memoriser=1.4 * floor, per_repetition=[value] * board.repetitions,
-                n=board.events, sd_repetition=0.3 * spread, replicates=replicates(value, spread, seed) if column.metric == board.primary else None,
+                column.name,
+                value,
+                version=column.version,
+                direction=column.direction,
+                target=column.target,
+                unit=column.unit,
+                stderr=spread,
+                floor=floor or None,
+                floor_sd=0.1 * floor if floor else None,
+                memoriser=1.4 * floor,
+                per_repetition=[value] * board.repetitions,
+                n=board.events,
+                sd_repetition=0.3 * spread,
+                replicates=replicates(value, spread, seed) if column.metric == board.primary else None,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -68,9 +87,11 @@ def board_result(board: Board, name: str = "vae", quality: float = 2.0, seed: in
     """A result that the board takes."""
     base = make_result(name, task=board.task)
     fields: dict[str, Any] = {
-        "id": f"20260102T030405Z-{seed:08x}", "task": board.task, "measurements": board_measurements(board, quality, seed),
+        "id": f"20260102T030405Z-{seed:08x}",
+        "task": board.task,
+        "measurements": board_measurements(board, quality, seed),
         "equivalent_events": EquivalentEvents(value=board.events / quality**2, bound="exact", metric=board.primary),
-    }  # fmt: skip
+    }
     result = make_result(name, **fields | changes)
     return result.model_copy(
         update={

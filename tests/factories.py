@@ -22,9 +22,14 @@ from simbench.results.schema import (
 )
 
 GEANT = MonteCarloRecord(
-    engine="GEANT 3.21/11", physics="GHEISHA", cuts="1 MeV e/gamma, 10 MeV hadrons and muons", seconds_per_event=0.81,
-    cpu="Intel Xeon, 1 core of 2 (virtual machine)", threads=1, measured="CPU seconds of GEANT for that event",
-)  # fmt: skip
+    engine="GEANT 3.21/11",
+    physics="GHEISHA",
+    cuts="1 MeV e/gamma, 10 MeV hadrons and muons",
+    seconds_per_event=0.81,
+    cpu="Intel Xeon, 1 core of 2 (virtual machine)",
+    threads=1,
+    measured="CPU seconds of GEANT for that event",
+)
 
 SPECIES = ("photon", "neutron", "proton", "other")
 
@@ -32,11 +37,31 @@ SPECIES = ("photon", "neutron", "proton", "other")
 def make_measurement(metric: str = "channel_wasserstein", value: float | None = 9.1, **changes: Any) -> Measurement:
     """A measurement that went well, or, with `status` and `error`, one that did not."""
     fields: dict[str, Any] = {
-        "metric": metric, "version": "1", "definition": "simbench", "status": "ok", "value": value,
-        "per_repetition": [] if value is None else [value], "stderr": None if value is None else abs(value) * 0.05, "sd_repetition": None,
-        "unit": "", "direction": "lower", "target": None, "ranks": True, "n": 4000, "floor": None, "floor_sd": None, "floor_n": None,
-        "memoriser": None, "ratio": None, "p": None, "calibrated": None, "parts": {}, "strata": {}, "seconds": 0.4, "error": None,
-    }  # fmt: skip
+        "metric": metric,
+        "version": "1",
+        "definition": "simbench",
+        "status": "ok",
+        "value": value,
+        "per_repetition": [] if value is None else [value],
+        "stderr": None if value is None else abs(value) * 0.05,
+        "sd_repetition": None,
+        "unit": "",
+        "direction": "lower",
+        "target": None,
+        "ranks": True,
+        "n": 4000,
+        "floor": None,
+        "floor_sd": None,
+        "floor_n": None,
+        "memoriser": None,
+        "ratio": None,
+        "p": None,
+        "calibrated": None,
+        "parts": {},
+        "strata": {},
+        "seconds": 0.4,
+        "error": None,
+    }
     if changes.get("floor"):
         fields |= {"floor_sd": abs(changes["floor"]) * 0.1, "floor_n": 4000}
         if changes.get("direction") != "target" and value is not None:
@@ -57,11 +82,20 @@ def make_throughput(
     batch: int = 1000, events_per_s: float = 2300.0, device: str = "cpu", threads: int = 1, **changes: Any
 ) -> Throughput:
     fields: dict[str, Any] = {
-        "device": device, "threads": threads, "batch": batch, "precision": "float32", "compiled": False, "repeats": 10,
+        "device": device,
+        "threads": threads,
+        "batch": batch,
+        "precision": "float32",
+        "compiled": False,
+        "repeats": 10,
         "events_per_s": Percentiles(p5=events_per_s * 0.9, p50=events_per_s, p95=events_per_s * 1.05),
-        "latency_ms": Latency(p50=1000 * batch / events_per_s, p95=1100 * batch / events_per_s), "first_call_s": 0.2, "host_copy_ms": 0.0,
-        "peak_mib": 412.0, "joules_per_event": None, "synchronised": True,
-    }  # fmt: skip
+        "latency_ms": Latency(p50=1000 * batch / events_per_s, p95=1100 * batch / events_per_s),
+        "first_call_s": 0.2,
+        "host_copy_ms": 0.0,
+        "peak_mib": 412.0,
+        "joules_per_event": None,
+        "synchronised": True,
+    }
     return Throughput(**fields | changes)
 
 
@@ -71,25 +105,64 @@ def zn_measurements(quality: float = 2.0) -> list[Measurement]:
     wasserstein, dispersion = 4.4 * quality, spread
     return [
         make_measurement(
-            "channel_wasserstein", wasserstein, unit="photons", floor=4.4, memoriser=6.21, parts={f"ch{i}": wasserstein * i / 3 for i in range(1, 6)},
+            "channel_wasserstein",
+            wasserstein,
+            unit="photons",
+            floor=4.4,
+            memoriser=6.21,
+            parts={f"ch{i}": wasserstein * i / 3 for i in range(1, 6)},
             strata=make_strata(wasserstein),
         ),
-        make_measurement("conditional_energy", 0.0421 * quality, unit="√photons", floor=-0.0012, floor_sd=0.004, ratio=None, memoriser=0.31,
-                         stderr=0.0051, strata=make_strata(0.04 * quality)),
-        make_measurement("energy_distance", 0.00312 * quality, floor=0.00002, floor_sd=0.0001, ratio=None, memoriser=0.0004, stderr=0.00021),
-        make_measurement("lenet_fid", 0.151 * quality, floor=0.0312, memoriser=0.05),
-        make_measurement("diversity_ratio", spread**0.5, direction="target", target=1.0, floor=1.002, stderr=0.011, memoriser=1.08),
         make_measurement(
-            "dispersion_ratio", dispersion, direction="target", target=1.0, floor=1.001, stderr=0.014, memoriser=1.31,
-            parts={f"ch{i}": dispersion * (1 + 0.02 * i) for i in range(1, 6)}, strata=make_strata(dispersion),
+            "conditional_energy",
+            0.0421 * quality,
+            unit="√photons",
+            floor=-0.0012,
+            floor_sd=0.004,
+            ratio=None,
+            memoriser=0.31,
+            stderr=0.0051,
+            strata=make_strata(0.04 * quality),
         ),
-        make_measurement("empty_fraction", 0.0123, direction="target", target=0.0, floor=0.0004, stderr=0.0031, parts={"generated": 0.06, "real": 0.047}),
+        make_measurement(
+            "energy_distance",
+            0.00312 * quality,
+            floor=0.00002,
+            floor_sd=0.0001,
+            ratio=None,
+            memoriser=0.0004,
+            stderr=0.00021,
+        ),
+        make_measurement("lenet_fid", 0.151 * quality, floor=0.0312, memoriser=0.05),
+        make_measurement(
+            "diversity_ratio", spread**0.5, direction="target", target=1.0, floor=1.002, stderr=0.011, memoriser=1.08
+        ),
+        make_measurement(
+            "dispersion_ratio",
+            dispersion,
+            direction="target",
+            target=1.0,
+            floor=1.001,
+            stderr=0.014,
+            memoriser=1.31,
+            parts={f"ch{i}": dispersion * (1 + 0.02 * i) for i in range(1, 6)},
+            strata=make_strata(dispersion),
+        ),
+        make_measurement(
+            "empty_fraction",
+            0.0123,
+            direction="target",
+            target=0.0,
+            floor=0.0004,
+            stderr=0.0031,
+            parts={"generated": 0.06, "real": 0.047},
+        ),
         make_measurement("precision", 0.76, direction="higher", floor=0.81, stderr=0.012, memoriser=0.8),
         make_measurement("recall", 0.52, direction="higher", floor=0.82, stderr=0.02, memoriser=0.79),
         make_measurement("coverage", 0.71, direction="higher", floor=0.965, stderr=0.009, memoriser=0.94),
         make_measurement("sinkhorn", 61.2, ranks=False, floor=58.6, stderr=1.4),
         make_measurement("channel_mae", 81.3, unit="photons", ranks=False, floor=74.0, parts={"ch1": 60.0, "sd": 91.0}),
-    ]  # fmt: skip
+    ]
 
 
 def mnist_measurements(quality: float = 2.0) -> list[Measurement]:
@@ -124,8 +197,11 @@ def make_result(
     zn = task == "zn-geant3"
     if measurements is None:
         measurements = zn_measurements(quality) if zn else mnist_measurements(quality)
-    throughput = [make_throughput(batch, events_per_s * share, threads=threads)
-                  for threads in (1, 2) for batch, share in ((1, 0.1), (100, 0.8), (1000, threads))]  # fmt: skip
+    throughput = [
+        make_throughput(batch, events_per_s * share, threads=threads)
+        for threads in (1, 2)
+        for batch, share in ((1, 0.1), (100, 0.8), (1000, threads))
+    ]
     hardware = {"cpu": "Intel(R) Xeon(R) CPU @ 2.60GHz", "cores": "2", "memory_gib": "15.6", "system": "Linux x86_64"}
     device, best = "cpu, 2 threads", 2 * events_per_s
     if gpu:
@@ -133,18 +209,51 @@ def make_result(
         throughput.append(make_throughput(10_000, best, device=device, threads=0, joules_per_event=0.003))
         hardware["cuda:0"] = "NVIDIA H100 80GB HBM3"
     fields: dict[str, Any] = {
-        "id": "20260102T030405Z-0a1b2c3d", "created": datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC), "status": "complete",
-        "spec": Spec(task=task, generator=name, root_seed=0, repetitions=1, events=4000, block=256, dtype="float32", definitions="simbench"),
+        "id": "20260102T030405Z-0a1b2c3d",
+        "created": datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
+        "status": "complete",
+        "spec": Spec(
+            task=task,
+            generator=name,
+            root_seed=0,
+            repetitions=1,
+            events=4000,
+            block=256,
+            dtype="float32",
+            definitions="simbench",
+        ),
         "task": TaskRecord(name=task, version="1.0", split="test", dataset_sha256="ed88b7f1b811928b", events=4000),
-        "generator": GeneratorRecord(name=name, version="1.0", parameters=parameters or {}, weights_sha256="ab" * 32, source_sha256="cd" * 32,
-                                     deterministic=True, stochastic=True),
-        "measurements": measurements, "throughput": throughput, "throughput_error": None,
-        "speedup": Speedup(value=best * 0.81, per_core=events_per_s * 0.81, batch=1000, device=device, monte_carlo=GEANT) if zn else None,
-        "equivalent_events": EquivalentEvents(value=4000 / quality**2, bound="exact", metric="channel_wasserstein/1" if zn else "lenet_fid/1"),
+        "generator": GeneratorRecord(
+            name=name,
+            version="1.0",
+            parameters=parameters or {},
+            weights_sha256="ab" * 32,
+            source_sha256="cd" * 32,
+            deterministic=True,
+            stochastic=True,
+        ),
+        "measurements": measurements,
+        "throughput": throughput,
+        "throughput_error": None,
+        "speedup": Speedup(
+            value=best * 0.81, per_core=events_per_s * 0.81, batch=1000, device=device, monte_carlo=GEANT
+        )
+        if zn
+        else None,
+        "equivalent_events": EquivalentEvents(
+            value=4000 / quality**2, bound="exact", metric="channel_wasserstein/1" if zn else "lenet_fid/1"
+        ),
         "warnings": [],
         "provenance": Provenance(
-            simbench="0.1.0", git_sha="0123456789abcdef", git_dirty=False, python="3.12.1", packages={"torch": "2.9.0", "numpy": "2.4.6"},
-            hardware=hardware, host_sha256="a1b2c3", flags={"tf32": "False"}, command=f"simbench run --task {task} --generator {name}",
+            simbench="0.1.0",
+            git_sha="0123456789abcdef",
+            git_dirty=False,
+            python="3.12.1",
+            packages={"torch": "2.9.0", "numpy": "2.4.6"},
+            hardware=hardware,
+            host_sha256="a1b2c3",
+            flags={"tf32": "False"},
+            command=f"simbench run --task {task} --generator {name}",
         ),
-    }  # fmt: skip
+    }
     return Result(**fields | changes)

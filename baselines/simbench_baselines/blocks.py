@@ -157,10 +157,15 @@ class Decoder(nn.Module):
             extra = (heights[level] - 2 * heights[level + 1] + 1, widths[level] - 2 * widths[level + 1] + 1)
             layers += [
                 nn.ConvTranspose2d(
-                    wide, narrow, sizes.kernel, stride=2, padding=sizes.kernel // 2, output_padding=extra,
+                    wide,
+                    narrow,
+                    sizes.kernel,
+                    stride=2,
+                    padding=sizes.kernel // 2,
+                    output_padding=extra,
                     bias=index == last or not sizes.norm,
                 )
-            ]  # fmt: skip
+            ]
             if index < last:
                 layers += [nn.BatchNorm2d(narrow), nn.ReLU()] if sizes.norm else [nn.SiLU()]
         self.layers = nn.Sequential(*layers)

@@ -110,9 +110,11 @@ def _ready(value: T | None, oracle: object) -> T:
     """What `setup` left behind. Raises GeneratorError where it was not called."""
     if value is None:
         raise GeneratorError(
-            f"{type(oracle).__name__} was asked for events before setup", got="no task", expected="setup(task, device) first",
+            f"{type(oracle).__name__} was asked for events before setup",
+            got="no task",
+            expected="setup(task, device) first",
             fix="Call setup(task, device) once, as `simbench run` does.",
-        )  # fmt: skip
+        )
     return value
 
 
@@ -142,9 +144,11 @@ class Floor:
         found = [self.rows.get(key, -1) for key in _keys(conditions)]
         if -1 in found:
             raise GeneratorError(
-                "floor only answers the task's test conditions", got=f"{found.count(-1)} of {len(found)} conditions that are not among them",
-                expected=f"rows of the {len(pool.conditions)} conditions of the test split, float32", fix="Use memoriser for others.",
-            )  # fmt: skip
+                "floor only answers the task's test conditions",
+                got=f"{found.count(-1)} of {len(found)} conditions that are not among them",
+                expected=f"rows of the {len(pool.conditions)} conditions of the test split, float32",
+                fix="Use memoriser for others.",
+            )
         wanted = torch.tensor(found, dtype=torch.int64)
         start = _run_start(pool.member, wanted)
         if start is not None:

@@ -64,18 +64,20 @@ class TrainedModel(nn.Module):
         )
         if self.weights is None and not path.is_file():
             raise DataError(
-                f"no weights of {self.model_name} for {task.name} are shipped", got=f"no file {path}",
+                f"no weights of {self.model_name} for {task.name} are shipped",
+                got=f"no file {path}",
                 fix=f"Train them: `simbench train {self.model_name} --task {task.name}`, then pass --param weights=FILE.",
-            )  # fmt: skip
+            )
         state, metadata = load_weights(path)
         config = read_config(path, metadata, model=self.model_name, task_name=task.name)
         kinds = {key: type(value) for key, value in self.config.items()}
         if any(kinds.get(key) is not type(value) for key, value in config.items()):
             raise DataError(
-                f"{path} was written by another version of {self.model_name}", got=f"config {config}"[:300],
+                f"{path} was written by another version of {self.model_name}",
+                got=f"config {config}"[:300],
                 expected=", ".join(f"{key} ({kind.__name__})" for key, kind in kinds.items()),
                 fix=f"Train again: `simbench train {self.model_name} --task {task.name}`.",
-            )  # fmt: skip
+            )
         self.config |= config  # an argument that is younger than the file keeps its default
         try:
             with torch.device("meta"):

@@ -183,21 +183,36 @@ class Entry:
         sign = -1 if primary.direction == "higher" else 1
         equivalent = result.equivalent_events
         return cls(
-            file=file, name=generator.name, version=generator.version or "",
-            parameters=", ".join(f"{key}={value}" for key, value in generator.parameters.items()), id=result.id, created=result.created,
-            ranked=generator.name not in board.unranked, note=board.unranked.get(generator.name, ""),
-            primary=Score(sign * primary.value, primary.stderr, kept.kind if kept else "", tuple(kept.values) if kept else ()),
+            file=file,
+            name=generator.name,
+            version=generator.version or "",
+            parameters=", ".join(f"{key}={value}" for key, value in generator.parameters.items()),
+            id=result.id,
+            created=result.created,
+            ranked=generator.name not in board.unranked,
+            note=board.unranked.get(generator.name, ""),
+            primary=Score(
+                sign * primary.value, primary.stderr, kept.kind if kept else "", tuple(kept.values) if kept else ()
+            ),
             scores={column.metric: _scored(found[column.metric]) for column in board.columns if column.metric in found},
-            equivalent=equivalent.value if equivalent else None, equivalent_text=equivalent_count(result), speedup=result.speedup,
-            throughput=tuple(result.throughput), hardware=result.provenance.hardware,
-        )  # fmt: skip
+            equivalent=equivalent.value if equivalent else None,
+            equivalent_text=equivalent_count(result),
+            speedup=result.speedup,
+            throughput=tuple(result.throughput),
+            hardware=result.provenance.hardware,
+        )
 
 
 def _scored(measurement: Measurement) -> Scored:
     return Scored(
-        measurement.value, measurement.stderr, standing(measurement).text, measurement.floor, measurement.floor_sd, measurement.memoriser,
+        measurement.value,
+        measurement.stderr,
+        standing(measurement).text,
+        measurement.floor,
+        measurement.floor_sd,
+        measurement.memoriser,
         measurement.error or "",
-    )  # fmt: skip
+    )
 
 
 # Reading
@@ -262,9 +277,10 @@ def read_entries(folder: Path, board: Board) -> list[Entry]:
         more = f" (and {len(broken) - LISTED} more)" if len(broken) > LISTED else ""
         raise DataError(
             f"{len(broken)} of {len(broken) + len(entries)} entries of {folder} are not what `simbench leaderboard add` accepts: "
-            + "; ".join(text.rstrip(".") for text in broken[:LISTED]) + more,
+            + "; ".join(text.rstrip(".") for text in broken[:LISTED])
+            + more,
             fix="Restore them from version control, or remove them.",
-        )  # fmt: skip
+        )
     return entries
 
 
@@ -284,9 +300,12 @@ def objections(board: Board, result: Result) -> list[str]:
 def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
     task, spec = result.task, result.spec
     for what, got, expected in (
-        ("task", task.name, board.task), ("task in its spec", spec.task, board.task), ("task version", task.version, board.task_version),
-        ("split", task.split, "test"), ("definitions", spec.definitions, board.definitions),
-    ):  # fmt: skip
+        ("task", task.name, board.task),
+        ("task in its spec", spec.task, board.task),
+        ("task version", task.version, board.task_version),
+        ("split", task.split, "test"),
+        ("definitions", spec.definitions, board.definitions),
+    ):
         if got != expected:
             yield f"other {what}: {got!r} instead of {expected!r}"
     if task.dataset_sha256 != board.dataset_sha256:
@@ -369,8 +388,11 @@ def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
     result = parse_result(data, path)
     names = board_names(boards)
     if result.task.name not in names:
-        raise DataError(f"there is no board for the task {result.task.name!r} in {boards}", expected=f"one of {', '.join(names)}",
-                        fix=did_you_mean(result.task.name, names))  # fmt: skip
+        raise DataError(
+            f"there is no board for the task {result.task.name!r} in {boards}",
+            expected=f"one of {', '.join(names)}",
+            fix=did_you_mean(result.task.name, names),
+        )
     folder = boards / result.task.name
     board = read_board(folder)
     _refuse(path, objections(board, result))
@@ -441,8 +463,11 @@ def verify(entry: Path, samples: Sequence[Path], task: Task, progress: Progress)
     if result.task.name != task.name:
         raise DataError(f"{entry} is of another task", got=result.task.name, expected=task.name)
     if len(samples) > result.spec.repetitions:
-        raise DataError(f"{entry} has fewer repetitions than there are files", got=f"{len(samples)} files",
-                        expected=f"at most {result.spec.repetitions}")  # fmt: skip
+        raise DataError(
+            f"{entry} has fewer repetitions than there are files",
+            got=f"{len(samples)} files",
+            expected=f"at most {result.spec.repetitions}",
+        )
     compared = []
     for repetition, path in enumerate(samples):
         again = score_files([path], task, definitions=result.spec.definitions, progress=progress).result

@@ -258,8 +258,11 @@ def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
     tables = []
     for index, hardware in enumerate(sorted(by_hardware), 1):
         found = by_hardware[hardware]
-        front = _front((max(row.events_per_s.p50 for row in rows), entry_of[file].primary.badness, (file, variant))
-                       for (file, variant), rows in found.items() if entry_of[file].ranked)  # fmt: skip
+        front = _front(
+            (max(row.events_per_s.p50 for row in rows), entry_of[file].primary.badness, (file, variant))
+            for (file, variant), rows in found.items()
+            if entry_of[file].ranked
+        )
         kept = [key for place, key in enumerate(found) if place < LONG or key in front]
         rows = tuple(_speed_row(board, entry_of[key[0]], key[1], found[key], key in front) for key in kept)
         tables.append(Table(f"speed-{index}", f"Speed on {hardware}", f"Speed on {hardware}.", columns, rows))
@@ -304,9 +307,11 @@ def _front(points: Iterable[tuple[float, float, tuple[str, str]]]) -> set[tuple[
 
 def _printed(published: Published) -> Table:
     columns = (
-        Column("model", "model", words=True), *(Column(name, name) for name in published.columns), Column("data", "data", words=True),
+        Column("model", "model", words=True),
+        *(Column(name, name) for name in published.columns),
+        Column("data", "data", words=True),
         Column("source", "source", words=True),
-    )  # fmt: skip
+    )
     rows = []
     for row in published.rows:
         cells = [_as_printed(row.values[name]) if name in row.values else EMPTY for name in published.columns]
@@ -381,10 +386,17 @@ def _html(board: Board, tables: Sequence[Table], entries: int) -> str:
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("board.html.j2").render(
-        board=board, tables=tables, bodies={table.name: to_html(table) for table in tables}, entries=_counted(entries), ranked=RANKED.format(primary=board.primary_column.label),
-        reading=READING.replace("`", ""), script=script, commands=_commands(board), conditions=_conditions(board),
+        board=board,
+        tables=tables,
+        bodies={table.name: to_html(table) for table in tables},
+        entries=_counted(entries),
+        ranked=RANKED.format(primary=board.primary_column.label),
+        reading=READING.replace("`", ""),
+        script=script,
+        commands=_commands(board),
+        conditions=_conditions(board),
         script_sha256=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
-    )  # fmt: skip
+    )
 
 
 def _text(path: Path) -> str:

@@ -203,13 +203,47 @@ def _html_cell(cell: Cell, column: Column) -> str:
     return f"<td{words if column.words else ''}{number}>{text}</td>"
 
 
-_LATEX = str.maketrans({
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "{''}", "-": "{-}", "`": "{`}",
-    "'": "{'}", "±": r"$\pm$", "−": r"$-$", "·": r"$\cdot$", "×": r"$\times$", THIN: r"\,", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
-    "→": r"$\to$", "σ": r"$\sigma$", "√": r"$\surd$", "µ": r"\textmu{}", "–": "--", "…": r"\ldots{}", "≥": r"$\ge$", "²": r"$^2$",
-    "●": r"$\bullet$", "[": "{[}", "]": "{]}", "€": r"\texteuro{}", **{f: f"$^{{{d}}}$" for f, d in zip("⁻⁰¹³⁴⁵⁶⁷⁸⁹", "-013456789", strict=True)},
-})  # fmt: skip
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "$": r"\$",
+        "&": r"\&",
+        "%": r"\%",
+        "#": r"\#",
+        "_": r"\_",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': "{''}",
+        "-": "{-}",
+        "`": "{`}",
+        "'": "{'}",
+        "±": r"$\pm$",
+        "−": r"$-$",
+        "·": r"$\cdot$",
+        "×": r"$\times$",
+        THIN: r"\,",
+        "↓": r"$\downarrow$",
+        "↑": r"$\uparrow$",
+        "→": r"$\to$",
+        "σ": r"$\sigma$",
+        "√": r"$\surd$",
+        "µ": r"\textmu{}",
+        "–": "--",
+        "…": r"\ldots{}",
+        "≥": r"$\ge$",
+        "²": r"$^2$",
+        "●": r"$\bullet$",
+        "[": "{[}",
+        "]": "{]}",
+        "€": r"\texteuro{}",
+        **{f: f"$^{{{d}}}$" for f, d in zip("⁻⁰¹³⁴⁵⁶⁷⁸⁹", "-013456789", strict=True)},
+    }
+)
 _NOT_IN_LATEX = re.compile(f"[^\\x20-\\x7e\\xa1-\\u017f{''.join(chr(code) for code in _LATEX if code > 0x7F)}]")
 """What the default fonts of LaTeX lack."""
 
@@ -218,9 +252,15 @@ def to_latex(table: Table, label: str) -> str:
     """A `table*` of booktabs. Units, notes and links stay in the other formats; what LaTeX cannot set by default becomes `?`."""
     spec = "".join("l" if column.words else "r" for column in table.columns)
     lines = [
-        r"\begin{table*}", r"\centering", rf"\caption{{{_latex(table.caption)}}}", rf"\label{{tab:{label}}}", rf"\begin{{tabular}}{{{spec}}}",
-        r"\toprule", _latex_row(column.title for column in table.columns), r"\midrule",
-    ]  # fmt: skip
+        r"\begin{table*}",
+        r"\centering",
+        rf"\caption{{{_latex(table.caption)}}}",
+        rf"\label{{tab:{label}}}",
+        rf"\begin{{tabular}}{{{spec}}}",
+        r"\toprule",
+        _latex_row(column.title for column in table.columns),
+        r"\midrule",
+    ]
     kind = table.rows[0].kind if table.rows else "entry"
     for row in table.rows:
         if row.kind != kind:

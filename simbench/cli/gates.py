@@ -40,8 +40,7 @@ GeneratorOption = Annotated[
 
 def gate(
     result: Annotated[
-        Path | None,
-        typer.Argument(metavar="RESULT", help="A file of `simbench run`. Without it, a generator is run."),
+        Path | None, typer.Argument(metavar="RESULT", help="A file of `simbench run`. Without it, a generator is run.")
     ] = None,
     golden: Annotated[
         Path | None, typer.Option("--golden", metavar="FILE", help="The golden values: <task>-<generator>.golden.json.")
@@ -91,9 +90,15 @@ def gate(
       simbench gate -g mymodel.py:Model --smoke --golden gates/zn-geant3-mymodel.golden.json --update --reason "first values"
     """
     running = {
-        "--generator": generator, "--task": task, "--param": param, "--seed": seed, "--events": events, "--smoke": smoke,
-        "--repetitions": repetitions, "--fast": fast,
-    }  # fmt: skip
+        "--generator": generator,
+        "--task": task,
+        "--param": param,
+        "--seed": seed,
+        "--events": events,
+        "--smoke": smoke,
+        "--repetitions": repetitions,
+        "--fast": fast,
+    }
     if result is not None and any(value not in (None, False) for value in running.values()):
         given = ", ".join(option for option, value in running.items() if value not in (None, False))
         raise UsageError("a result that is there already takes no such option", got=given, fix="Leave it out.")
@@ -114,9 +119,17 @@ def gate(
     from simbench.generators.parameters import parse_params
 
     request = Request(
-        generator=generator, params=parse_params(param or []), task=task, events=events, smoke=smoke, seed=seed,
-        repetitions=repetitions or (MIN_REPETITIONS if update else 1), device=choose_device(device), fast=fast, data_dir=data_dir,
-    )  # fmt: skip
+        generator=generator,
+        params=parse_params(param or []),
+        task=task,
+        events=events,
+        smoke=smoke,
+        seed=seed,
+        repetitions=repetitions or (MIN_REPETITIONS if update else 1),
+        device=choose_device(device),
+        fast=fast,
+        data_dir=data_dir,
+    )
     if update:
         _update(golden, result, request, reason, json)
     else:
@@ -145,8 +158,10 @@ def _update(golden: Path, path: Path | None, request: Request, reason: str, json
     if json:
         print_json(written.model_dump(mode="json", by_alias=True))
     else:
-        print(f"{golden} holds {len(written.current.values)} golden values of {result.spec.repetitions} repetitions; entries before this "
-              f"one: {len(written.history)}.")  # fmt: skip
+        print(
+            f"{golden} holds {len(written.current.values)} golden values of {result.spec.repetitions} repetitions; entries before this "
+            f"one: {len(written.history)}."
+        )
 
 
 def _result(path: Path | None, request: Request, entry: GoldenEntry | None, *, comparable: bool = True) -> Result:
@@ -236,9 +251,15 @@ def gate_speed(
 
         raise unknown_name("task", task, task_names())
     timing = Timing(
-        generator=generator, task=task, params=parse_params(param or []), batch=batch_size, threads=threads, device=choose_device(device),
-        seed=seed, data_dir=data_dir,
-    )  # fmt: skip
+        generator=generator,
+        task=task,
+        params=parse_params(param or []),
+        batch=batch_size,
+        threads=threads,
+        device=choose_device(device),
+        seed=seed,
+        data_dir=data_dir,
+    )
 
     def work() -> tuple[Report, dict[str, Any], int]:
         with Progress() as progress, progress.step("timing", 2 * runs) as advance:
@@ -296,10 +317,15 @@ def bench(
             pytest_benchmark_json(timed.rounds, generator=resolved.name, task=chosen.name, command=command_line()),
         )
     if json:
-        print_json({
-            "generator": resolved.name, "task": chosen.name, "throughput": [row.model_dump() for row in timed.rows],
-            "speedup": timed.speedup.model_dump() if timed.speedup else None, "notes": timed.notes,
-        })  # fmt: skip
+        print_json(
+            {
+                "generator": resolved.name,
+                "task": chosen.name,
+                "throughput": [row.model_dump() for row in timed.rows],
+                "speedup": timed.speedup.model_dump() if timed.speedup else None,
+                "notes": timed.notes,
+            }
+        )
         return
     from rich.text import Text
 

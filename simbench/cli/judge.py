@@ -73,9 +73,13 @@ def selftest(
 
 def _described(result: ControlResult) -> dict[str, Any]:
     return {
-        "control": result.control.name, "passed": result.passed, "must_flag": list(result.control.must_flag), "missed": result.missed,
-        "flags": result.flags, "values": {key: m.value for key, m in result.measurements.items()},
-    }  # fmt: skip
+        "control": result.control.name,
+        "passed": result.passed,
+        "must_flag": list(result.control.must_flag),
+        "missed": result.missed,
+        "flags": result.flags,
+        "values": {key: m.value for key, m in result.measurements.items()},
+    }
 
 
 def _show(results: list[ControlResult]) -> None:

@@ -45,18 +45,39 @@ def tasks(
         _table(("", ""), rows)
     else:
         columns = ("task", "version", "an event", "conditions", "test events", "what")
-        _table(columns, [
-            (t["name"], t["version"], " x ".join(map(str, t["shape"])), len(t["conditions"]), t["test_events"], t["summary"]) for t in described
-        ])  # fmt: skip
+        _table(
+            columns,
+            [
+                (
+                    t["name"],
+                    t["version"],
+                    " x ".join(map(str, t["shape"])),
+                    len(t["conditions"]),
+                    t["test_events"],
+                    t["summary"],
+                )
+                for t in described
+            ],
+        )
 
 
 def _describe_task(task: Any) -> dict[str, Any]:
     return {
-        "name": task.name, "version": task.version, "summary": task.summary, "shape": list(task.shape), "unit": task.unit,
-        "maximum": task.maximum, "conditions": dict(zip(task.condition_names, task.condition_units, strict=True)),
-        "repeats": task.repeats, "block_size": task.block_size, "test_events": task.test_events, "smoke_events": task.smoke_events,
-        "metrics": list(task.metrics), "primary": list(task.primary), "dataset_sha256": task.dataset_sha256,
-    }  # fmt: skip
+        "name": task.name,
+        "version": task.version,
+        "summary": task.summary,
+        "shape": list(task.shape),
+        "unit": task.unit,
+        "maximum": task.maximum,
+        "conditions": dict(zip(task.condition_names, task.condition_units, strict=True)),
+        "repeats": task.repeats,
+        "block_size": task.block_size,
+        "test_events": task.test_events,
+        "smoke_events": task.smoke_events,
+        "metrics": list(task.metrics),
+        "primary": list(task.primary),
+        "dataset_sha256": task.dataset_sha256,
+    }
 
 
 def metrics(
@@ -78,11 +99,16 @@ def metrics(
     chosen = [get_metric(name if "/" in name else f"{name}/1")] if name else list(known().values())
     described = [
         {
-            "key": metric.key, "unit": metric.unit, "direction": metric.direction, "target": metric.target, "ranks": metric.ranks,
-            "summary": metric.summary, "definition": metric.definition,
+            "key": metric.key,
+            "unit": metric.unit,
+            "direction": metric.direction,
+            "target": metric.target,
+            "ranks": metric.ranks,
+            "summary": metric.summary,
+            "definition": metric.definition,
         }
         for metric in chosen
-    ]  # fmt: skip
+    ]
     if json:
         print_json(described[0] if name else described)
     elif name:

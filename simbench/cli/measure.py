@@ -89,8 +89,10 @@ def run(
       simbench run -g vae --json > result.json
     """
     if generator is None:
-        raise UsageError("no generator is named", fix="Pass --generator; `simbench generators` lists those installed, `simbench init "
-                         "mymodel.py` writes one.")  # fmt: skip
+        raise UsageError(
+            "no generator is named",
+            fix="Pass --generator; `simbench generators` lists those installed, `simbench init mymodel.py` writes one.",
+        )
     if generator.startswith("samples:"):
         refused = {
             "--param": param,
@@ -120,10 +122,18 @@ def run(
     check_writable(out)
     with stdout_kept_for_data(json), Progress() as progress:
         evaluated = evaluate(
-            resolve(generator, params), chosen, root_seed=seed, events=events or (chosen.smoke_events if smoke else None),
-            repetitions=repetitions, batch_size=batch_size, device=on, fast=fast, definitions=definitions, command=command_line(),
+            resolve(generator, params),
+            chosen,
+            root_seed=seed,
+            events=events or (chosen.smoke_events if smoke else None),
+            repetitions=repetitions,
+            batch_size=batch_size,
+            device=on,
+            fast=fast,
+            definitions=definitions,
+            command=command_line(),
             progress=progress,
-        )  # fmt: skip
+        )
     _finish(evaluated, chosen, out, report, json, save_samples)
 
 

@@ -62,8 +62,8 @@ def train(
     params, chosen = parse_params(param or []), get_task(task, data_dir)
     with stdout_kept_for_data(json):
         weights = run_training(
-            model, chosen, preset=preset, seed=seed, steps=steps, out=out, device=device, params=params, resume=resume,
-        )  # fmt: skip
+            model, chosen, preset=preset, seed=seed, steps=steps, out=out, device=device, params=params, resume=resume
+        )
     if json:
         print_json({"model": model, "task": task, "weights": str(weights)})
     else:

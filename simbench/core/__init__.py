@@ -4,14 +4,17 @@ It knows nothing of tasks, metrics or generators."""
 
 from simbench.core.lazy import public_names
 
-__getattr__, __dir__, __all__ = public_names(__name__, {
-    "SimbenchError": "errors",
-    "UsageError": "errors",
-    "GeneratorError": "errors",
-    "DataError": "errors",
-    "NothingMeasuredError": "errors",
-    "Events": "events",
-    "concatenate": "events",
-    "Progress": "progress",
-    "derive_seed": "seeds",
-})
+__getattr__, __dir__, __all__ = public_names(
+    __name__,
+    {
+        "SimbenchError": "errors",
+        "UsageError": "errors",
+        "GeneratorError": "errors",
+        "DataError": "errors",
+        "NothingMeasuredError": "errors",
+        "Events": "events",
+        "concatenate": "events",
+        "Progress": "progress",
+        "derive_seed": "seeds",
+    },
+)

@@ -23,9 +23,10 @@ def load_entry_point(point: metadata.EntryPoint) -> Any:
         return point.load()
     except Exception as error:
         raise GeneratorError(
-            f"the registered {point.name!r} ({point.value}) cannot be loaded", got=f"{type(error).__name__}: {error}",
+            f"the registered {point.name!r} ({point.value}) cannot be loaded",
+            got=f"{type(error).__name__}: {error}",
             fix="Mend or uninstall the package that registers it.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -2,8 +2,6 @@
 
 from simbench.core.lazy import public_names
 
-__getattr__, __dir__, __all__ = public_names(__name__, {
-    "Evaluated": "evaluate",
-    "score_files": "evaluate",
-    "Clock": "throughput",
-})
+__getattr__, __dir__, __all__ = public_names(
+    __name__, {"Evaluated": "evaluate", "score_files": "evaluate", "Clock": "throughput"}
+)

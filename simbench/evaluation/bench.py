@@ -87,31 +87,47 @@ def bench(
 def pytest_benchmark_json(rounds: list[Rounds], *, generator: str, task: str, command: str) -> str:
     """The text of a file for `pytest-benchmark compare`."""
     origin = collect(command)
-    return json.dumps(
-        {
-            "machine_info": _machine(origin),
-            "commit_info": {
-                "id": origin.git_sha or "unversioned", "time": None, "author_time": None, "dirty": bool(origin.git_dirty),
-                "project": "simbench", "branch": "(unknown)",
+    return (
+        json.dumps(
+            {
+                "machine_info": _machine(origin),
+                "commit_info": {
+                    "id": origin.git_sha or "unversioned",
+                    "time": None,
+                    "author_time": None,
+                    "dirty": bool(origin.git_dirty),
+                    "project": "simbench",
+                    "branch": "(unknown)",
+                },
+                "benchmarks": [_benchmark(kept, generator, task) for kept in rounds],
+                "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
+                "version": FORMAT,
             },
-            "benchmarks": [_benchmark(kept, generator, task) for kept in rounds],
-            "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
-            "version": FORMAT,
-        },
-        indent=4,
-        allow_nan=False,
-    ) + "\n"  # fmt: skip
+            indent=4,
+            allow_nan=False,
+        )
+        + "\n"
+    )
 
 
 def _machine(origin: Provenance) -> dict[str, Any]:
     """As pytest-benchmark describes a machine; the host's name is hashed."""
     return {
-        "node": origin.host_sha256, "processor": platform.processor(), "machine": platform.machine(),
-        "python_compiler": platform.python_compiler(), "python_implementation": platform.python_implementation(),
-        "python_implementation_version": origin.python, "python_version": origin.python, "python_build": list(platform.python_build()),
-        "release": platform.release(), "system": platform.system(), "cpu": {"brand_raw": origin.hardware["cpu"]},
-        "simbench": origin.simbench, "hardware": origin.hardware, "packages": origin.packages,
-    }  # fmt: skip
+        "node": origin.host_sha256,
+        "processor": platform.processor(),
+        "machine": platform.machine(),
+        "python_compiler": platform.python_compiler(),
+        "python_implementation": platform.python_implementation(),
+        "python_implementation_version": origin.python,
+        "python_version": origin.python,
+        "python_build": list(platform.python_build()),
+        "release": platform.release(),
+        "system": platform.system(),
+        "cpu": {"brand_raw": origin.hardware["cpu"]},
+        "simbench": origin.simbench,
+        "hardware": origin.hardware,
+        "packages": origin.packages,
+    }
 
 
 def _benchmark(kept: Rounds, generator: str, task: str) -> dict[str, Any]:
@@ -125,14 +141,22 @@ def _benchmark(kept: Rounds, generator: str, task: str) -> dict[str, Any]:
         "params": params,
         "param": label,
         "extra_info": {
-            "events_per_s": row.events_per_s.model_dump(), "first_call_s": row.first_call_s, "host_copy_ms": row.host_copy_ms,
-            "peak_mib": row.peak_mib, "precision": row.precision,
+            "events_per_s": row.events_per_s.model_dump(),
+            "first_call_s": row.first_call_s,
+            "host_copy_ms": row.host_copy_ms,
+            "peak_mib": row.peak_mib,
+            "precision": row.precision,
         },
         "options": {
-            "disable_gc": False, "timer": "perf_counter", "min_rounds": row.repeats, "max_time": 0.0, "min_time": 0.0, "warmup": True,
+            "disable_gc": False,
+            "timer": "perf_counter",
+            "min_rounds": row.repeats,
+            "max_time": 0.0,
+            "min_time": 0.0,
+            "warmup": True,
         },
         "stats": statistics(kept.seconds) | {"data": list(kept.seconds), "iterations": kept.calls},
-    }  # fmt: skip
+    }
 
 
 def statistics(seconds: tuple[float, ...]) -> dict[str, Any]:
@@ -144,7 +168,20 @@ def statistics(seconds: tuple[float, ...]) -> dict[str, Any]:
     inside = [x for x in data if q1 - 1.5 * iqr <= x <= q3 + 1.5 * iqr]
     beyond = (sum(abs(x - mean) > sd for x in data), len(data) - len(inside))
     return {
-        "min": data[0], "max": data[-1], "mean": mean, "stddev": sd, "rounds": len(data), "median": median(data), "iqr": iqr, "q1": q1, "q3": q3,
-        "iqr_outliers": beyond[1], "stddev_outliers": beyond[0], "outliers": f"{beyond[0]};{beyond[1]}", "ld15iqr": inside[0],
-        "hd15iqr": inside[-1], "ops": len(data) / sum(data), "total": sum(data),
-    }  # fmt: skip
+        "min": data[0],
+        "max": data[-1],
+        "mean": mean,
+        "stddev": sd,
+        "rounds": len(data),
+        "median": median(data),
+        "iqr": iqr,
+        "q1": q1,
+        "q3": q3,
+        "iqr_outliers": beyond[1],
+        "stddev_outliers": beyond[0],
+        "outliers": f"{beyond[0]};{beyond[1]}",
+        "ld15iqr": inside[0],
+        "hd15iqr": inside[-1],
+        "ops": len(data) / sum(data),
+        "total": sum(data),
+    }

@@ -96,9 +96,15 @@ def evaluate(
     with progress.step("sampling", repetitions * len(reference)) as advance:
         for repetition in range(repetitions):
             samples = sample_blocks(
-                resolved.generator, reference.conditions, task, root_seed=root_seed, repetition=repetition, device=device,
-                who=resolved.spec, on_block=advance,
-            )  # fmt: skip
+                resolved.generator,
+                reference.conditions,
+                task,
+                root_seed=root_seed,
+                repetition=repetition,
+                device=device,
+                who=resolved.spec,
+                on_block=advance,
+            )
             pairs.append(Comparison(reference.with_samples(samples), reference))
     factor = None
     if task.unit == "photons":
@@ -110,14 +116,26 @@ def evaluate(
     with progress.step("timing", None) as advance:
         timed, notes = measure_ladder(clock, reference.conditions, batches=batches, on_batch=advance)
     return _finish(
-        task, pairs, progress,
+        task,
+        pairs,
+        progress,
         spec=_spec(task, resolved.spec, root_seed, repetitions, reference, definitions),
         generator=GeneratorRecord(
-            name=resolved.name, version=resolved.version, parameters=parameters, given=None if given == parameters else given,
-            weights_sha256=resolved.weights_sha256(), source_sha256=resolved.source_sha256, deterministic=checked.deterministic, stochastic=checked.stochastic,
+            name=resolved.name,
+            version=resolved.version,
+            parameters=parameters,
+            given=None if given == parameters else given,
+            weights_sha256=resolved.weights_sha256(),
+            source_sha256=resolved.source_sha256,
+            deterministic=checked.deterministic,
+            stochastic=checked.stochastic,
         ),
-        fast=fast, factor=factor, throughput=timed, warnings=[*checked.warnings, *notes], command=command,
-    )  # fmt: skip
+        fast=fast,
+        factor=factor,
+        throughput=timed,
+        warnings=[*checked.warnings, *notes],
+        command=command,
+    )
 
 
 def score_files(
@@ -141,15 +159,34 @@ def score_files(
     sets, pairs = read_repetitions(paths, task, progress)
     first = sets[0]
     spec = _spec(
-        task, f"samples:{','.join(path.name for path in paths)}"[:500], first.seed or 0, len(pairs), pairs[0].reference, definitions
-    )  # fmt: skip
+        task,
+        f"samples:{','.join(path.name for path in paths)}"[:500],
+        first.seed or 0,
+        len(pairs),
+        pairs[0].reference,
+        definitions,
+    )
     generator = GeneratorRecord(
-        name=first.generator, version=None, parameters={}, weights_sha256=None, source_sha256=first.sha256, deterministic=None,
+        name=first.generator,
+        version=None,
+        parameters={},
+        weights_sha256=None,
+        source_sha256=first.sha256,
+        deterministic=None,
         stochastic=None,
-    )  # fmt: skip
+    )
     evaluated = _finish(
-        task, pairs, progress, spec=spec, generator=generator, fast=fast, factor=None, throughput=[], warnings=[], command=command
-    )  # fmt: skip
+        task,
+        pairs,
+        progress,
+        spec=spec,
+        generator=generator,
+        fast=fast,
+        factor=None,
+        throughput=[],
+        warnings=[],
+        command=command,
+    )
     further = {f"samples_sha256_{place}": samples.sha256 for place, samples in enumerate(sets[1:], 1)}
     origin = evaluated.result.provenance
     origin = origin.model_copy(update={"flags": origin.flags | further})
@@ -177,9 +214,15 @@ def calibration_factor(resolved: Resolved, task: Task, root_seed: int, device: s
 
 def _spec(task: Task, generator: str, root_seed: int, repetitions: int, reference: Events, definitions: str) -> Spec:
     return Spec(
-        task=task.name, generator=generator, root_seed=root_seed, repetitions=repetitions, events=len(reference), block=task.block_size,
-        dtype="float32", definitions=definitions,
-    )  # fmt: skip
+        task=task.name,
+        generator=generator,
+        root_seed=root_seed,
+        repetitions=repetitions,
+        events=len(reference),
+        block=task.block_size,
+        dtype="float32",
+        definitions=definitions,
+    )
 
 
 def _finish(
@@ -218,7 +261,11 @@ def _finish(
         status="complete" if all(by_key[key].value is not None for key in primary) else "incomplete",
         spec=spec,
         task=TaskRecord(
-            name=task.name, version=task.version, split="test", dataset_sha256=task.dataset_sha256, events=len(reference)
+            name=task.name,
+            version=task.version,
+            split="test",
+            dataset_sha256=task.dataset_sha256,
+            events=len(reference),
         ),
         generator=generator,
         measurements=measurements,
@@ -228,5 +275,5 @@ def _finish(
         equivalent_events=None if equivalent is None else equivalent_events(task, equivalent, len(reference)),
         warnings=[warning[:2000] for warning in warnings],
         provenance=collect(command),
-    )  # fmt: skip
+    )
     return Evaluated(result, pairs[0])

@@ -41,16 +41,20 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     """The tensors in a safetensors file, if it is byte for byte the pinned one. Raises DataError."""
     if not path.is_file():
         raise DataError(
-            f"the weights of a feature extractor are missing: {path}", got="no file", expected=f"sha256 {sha256[:12]}…",
+            f"the weights of a feature extractor are missing: {path}",
+            got="no file",
+            expected=f"sha256 {sha256[:12]}…",
             fix="Install simbench again: the package ships them.",
-        )  # fmt: skip
+        )
     content = path.read_bytes()
     got = hashlib.sha256(content).hexdigest()
     if got != sha256:
         raise DataError(
-            f"{path} is not the pinned feature extractor", got=f"sha256 {got[:12]}…", expected=f"{sha256[:12]}…",
+            f"{path} is not the pinned feature extractor",
+            got=f"sha256 {got[:12]}…",
+            expected=f"{sha256[:12]}…",
             fix="Install simbench again: the package ships the file. Scores made with other weights cannot be compared.",
-        )  # fmt: skip
+        )
     return load_safetensors(content)
 
 

@@ -38,8 +38,9 @@ def weights_path(data_dir: Path | None = None) -> Path:
     except Exception as error:  # pooch raises whatever requests, urllib3 or the file system raise
         raise DataError(
             f"the Inception weights are missing (searched {', '.join(map(str, folders))}; the download failed: {type(error).__name__})",
-            expected=WEIGHTS, fix=f"Fetch {URL} elsewhere, put it into a folder and pass --data-dir FOLDER, or set SIMBENCH_DATA.",
-        ) from error  # fmt: skip
+            expected=WEIGHTS,
+            fix=f"Fetch {URL} elsewhere, put it into a folder and pass --data-dir FOLDER, or set SIMBENCH_DATA.",
+        ) from error
 
 
 @functools.lru_cache(maxsize=1)

@@ -56,13 +56,16 @@ class LeNet5(nn.Module):
         self.variant = variant
         side = (variant.shape[-1] // 2 - 4) // 2
         self.convolutions = nn.Sequential(
-            nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-        )  # fmt: skip
+            nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)
+        )
         self.dense = nn.Sequential(
-            nn.Linear(16 * side * side, 120), nn.BatchNorm1d(120, affine=False), nn.ReLU(),
-            nn.Linear(120, FEATURES), nn.BatchNorm1d(FEATURES, affine=False), nn.ReLU(),
-        )  # fmt: skip
+            nn.Linear(16 * side * side, 120),
+            nn.BatchNorm1d(120, affine=False),
+            nn.ReLU(),
+            nn.Linear(120, FEATURES),
+            nn.BatchNorm1d(FEATURES, affine=False),
+            nn.ReLU(),
+        )
         self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, width) for name, width in variant.heads.items()})
         self.feature_scale: Tensor
         self.log_energy_moments: Tensor

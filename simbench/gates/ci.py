@@ -80,9 +80,12 @@ def junit(report: Report, seconds: float = 0.0) -> str:
     """The report as JUnit XML, as Jenkins, GitLab and GitHub's actions read it."""
     outcomes = [case.outcome for case in report.cases]
     counts = {
-        "tests": str(len(outcomes)), "failures": str(outcomes.count("fail")), "errors": str(outcomes.count("error")),
-        "skipped": str(outcomes.count("skip")), "time": f"{seconds:.3f}",
-    }  # fmt: skip
+        "tests": str(len(outcomes)),
+        "failures": str(outcomes.count("fail")),
+        "errors": str(outcomes.count("error")),
+        "skipped": str(outcomes.count("skip")),
+        "time": f"{seconds:.3f}",
+    }
     root = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(root, "testsuite", {"name": report.suite} | counts)
     for case in report.cases:

@@ -185,13 +185,20 @@ def _values(result: Result) -> list[GoldenValue]:
     repetitions = min(len(m.per_repetition) for m in ranking)
     if repetitions < MIN_REPETITIONS:
         raise UsageError(
-            "the spread of a golden value is measured, not guessed", got=f"{repetitions} repetitions",
-            expected=f"at least {MIN_REPETITIONS}", fix=f"Run with --repetitions {MIN_REPETITIONS}.",
-        )  # fmt: skip
+            "the spread of a golden value is measured, not guessed",
+            got=f"{repetitions} repetitions",
+            expected=f"at least {MIN_REPETITIONS}",
+            fix=f"Run with --repetitions {MIN_REPETITIONS}.",
+        )
     return [
         GoldenValue(
-            metric=m.metric, version=m.version, unit=m.unit, direction=m.direction, target=m.target, per_repetition=m.per_repetition,
+            metric=m.metric,
+            version=m.version,
+            unit=m.unit,
+            direction=m.direction,
+            target=m.target,
+            per_repetition=m.per_repetition,
             stderr=None if result.generator.stochastic is False else m.stderr,
         )
         for m in ranking
-    ]  # fmt: skip
+    ]

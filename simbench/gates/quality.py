@@ -155,9 +155,15 @@ def judge(golden: Mapping[str, GoldenValue], measured: Mapping[str, Sequence[flo
         )
         tolerance, smallest = limits(value, len(measured[key]), len(golden))
         checks[key] = Check(
-            golden=value, measured=fmean(measured[key]), worse=worse[key], tolerance=tolerance, smallest=smallest, p=adjusted[key],
-            p_better=adjusted_better[key], status=status,
-        )  # fmt: skip
+            golden=value,
+            measured=fmean(measured[key]),
+            worse=worse[key],
+            tolerance=tolerance,
+            smallest=smallest,
+            p=adjusted[key],
+            p_better=adjusted_better[key],
+            status=status,
+        )
     return checks
 
 
@@ -193,9 +199,11 @@ def check_same(entry: GoldenEntry, task: TaskRecord, definitions: str) -> None:
     for name, (expected, got) in fields.items():
         if expected != got:
             raise DataError(
-                f"the golden values are of another {name}", got=str(got), expected=str(expected),
+                f"the golden values are of another {name}",
+                got=str(got),
+                expected=str(expected),
                 fix="Run with the golden file's own options, or make new golden values with --update.",
-            )  # fmt: skip
+            )
 
 
 def report(outcome: Gate, strict: bool = False) -> Report:
@@ -203,8 +211,12 @@ def report(outcome: Gate, strict: bool = False) -> Report:
     result = outcome.result
     who = f"{printable(result.generator.name, 60)} on {printable(result.task.name, 60)}"
     outcomes: dict[Status, Literal["pass", "fail", "warn", "skip"]] = {
-        "pass": "pass", "regression": "fail", "missing": "fail", "improved": "fail" if strict else "warn", "skipped": "fail" if strict else "skip",
-    }  # fmt: skip
+        "pass": "pass",
+        "regression": "fail",
+        "missing": "fail",
+        "improved": "fail" if strict else "warn",
+        "skipped": "fail" if strict else "skip",
+    }
     repetitions = f"{result.spec.repetitions} repetition{'s' * (result.spec.repetitions != 1)}"
     return Report(
         suite="simbench gate",
@@ -227,19 +239,32 @@ def as_dict(outcome: Gate, strict: bool = False) -> dict[str, Any]:
         "task": outcome.result.task.name,
         "generator": outcome.result.generator.name,
         "result": outcome.result.id,
-        "golden": {"result": outcome.entry.result, "written": outcome.entry.written.isoformat(), "reason": outcome.entry.reason},
+        "golden": {
+            "result": outcome.entry.result,
+            "written": outcome.entry.written.isoformat(),
+            "reason": outcome.entry.reason,
+        },
         "family_error": FAMILY_ERROR,
         "power": POWER,
         "checks": [
             {
-                "metric": check.golden.key, "status": check.status, "golden": check.golden.mean, "spread": check.golden.spread,
-                "measured": check.measured, "worse": check.worse, "tolerance": check.tolerance, "smallest_defect": check.smallest, "p": check.p,
-                "p_better": check.p_better, "unit": check.golden.unit, "reason": check.reason,
+                "metric": check.golden.key,
+                "status": check.status,
+                "golden": check.golden.mean,
+                "spread": check.golden.spread,
+                "measured": check.measured,
+                "worse": check.worse,
+                "tolerance": check.tolerance,
+                "smallest_defect": check.smallest,
+                "p": check.p,
+                "p_better": check.p_better,
+                "unit": check.golden.unit,
+                "reason": check.reason,
             }
             for check in outcome.checks
         ],
         "notes": outcome.notes,
-    }  # fmt: skip
+    }
 
 
 def _badness(value: GoldenValue, x: float) -> float:
@@ -271,16 +296,20 @@ def _measurement(result: Result, value: GoldenValue) -> Measurement | None:
         others = [m.version for m in result.measurements if m.metric == value.metric]
         if others:
             raise DataError(
-                f"the golden value of {value.metric} is of another version", got=", ".join(others), expected=value.version,
+                f"the golden value of {value.metric} is of another version",
+                got=", ".join(others),
+                expected=value.version,
                 fix="Make new golden values with --update.",
-            )  # fmt: skip
+            )
         return None
     golden, now = ((v.direction, v.target, v.unit) for v in (value, found))
     if golden != now or not found.ranks:
         raise DataError(
-            f"{value.key} has another definition than its golden value", got=f"{now}{'' if found.ranks else ', reported only'}",
-            expected=str(golden), fix="A changed definition needs a new version of the metric.",
-        )  # fmt: skip
+            f"{value.key} has another definition than its golden value",
+            got=f"{now}{'' if found.ranks else ', reported only'}",
+            expected=str(golden),
+            fix="A changed definition needs a new version of the metric.",
+        )
     if found.value is not None and not found.per_repetition:
         raise DataError(
             f"{value.key} has a value and no repetitions in the result",

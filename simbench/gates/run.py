@@ -66,9 +66,18 @@ def run_for_gate(
         resolved = golden_generator(entry)
     seed = request.seed if request.seed is not None else entry.spec.root_seed if entry else 0
     return evaluate(
-        resolved, _ranking_only(task), root_seed=seed, events=events, repetitions=request.repetitions, batch_size=1, device=request.device,
-        fast=request.fast, definitions=definitions, command=command, progress=progress,
-    ).result  # fmt: skip
+        resolved,
+        _ranking_only(task),
+        root_seed=seed,
+        events=events,
+        repetitions=request.repetitions,
+        batch_size=1,
+        device=request.device,
+        fast=request.fast,
+        definitions=definitions,
+        command=command,
+        progress=progress,
+    ).result
 
 
 def _ranking_only(task: Task) -> Task:
@@ -91,9 +100,11 @@ def check_task(entry: GoldenEntry, task: Task, events: int) -> None:
         versions = [metric.version for metric in known.get(value.metric, [])]
         if versions and value.version not in versions:
             raise DataError(
-                f"the golden value of {value.metric} is of another version", got=", ".join(versions), expected=value.version,
+                f"the golden value of {value.metric} is of another version",
+                got=", ".join(versions),
+                expected=value.version,
                 fix="Make new golden values with --update.",
-            )  # fmt: skip
+            )
 
 
 def golden_generator(entry: GoldenEntry) -> Resolved:
@@ -102,9 +113,11 @@ def golden_generator(entry: GoldenEntry) -> Resolved:
     given = constructed_with(entry.generator)
     if dict(resolved.parameters) != given:
         raise DataError(
-            f"{entry.spec.generator} no longer has the parameters of its golden values", got=str(dict(resolved.parameters)),
-            expected=str(given), fix="Name it with --generator and --param, or make new golden values with --update.",
-        )  # fmt: skip
+            f"{entry.spec.generator} no longer has the parameters of its golden values",
+            got=str(dict(resolved.parameters)),
+            expected=str(given),
+            fix="Name it with --generator and --param, or make new golden values with --update.",
+        )
     return resolved
 
 

@@ -155,9 +155,11 @@ def commit_of(repository: Path, ref: str) -> str:
         return _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     except subprocess.CalledProcessError as error:
         raise UsageError(
-            "unknown --base", got=repr(ref), expected="a branch, tag or commit of this repository",
+            "unknown --base",
+            got=repr(ref),
+            expected="a branch, tag or commit of this repository",
             fix="A shallow clone lacks it: fetch it first (actions/checkout with fetch-depth: 0).",
-        ) from error  # fmt: skip
+        ) from error
 
 
 @contextlib.contextmanager
@@ -230,9 +232,10 @@ class Tree:
         if self.name == "head":
             return GeneratorError("head cannot be timed", got=printable(reason, 1000))
         return NothingMeasuredError(
-            f"{self.name} has no such generator, or cannot run it, so there is no speed to compare with", got=printable(reason, 1000),
+            f"{self.name} has no such generator, or cannot run it, so there is no speed to compare with",
+            got=printable(reason, 1000),
             fix="Skip the speed gate for a new generator, or choose a later --base.",
-        )  # fmt: skip
+        )
 
     def _check_source(self, generator: str, source: str | None) -> None:
         if source is not None and Path(source).resolve().is_relative_to(self.root):
@@ -240,10 +243,11 @@ class Tree:
         if self.name != "head" and source is not None and Path(source).resolve().is_relative_to(self.repository):
             raise self._cannot(f"{generator} is imported from {source}, outside {self.name}")
         raise UsageError(
-            f"{generator} is not imported from {self.name}, so both sides would be the same code", got=source or "a file unknown",
+            f"{generator} is not imported from {self.name}, so both sides would be the same code",
+            got=source or "a file unknown",
             expected=f"a file below {self.root}",
             fix="Install the package with `pip install -e`, or name a file relative to the working directory.",
-        )  # fmt: skip
+        )
 
 
 def _last_object(text: str) -> dict[str, Any]:
@@ -283,21 +287,38 @@ def report(outcome: SpeedComparison, timing: Timing, base: str) -> Report:
         suite="simbench gate-speed",
         title=f"{who}: {where}, {len(outcome.base)} + {len(outcome.head)} runs against {printable(base, 60)}",
         columns=("events/s of", "base", "head", "change", "p", ""),
-        rows=[(
-            printable(timing.generator, 60), number(median(outcome.base)), number(median(outcome.head)), f"{outcome.change:+.1%}",
-            number(outcome.p_slower, 2), "regression" if outcome.slower else "pass",
-        )],
+        rows=[
+            (
+                printable(timing.generator, 60),
+                number(median(outcome.base)),
+                number(median(outcome.head)),
+                f"{outcome.change:+.1%}",
+                number(outcome.p_slower, 2),
+                "regression" if outcome.slower else "pass",
+            )
+        ],
         cases=[Case(f"{who}: speed", "fail" if outcome.slower else "pass", told)],
         verdict=f"{'FAILED' if outcome.slower else 'Passed'}: {told}",
         notes=["Head is faster by more than chance."] if outcome.faster else [],
-    )  # fmt: skip
+    )
 
 
 def as_dict(outcome: SpeedComparison, timing: Timing, base: str) -> dict[str, Any]:
     """The outcome as plain values, for `--json`."""
     return {
-        "passed": not outcome.slower, "exit_code": outcome.exit_code(), "generator": timing.generator, "task": timing.task, "base": base,
-        "batch": timing.batch, "threads": timing.threads, "device": timing.device, "change": outcome.change, "p_slower": outcome.p_slower,
-        "p_faster": outcome.p_faster, "p_limit": P_LIMIT, "effect_limit": EFFECT, "base_events_per_s": list(outcome.base),
+        "passed": not outcome.slower,
+        "exit_code": outcome.exit_code(),
+        "generator": timing.generator,
+        "task": timing.task,
+        "base": base,
+        "batch": timing.batch,
+        "threads": timing.threads,
+        "device": timing.device,
+        "change": outcome.change,
+        "p_slower": outcome.p_slower,
+        "p_faster": outcome.p_faster,
+        "p_limit": P_LIMIT,
+        "effect_limit": EFFECT,
+        "base_events_per_s": list(outcome.base),
         "head_events_per_s": list(outcome.head),
-    }  # fmt: skip
+    }

@@ -98,9 +98,16 @@ class _Contract:
             if check.status == "fail":
                 return
         clauses: tuple[Callable[[], Check], ...] = (
-            self.deterministic, self.stochastic, self.global_state, self.conditions_kept, self.gradients, self.inference_mode,
-            self.evaluation_mode, self.own_conditions, self.speed,
-        )  # fmt: skip
+            self.deterministic,
+            self.stochastic,
+            self.global_state,
+            self.conditions_kept,
+            self.gradients,
+            self.inference_mode,
+            self.evaluation_mode,
+            self.own_conditions,
+            self.speed,
+        )
         for clause in clauses:
             try:
                 yield clause()
@@ -134,9 +141,11 @@ class _Contract:
         if torch.equal(first, self.sample(conditions, "first")):
             return Check("deterministic", "ok", "The same seed gives the same events.")
         return Check(
-            "deterministic", "warn", "The same seed gives other events.",
+            "deterministic",
+            "warn",
+            "The same seed gives other events.",
             "Draw all random numbers from the seed, e.g. torch.Generator(device).manual_seed(seed).",
-        )  # fmt: skip
+        )
 
     def stochastic(self) -> Check:
         conditions = self.conditions(EVENTS)
@@ -156,9 +165,11 @@ class _Contract:
         touched = [name for name in before if before[name] != after[name]]
         if touched:
             return Check(
-                "global state", "warn", f"It draws from, or seeds, the global random state of {' and '.join(touched)}.",
+                "global state",
+                "warn",
+                f"It draws from, or seeds, the global random state of {' and '.join(touched)}.",
                 "Use a random generator of its own, so that nobody else's numbers change.",
-            )  # fmt: skip
+            )
         return Check("global state", "ok", "It leaves everybody else's random numbers alone.")
 
     def conditions_kept(self) -> Check:
@@ -229,9 +240,12 @@ class _Contract:
         shift = abs(float(first.mean() - second.mean()))
         if shift > SIGNIFICANT * spread + 1e-4 * float(first.mean().abs()):
             return Check(
-                name, "warn", f"The same condition gives {float(first.mean()):.4g} {self.task.unit} alone and {float(second.mean()):.4g} between "
-                "others.", "Return events in the order of the conditions; normalise with fixed numbers, not with those of the batch.",
-            )  # fmt: skip
+                name,
+                "warn",
+                f"The same condition gives {float(first.mean()):.4g} {self.task.unit} alone and {float(second.mean()):.4g} between "
+                "others.",
+                "Return events in the order of the conditions; normalise with fixed numbers, not with those of the batch.",
+            )
         return Check(name, "ok", "An event depends on its own conditions only, as far as can be seen.")
 
     def speed(self) -> Check:

@@ -79,15 +79,19 @@ def plain_parameters(spec: str, values: object) -> dict[str, Plain]:
     expected = "a mapping from names to bools, finite numbers, short strings or None"
     if not isinstance(values, Mapping):
         raise GeneratorError(
-            f"{spec}: `effective_parameters` is no mapping", got=type(values).__name__, expected=expected,
+            f"{spec}: `effective_parameters` is no mapping",
+            got=type(values).__name__,
+            expected=expected,
             fix="Make it a property that returns a dict, or remove it.",
-        )  # fmt: skip
+        )
     for name, value in values.items():
         if not isinstance(name, str) or not _is_plain(value):
             raise GeneratorError(
-                f"{spec}: `effective_parameters` holds what a result cannot record", got=f"{name!r}: {value!r}"[:200], expected=expected,
+                f"{spec}: `effective_parameters` holds what a result cannot record",
+                got=f"{name!r}: {value!r}"[:200],
+                expected=expected,
                 fix="Leave it out, or say it in a short string.",
-            )  # fmt: skip
+            )
     return {name: _plain(value) for name, value in values.items()}
 
 
@@ -169,9 +173,11 @@ def _convert(text: str, kind: Any) -> Any:
     if kind in (str, Any, inspect.Parameter.empty):
         return text
     raise UsageError(
-        f"a parameter of type {_type_name(kind)} cannot be given on the command line", got=repr(text),
-        expected="bool, int, float, str, Path, Literal or an Optional of these", fix="Write a small class that takes one of these.",
-    )  # fmt: skip
+        f"a parameter of type {_type_name(kind)} cannot be given on the command line",
+        got=repr(text),
+        expected="bool, int, float, str, Path, Literal or an Optional of these",
+        fix="Write a small class that takes one of these.",
+    )
 
 
 def _type_name(annotation: Any) -> str:

@@ -72,9 +72,11 @@ class Resolved:
             return file_sha256(self.weights)
         except OSError as error:
             raise GeneratorError(
-                f"{self.spec} names its weights but they cannot be read", got=f"weights_path = {self.weights}",
-                expected="the file that `setup` loaded", fix="Set weights_path to that file, or to None.",
-            ) from error  # fmt: skip
+                f"{self.spec} names its weights but they cannot be read",
+                got=f"weights_path = {self.weights}",
+                expected="the file that `setup` loaded",
+                fix="Set weights_path to that file, or to None.",
+            ) from error
 
 
 class FunctionGenerator:
@@ -111,14 +113,18 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
     generator, parameters = _construct(spec, target, params or {})
     if not callable(getattr(generator, "sample", None)):
         raise GeneratorError(
-            f"{spec} is no generator", got=f"{_describe(target.value)} without a method `sample`",
-            expected="sample(self, conditions, *, seed)", fix="`simbench init mymodel.py` writes one to start from.",
-        )  # fmt: skip
+            f"{spec} is no generator",
+            got=f"{_describe(target.value)} without a method `sample`",
+            expected="sample(self, conditions, *, seed)",
+            fix="`simbench init mymodel.py` writes one to start from.",
+        )
     if not _takes_seed(generator.sample):
         raise GeneratorError(
-            f"{spec}: `sample` takes no seed", got=f"sample{_signature(generator.sample)}", expected="sample(self, conditions, *, seed)",
+            f"{spec}: `sample` takes no seed",
+            got=f"sample{_signature(generator.sample)}",
+            expected="sample(self, conditions, *, seed)",
             fix="Add the keyword `seed` and draw all random numbers from it.",
-        )  # fmt: skip
+        )
     version = getattr(generator, "version", None)
     source = generator.function if isinstance(generator, FunctionGenerator) else generator
     return Resolved(
@@ -147,12 +153,7 @@ def _samples_file(spec: str) -> Target:
     )
 
 
-PREFIXES: dict[str, Callable[[str], Target] | None] = {
-    "samples": _samples_file,
-    "onnx": None,
-    "pt2": None,
-    "cmd": None,
-}
+PREFIXES: dict[str, Callable[[str], Target] | None] = {"samples": _samples_file, "onnx": None, "pt2": None, "cmd": None}
 """How `prefix:rest` is resolved, before modules and files are tried. None: named in the design, not in this version."""
 
 
@@ -238,9 +239,11 @@ def _named_module(name: str, spec: str) -> types.ModuleType:
     if found is None:
         suggestion = did_you_mean(name, [entry.stem for entry in Path.cwd().glob("*.py")])
         raise UsageError(
-            f"there is no module {name!r}", got=repr(spec), expected=FORMS,
+            f"there is no module {name!r}",
+            got=repr(spec),
+            expected=FORMS,
             fix=suggestion or "Install the package, or run simbench in the folder that holds it.",
-        )  # fmt: skip
+        )
     return _import(name, f"{name} cannot be imported")
 
 
@@ -310,9 +313,11 @@ def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[An
         return FunctionGenerator(value, **arguments), parameters
     if callable(value) and not hasattr(value, "sample"):
         raise GeneratorError(
-            f"{spec} is no generator", got=f"{_describe(value)} with the signature {_signature(value)}",
-            expected="sample(conditions, *, seed)", fix="`simbench init mymodel.py` writes one to start from.",
-        )  # fmt: skip
+            f"{spec} is no generator",
+            got=f"{_describe(value)} with the signature {_signature(value)}",
+            expected="sample(conditions, *, seed)",
+            fix="`simbench init mymodel.py` writes one to start from.",
+        )
     if params:
         raise UsageError(
             f"{spec} is an instance and takes no --param", got=", ".join(params), fix="Name its class instead."

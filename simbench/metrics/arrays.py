@@ -30,9 +30,11 @@ def as_features(generated: Array, reference: Array, *, minimum: int = 1) -> tupl
     x, y = pair["generated"], pair["reference"]
     if x.shape[1] != y.shape[1]:
         raise UsageError(
-            "generated and reference features differ in dimension", got=f"{tuple(x.shape)} and {tuple(y.shape)}",
-            expected="(N, d) and (M, d)", fix="Take both from the same feature extractor.",
-        )  # fmt: skip
+            "generated and reference features differ in dimension",
+            got=f"{tuple(x.shape)} and {tuple(y.shape)}",
+            expected="(N, d) and (M, d)",
+            fix="Take both from the same feature extractor.",
+        )
     if x.device != y.device:
         raise UsageError(
             "generated and reference features lie on different devices",
@@ -50,9 +52,11 @@ def as_features(generated: Array, reference: Array, *, minimum: int = 1) -> tupl
         # a finite sum has finite terms; looking at each of them takes as long as a Frechet distance
         if not bool(torch.isfinite(values.sum())) and (bad := int((~torch.isfinite(values)).any(1).sum())):
             raise UsageError(
-                f"{name} features hold NaN or infinite values", got=f"{bad} of {len(values)} events with one", expected="finite numbers",
+                f"{name} features hold NaN or infinite values",
+                got=f"{bad} of {len(values)} events with one",
+                expected="finite numbers",
                 fix="Look for an overflow in the generator or the extractor.",
-            )  # fmt: skip
+            )
     dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
     return x.to(dtype), y.to(dtype)
 
@@ -61,9 +65,11 @@ def _as_matrix(values: Array, name: str) -> Tensor:
     tensor = torch.as_tensor(values).detach()
     if tensor.dim() != 2 or tensor.shape[1] == 0:
         raise UsageError(
-            f"{name} features are not a matrix", got=f"shape {tuple(tensor.shape)}", expected="(events, dimensions)",
+            f"{name} features are not a matrix",
+            got=f"shape {tuple(tensor.shape)}",
+            expected="(events, dimensions)",
             fix="Flatten each event, e.g. features.flatten(1).",
-        )  # fmt: skip
+        )
     if tensor.is_complex():
         raise UsageError(
             f"{name} features are complex", got=str(tensor.dtype), expected="real numbers", fix="Take the real part."
@@ -97,9 +103,10 @@ def as_photons(generated: Array, reference: Array, *, paired: bool = False) -> t
     x, y = (torch.as_tensor(values).detach().to(torch.float64) for values in (generated, reference))
     if x.shape[1:] != y.shape[1:] or (paired and len(x) != len(y)):
         raise UsageError(
-            "generated and reference events differ in shape", got=f"{tuple(x.shape)} and {tuple(y.shape)}",
+            "generated and reference events differ in shape",
+            got=f"{tuple(x.shape)} and {tuple(y.shape)}",
             expected="the same number of events, row-paired by condition" if paired else "events of one shape",
-        )  # fmt: skip
+        )
     for name, values in (("generated", x), ("reference", y)):
         if values.numel() == 0:
             raise UsageError(f"no {name} events", got=f"shape {tuple(values.shape)}")

@@ -87,16 +87,20 @@ def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) ->
     x, y = as_features(generated, reference, minimum=2)
     if len(x) != len(y) or len(condition_id) != len(x):
         raise UsageError(
-            "diversity needs row-paired events", got=f"{len(x)} generated, {len(y)} reference, {len(condition_id)} conditions",
-            expected="equal numbers", fix="Generate one event per row of conditions.",
-        )  # fmt: skip
+            "diversity needs row-paired events",
+            got=f"{len(x)} generated, {len(y)} reference, {len(condition_id)} conditions",
+            expected="equal numbers",
+            fix="Generate one event per row of conditions.",
+        )
     ones = torch.ones(1, len(x), dtype=torch.float64, device=x.device)
     scatter_x, scatter_y = (within_scatter(values.double(), condition_id.to(x.device), ones) for values in (x, y))
     if not float(scatter_y) > 0:
         raise UsageError(
-            "the reference does not vary within its conditions", got="a within-condition variance of 0",
-            expected="at least one condition with two different events", fix="Use whole conditions, or more events.",
-        )  # fmt: skip
+            "the reference does not vary within its conditions",
+            got="a within-condition variance of 0",
+            expected="at least one condition with two different events",
+            fix="Use whole conditions, or more events.",
+        )
     return float(scatter_x / scatter_y)
 
 

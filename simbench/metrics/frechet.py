@@ -112,6 +112,8 @@ def more_events_than_features(features: Tensor) -> None:
     n, d = features.shape
     if n <= d:
         raise UsageError(
-            "a covariance needs more events than features", got=f"{n} events of {d} features", expected=f"more than {d} events",
+            "a covariance needs more events than features",
+            got=f"{n} events of {d} features",
+            expected=f"more than {d} events",
             fix=f"Ask for more, e.g. --events {10 * d}.",
-        )  # fmt: skip
+        )

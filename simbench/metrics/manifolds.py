@@ -167,9 +167,11 @@ def _scores(x: Tensor, y: Tensor, k: int, inclusive: bool, groups: Tensor | None
     """Precision, recall, density, coverage, (1 + G, 4) float64: of all events, then with each group of rows left out on both sides."""
     if k < 1 or min(len(x), len(y)) <= k:
         raise UsageError(
-            "nearest-neighbour balls need more events than neighbours", got=f"{len(x)} generated, {len(y)} reference, k={k}",
-            expected="k >= 1 and more than k events on each side", fix="Ask for more events.",
-        )  # fmt: skip
+            "nearest-neighbour balls need more events than neighbours",
+            got=f"{len(x)} generated, {len(y)} reference, k={k}",
+            expected="k >= 1 and more than k events on each side",
+            fix="Ask for more events.",
+        )
     centre = torch.cat([x, y]).double().mean(0)
     fake, real = _points(x, centre, k, groups), _points(y, centre, k, groups)
     counts = _counts(fake, real, inclusive)

@@ -16,9 +16,24 @@ from simbench.metrics.kernel import kernel_distance
 from simbench.metrics.resampling import SEED, bootstrapped, by_stratum, jackknifed_distance
 
 PHYSICS_FEATURES = (
-    "photon sum", "ch1", "ch2", "ch3", "ch4", "ch5", "centre x", "centre y", "width x", "width y", "largest pixel", "occupied pixels",
-    "share within 3", "share within 6", "asymmetry left-right", "asymmetry top-bottom", "asymmetry diagonal",
-)  # fmt: skip
+    "photon sum",
+    "ch1",
+    "ch2",
+    "ch3",
+    "ch4",
+    "ch5",
+    "centre x",
+    "centre y",
+    "width x",
+    "width y",
+    "largest pixel",
+    "occupied pixels",
+    "share within 3",
+    "share within 6",
+    "asymmetry left-right",
+    "asymmetry top-bottom",
+    "asymmetry diagonal",
+)
 """Columns of `physics_features`."""
 
 QUANTILES = (0.05, 0.95)
@@ -57,9 +72,17 @@ def physics_features(samples: Array) -> Tensor:
     diagonal = photons[:, : height // 2, : width // 2].sum((1, 2)) + photons[:, height // 2 :, width // 2 :].sum((1, 2))
     asymmetries = [torch.where(empty, 0.0, 1 - 2 * part / safe) for part in (left, top, diagonal)]
     features = [
-        total, *channels.T, centre_x, centre_y, torch.where(empty, 0.0, width_x), torch.where(empty, 0.0, width_y),
-        photons.flatten(1).amax(1), (photons > 0).flatten(1).sum(1).to(torch.float64), *near, *asymmetries,
-    ]  # fmt: skip
+        total,
+        *channels.T,
+        centre_x,
+        centre_y,
+        torch.where(empty, 0.0, width_x),
+        torch.where(empty, 0.0, width_y),
+        photons.flatten(1).amax(1),
+        (photons > 0).flatten(1).sum(1).to(torch.float64),
+        *near,
+        *asymmetries,
+    ]
     return torch.stack(features, 1)
 
 

@@ -34,22 +34,41 @@ from simbench.metrics.manifolds import (
 )
 from simbench.metrics.memorisation import memorisation_metric
 from simbench.metrics.physics import fpd_metric, kpd_metric, rmse_metric, separation_metric
-from simbench.metrics.published import (
-    ON_VARIANTS,
-    channel_mae_wojnar2025,
-    rmse_wojnar2024,
-    sinkhorn_deja2020,
-)
+from simbench.metrics.published import ON_VARIANTS, channel_mae_wojnar2025, rmse_wojnar2024, sinkhorn_deja2020
 from simbench.metrics.transport import exact_ot_metric
 
 SHIPPED = (
-    channel_wasserstein_metric, channel_mae_metric, conditional_energy_metric, conditional_wasserstein_metric, dispersion_ratio_metric,
-    empty_fraction_metric, correlation_distance_metric, separation_metric, fpd_metric, kpd_metric, rmse_metric,
-    lenet_fid_metric, inception_fid_metric, kid_metric, energy_distance_metric, diversity_ratio_metric, sinkhorn_metric, exact_ot_metric,
-    precision_metric, recall_metric, density_metric, coverage_metric, coverage_ties_metric, classifier_auc_metric, label_accuracy_metric,
-    memorisation_metric, sinkhorn_deja2020, rmse_wojnar2024, channel_mae_wojnar2025,
+    channel_wasserstein_metric,
+    channel_mae_metric,
+    conditional_energy_metric,
+    conditional_wasserstein_metric,
+    dispersion_ratio_metric,
+    empty_fraction_metric,
+    correlation_distance_metric,
+    separation_metric,
+    fpd_metric,
+    kpd_metric,
+    rmse_metric,
+    lenet_fid_metric,
+    inception_fid_metric,
+    kid_metric,
+    energy_distance_metric,
+    diversity_ratio_metric,
+    sinkhorn_metric,
+    exact_ot_metric,
+    precision_metric,
+    recall_metric,
+    density_metric,
+    coverage_metric,
+    coverage_ties_metric,
+    classifier_auc_metric,
+    label_accuracy_metric,
+    memorisation_metric,
+    sinkhorn_deja2020,
+    rmse_wojnar2024,
+    channel_mae_wojnar2025,
     *ON_VARIANTS,
-)  # fmt: skip
+)
 
 
 @functools.cache
@@ -59,8 +78,11 @@ def metrics() -> dict[str, Metric]:
     for point in entry_points("simbench.metrics").values():
         offered = load_entry_point(point)
         if not isinstance(offered, Metric):
-            raise UsageError(f"the registered metric {point.name!r} ({point.value}) is not one", got=type(offered).__name__,
-                             expected="a function decorated with simbench.metrics.base.metric")  # fmt: skip
+            raise UsageError(
+                f"the registered metric {point.name!r} ({point.value}) is not one",
+                got=type(offered).__name__,
+                expected="a function decorated with simbench.metrics.base.metric",
+            )
         known[offered.key] = offered
     return known
 

@@ -2,9 +2,6 @@
 
 from simbench.core.lazy import public_names
 
-__getattr__, __dir__, __all__ = public_names(__name__, {
-    "write_report": "page",
-    "ReportEntry": "page",
-    "print_result": "terminal",
-    "Series": "style",
-})
+__getattr__, __dir__, __all__ = public_names(
+    __name__, {"write_report": "page", "ReportEntry": "page", "print_result": "terminal", "Series": "style"}
+)

@@ -187,10 +187,21 @@ def energy_response(series: Sequence[Series], energy_column: int, energy_unit: s
         height = 4.1 + 0.25 * legend_rows
         figure = Figure(figsize=(11, height))
         grid: Any = figure.subplots(
-            2, 1 + len(species), sharex="col", sharey="row", squeeze=False,
-            gridspec_kw={"height_ratios": [3, 1.15], "hspace": 0, "wspace": 0.06, "left": 0.07, "right": 0.985, "bottom": 0.5 / height,
-                         "top": 1 - (0.15 + 0.25 * legend_rows) / height},
-        )  # fmt: skip
+            2,
+            1 + len(species),
+            sharex="col",
+            sharey="row",
+            squeeze=False,
+            gridspec_kw={
+                "height_ratios": [3, 1.15],
+                "hspace": 0,
+                "wspace": 0.06,
+                "left": 0.07,
+                "right": 0.985,
+                "bottom": 0.5 / height,
+                "top": 1 - (0.15 + 0.25 * legend_rows) / height,
+            },
+        )
         handles: list[Any] = []
         for column, name in enumerate(["all", *species]):
             main, below = grid[:, column]
@@ -219,8 +230,15 @@ def energy_response(series: Sequence[Series], energy_column: int, energy_unit: s
                 )
                 for edge in made[2:]:
                     main.plot(centres, edge, color=one.colour, lw=1, ls=DASHES[one.place % 6])
-                below.errorbar(shift[good], made[0][good] / mean[good], made[1][good] / mean[good], fmt=MARKERS[one.place % 6], ms=3.6, lw=0.9,
-                               color=one.colour)  # fmt: skip
+                below.errorbar(
+                    shift[good],
+                    made[0][good] / mean[good],
+                    made[1][good] / mean[good],
+                    fmt=MARKERS[one.place % 6],
+                    ms=3.6,
+                    lw=0.9,
+                    color=one.colour,
+                )
             handles = handles or drawn
             main.text(0.05, 0.94, plain(name), transform=main.transAxes, ha="left", va="top", weight="bold")
             below.axhline(1, color=INK, lw=0.7)

@@ -270,10 +270,15 @@ def _score_rows(results: Sequence[Result], *, ranks: bool) -> list[dict[str, Any
             best = _best([m for _, m in found]) if len(found) > 1 and ranks else None
             rows.append(
                 {
-                    "label": metric_label(first), "key": key, "unit": first.unit, "arrow": arrow(first), "direction": _direction(first),
-                    "meaning": meaning(first), "cells": [_score_cell(m, place, m is best) for place, m in found],
+                    "label": metric_label(first),
+                    "key": key,
+                    "unit": first.unit,
+                    "arrow": arrow(first),
+                    "direction": _direction(first),
+                    "meaning": meaning(first),
+                    "cells": [_score_cell(m, place, m is best) for place, m in found],
                 }
-            )  # fmt: skip
+            )
     return rows
 
 
@@ -315,10 +320,17 @@ def _score_cell(measurement: Measurement, place: int, best: bool) -> dict[str, A
     if place_of.factor is not None:
         bar = min(100.0, max(0.0, 100 * float(np.log(max(place_of.factor, 1.0)) / np.log(FULL_BAR))))
     return {
-        "place": place, "best": best, "value": with_error(value, measurement.stderr), "floor": floor, "standing": place_of.text or "–",
-        "bar": bar, "at_floor": place_of.sigma is not None and place_of.sigma < 2, "memoriser": beside(measurement.memoriser), "notes": notes,
+        "place": place,
+        "best": best,
+        "value": with_error(value, measurement.stderr),
+        "floor": floor,
+        "standing": place_of.text or "–",
+        "bar": bar,
+        "at_floor": place_of.sigma is not None and place_of.sigma < 2,
+        "memoriser": beside(measurement.memoriser),
+        "notes": notes,
         "parts": [(printable(name, 40), number(part)) for name, part in measurement.parts.items()],
-    }  # fmt: skip
+    }
 
 
 def _strata(
@@ -350,11 +362,15 @@ def _strata(
                 if any(cells):
                     rows.append(
                         {
-                            "metric": f"{arrow(m)} {metric_label(m)}" if index == 0 else "", "unit": m.unit if index == 0 else "",
-                            "label": labels[place], "place": place, "cells": [_stratum_cell(cell) for cell in cells],
-                            "all": with_error(m.value or 0.0, m.stderr), "worst": _worst(m, cells),
+                            "metric": f"{arrow(m)} {metric_label(m)}" if index == 0 else "",
+                            "unit": m.unit if index == 0 else "",
+                            "label": labels[place],
+                            "place": place,
+                            "cells": [_stratum_cell(cell) for cell in cells],
+                            "all": with_error(m.value or 0.0, m.stderr),
+                            "worst": _worst(m, cells),
                         }
-                    )  # fmt: skip
+                    )
         sizes = {
             key: max(m.strata[key].n for result in results for m in result.measurements if key in m.strata)
             for key in columns
@@ -414,37 +430,79 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None) -> list[
     groups: list[tuple[str, list[Drawn]]] = []
     if "channels" in derivations and len(task.shape) == 2:
         picked = pick_conditions(largest_reference(series).reference, task)
-        groups.append(("Showers", [
-            draw("showers", "Single showers, real and generated",
-                 "Each row is one particle; the images in it are answers to that very particle. What differs between real images is physics.",
-                 lambda: shower_grid(series, picked, task.unit)),
-            draw("mean_shower", "Mean shower",
-                 "Mean over all test events, on one scale, and generated over real.", lambda: mean_showers(series, task.unit)),
-        ]))  # fmt: skip
+        groups.append(
+            (
+                "Showers",
+                [
+                    draw(
+                        "showers",
+                        "Single showers, real and generated",
+                        "Each row is one particle; the images in it are answers to that very particle. What differs between real images is physics.",
+                        lambda: shower_grid(series, picked, task.unit),
+                    ),
+                    draw(
+                        "mean_shower",
+                        "Mean shower",
+                        "Mean over all test events, on one scale, and generated over real.",
+                        lambda: mean_showers(series, task.unit),
+                    ),
+                ],
+            )
+        )
     if "channels" in derivations:
         channels = [
-            draw("channels", "Read-out channels",
-                 "Channels 1–4 are the quadrants, channel 5 every second fibre. Bars are statistical; the last bin holds the overflow.",
-                 lambda: channel_histograms(series, task.unit)),
-        ]  # fmt: skip
+            draw(
+                "channels",
+                "Read-out channels",
+                "Channels 1–4 are the quadrants, channel 5 every second fibre. Bars are statistical; the last bin holds the overflow.",
+                lambda: channel_histograms(series, task.unit),
+            )
+        ]
         if energy is not None:
-            channels.append(draw("response", "Photon sum against energy",
-                                 "Points: mean with its standard error, in bins of equal numbers of events. Band and lines: 16–84 % of the events.",
-                                 lambda: energy_response(series, energy, task.condition_units[energy], task.unit)))  # fmt: skip
+            channels.append(
+                draw(
+                    "response",
+                    "Photon sum against energy",
+                    "Points: mean with its standard error, in bins of equal numbers of events. Band and lines: 16–84 % of the events.",
+                    lambda: energy_response(series, energy, task.condition_units[energy], task.unit),
+                )
+            )
         if task.repeats > 1:
-            channels.append(draw("dispersion", "Spread of the answers to one particle",
-                                 "One point a particle. Below the line the generator repeats itself too much; triangles lie below the frame.",
-                                 lambda: dispersion(series, task.unit)))  # fmt: skip
-        channels.append(draw("correlations", "Rank correlation of the channels",
-                             "Spearman's correlation over all events, and generated minus real, with its Frobenius norm.",
-                             lambda: correlations(series)))  # fmt: skip
+            channels.append(
+                draw(
+                    "dispersion",
+                    "Spread of the answers to one particle",
+                    "One point a particle. Below the line the generator repeats itself too much; triangles lie below the frame.",
+                    lambda: dispersion(series, task.unit),
+                )
+            )
+        channels.append(
+            draw(
+                "correlations",
+                "Rank correlation of the channels",
+                "Spearman's correlation over all events, and generated minus real, with its Frobenius norm.",
+                lambda: correlations(series),
+            )
+        )
         groups.append(("Channels", channels))
     elif len(task.shape) == 3 and task.shape[0] in (1, 3):
-        images = [draw("images", "Single images, real and generated", "The same number of images of each label, the first of the test set.",
-                       lambda: digit_grid(series))]  # fmt: skip
+        images = [
+            draw(
+                "images",
+                "Single images, real and generated",
+                "The same number of images of each label, the first of the test set.",
+                lambda: digit_grid(series),
+            )
+        ]
         if task.shape[0] == 1 and "label" in series[0].pair.reference.strata:
-            images.append(draw("mean_images", "Mean image of each label", "Mean over all test events of a label, and generated minus real.",
-                               lambda: mean_digits(series)))  # fmt: skip
+            images.append(
+                draw(
+                    "mean_images",
+                    "Mean image of each label",
+                    "Mean over all test events of a label, and generated minus real.",
+                    lambda: mean_digits(series),
+                )
+            )
         groups.append(("Images", images))
     if "features" in derivations:
         caption = f"Up to {count(EVENTS)} events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of events that the generator misses. "

@@ -130,10 +130,21 @@ def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -
                     corner, size = x + index * cell + 0.02, cell - 0.04
                     image = place_image(sheet, shown, corner, y + 0.02, size, norm=norm, cmap=COUNTS, origin="lower")
                     y_text, side = (y + cell - 0.05, "top") if low_shower[row] else (y + 0.05, "bottom")
-                    sheet.text(corner + size - 0.03, y_text, f"Σ{THIN}{photons(round(float(values[at].sum())))}", ha="right", va=side, fontsize=7,
-                               bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6})  # fmt: skip
-        bar = figure.colorbar(image, cax=figure.add_axes((left / width, 0.42 / height, 1 - (left + right) / width, 0.11 / height)),
-                              orientation="horizontal", format=FuncFormatter(photons))  # fmt: skip
+                    sheet.text(
+                        corner + size - 0.03,
+                        y_text,
+                        f"Σ{THIN}{photons(round(float(values[at].sum())))}",
+                        ha="right",
+                        va=side,
+                        fontsize=7,
+                        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
+                    )
+        bar = figure.colorbar(
+            image,
+            cax=figure.add_axes((left / width, 0.42 / height, 1 - (left + right) / width, 0.11 / height)),
+            orientation="horizontal",
+            format=FuncFormatter(photons),
+        )
         bar.set_label(
             f"{unit} per pixel, one scale for all (empty pixels are left blank); Σ: {unit} in the event",
             loc="center",
@@ -184,16 +195,41 @@ def mean_showers(series: Sequence[Series], unit: str) -> Figure:
             bare(below)
             below.set_title("generated / real", loc="center", fontsize=9.5)
             quotient = np.divide(mean, real, out=np.full_like(mean, np.nan), where=(real > 0) & (mean > 0))
-            ratio = below.imshow(np.ma.masked_invalid(quotient), norm=LogNorm(0.5, 2, clip=True), cmap=colormaps[DIFFERENCES + "_r"],
-                                 interpolation="none", origin="lower")  # fmt: skip
+            ratio = below.imshow(
+                np.ma.masked_invalid(quotient),
+                norm=LogNorm(0.5, 2, clip=True),
+                cmap=colormaps[DIFFERENCES + "_r"],
+                interpolation="none",
+                origin="lower",
+            )
         shared = [grid[0, 0], grid[0, 1]] if single else list(grid[0])
-        bars = [figure.colorbar(image, ax=shared, ticks=LogLocator(subs=(1, 3)), format=FuncFormatter(photons), shrink=0.9, aspect=22,
-                                pad=0.015, label=f"mean {unit} per pixel")]  # fmt: skip
+        bars = [
+            figure.colorbar(
+                image,
+                ax=shared,
+                ticks=LogLocator(subs=(1, 3)),
+                format=FuncFormatter(photons),
+                shrink=0.9,
+                aspect=22,
+                pad=0.015,
+                label=f"mean {unit} per pixel",
+            )
+        ]
         if not single:
             grid[1, 0].set_axis_off()
         beside = [grid[0, 2]] if single else list(grid[1, 1:])
-        bars.append(figure.colorbar(ratio, ax=beside, ticks=[0.5, 0.7, 1, 1.4, 2], format=FuncFormatter(lambda v, _: f"{v:g}"), shrink=0.9, aspect=22,
-                                    pad=0.03 if single else 0.015, label="ratio (clipped at 0.5 and 2)"))  # fmt: skip
+        bars.append(
+            figure.colorbar(
+                ratio,
+                ax=beside,
+                ticks=[0.5, 0.7, 1, 1.4, 2],
+                format=FuncFormatter(lambda v, _: f"{v:g}"),
+                shrink=0.9,
+                aspect=22,
+                pad=0.03 if single else 0.015,
+                label="ratio (clipped at 0.5 and 2)",
+            )
+        )
         for bar in bars:
             _calm(bar)
     return figure

@@ -68,10 +68,27 @@ def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> F
             if point.core is not None and point.best is not None and point.best > 1.05 * point.core:
                 axes.plot([point.core, point.best], [y, y], color=colour, lw=0.8, ls=":")
                 axes.plot(point.best, y, marker=marker, ms=size, mfc="none", mec=colour, mew=1.4)
-                axes.annotate(plain(point.device, 32), (point.best, y), xytext=(0, -9), textcoords="offset points", ha="center", va="top", color=colour,
-                              fontsize=8.5)  # fmt: skip
-            axes.annotate(plain(point.label), (x, y), xytext=(7, 7), textcoords="offset points", ha="left", va="bottom", color=colour, weight="bold",
-                          fontsize=10)  # fmt: skip
+                axes.annotate(
+                    plain(point.device, 32),
+                    (point.best, y),
+                    xytext=(0, -9),
+                    textcoords="offset points",
+                    ha="center",
+                    va="top",
+                    color=colour,
+                    fontsize=8.5,
+                )
+            axes.annotate(
+                plain(point.label),
+                (x, y),
+                xytext=(7, 7),
+                textcoords="offset points",
+                ha="left",
+                va="bottom",
+                color=colour,
+                weight="bold",
+                fontsize=10,
+            )
         speeds = [speed for point in points for speed in (point.core, point.best) if speed]
         axes.set_xlim(min(speeds) / 4, max(speeds) * 8)
         _quality_axis(axes, [point.value for point in points], higher)

@@ -104,9 +104,15 @@ def speed_table(rows: Sequence[Throughput]) -> Table:
     for row in rows:
         rate = row.events_per_s
         cells = (
-            printable(row.device, 40), str(row.threads), count(row.batch), number(rate.p50), number(rate.p5), number(rate.p95),
-            duration(row.latency_ms.p50 / 1000), "" if row.peak_mib is None else f"{number(row.peak_mib)} MiB",
-        )  # fmt: skip
+            printable(row.device, 40),
+            str(row.threads),
+            count(row.batch),
+            number(rate.p50),
+            number(rate.p5),
+            number(rate.p95),
+            duration(row.latency_ms.p50 / 1000),
+            "" if row.peak_mib is None else f"{number(row.peak_mib)} MiB",
+        )
         table.add_row(*(Text(cell) for cell in cells))
     return table
 

@@ -78,10 +78,18 @@ def compare(a: Result, b: Result) -> list[Difference]:
             better = "A" if badness(first, first.value) < badness(second, second.value) else "B"
         found.append(
             Difference(
-                key=key, a=first.value, b=second.value, value=value, low=value - 1.96 * error, high=value + 1.96 * error, p=adjusted[key],
-                better=better, ranks=first.ranks, paired=paired,
+                key=key,
+                a=first.value,
+                b=second.value,
+                value=value,
+                low=value - 1.96 * error,
+                high=value + 1.96 * error,
+                p=adjusted[key],
+                better=better,
+                ranks=first.ranks,
+                paired=paired,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -115,13 +123,15 @@ def _check_comparable(a: Result, b: Result) -> None:
     for name, (first, second) in fields.items():
         if first != second:
             raise DataError(
-                f"the results differ in {name} and cannot be compared", got=f"A: {first}, B: {second}",
+                f"the results differ in {name} and cannot be compared",
+                got=f"A: {first}, B: {second}",
                 fix="Run both again on the same task with the same options.",
-            )  # fmt: skip
+            )
     names_a, names_b = ({m.metric: m.version for m in result.measurements} for result in (a, b))
     for name in names_a.keys() & names_b.keys():
         if names_a[name] != names_b[name]:
             raise DataError(
                 f"the results differ in the version of {name} and cannot be compared",
-                got=f"A: {name}/{names_a[name]}, B: {name}/{names_b[name]}", fix="Run the older one again.",
-            )  # fmt: skip
+                got=f"A: {name}/{names_a[name]}, B: {name}/{names_b[name]}",
+                fix="Run the older one again.",
+            )

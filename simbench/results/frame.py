@@ -49,17 +49,44 @@ RUN: dict[str, Callable[[Result], Any]] = {
 """The columns that are of the run: equal in all rows of one. `events_per_s` is the fastest median of its speed table."""
 
 METRIC = (
-    "status", "value", "stderr", "sd_repetition", "unit", "direction", "target", "ranks", "n", "floor", "floor_sd", "ratio", "p", "memoriser",
-    "seconds", "error",
-)  # fmt: skip
+    "status",
+    "value",
+    "stderr",
+    "sd_repetition",
+    "unit",
+    "direction",
+    "target",
+    "ranks",
+    "n",
+    "floor",
+    "floor_sd",
+    "ratio",
+    "p",
+    "memoriser",
+    "seconds",
+    "error",
+)
 """The columns that are fields of the measurement."""
 
 MEASURED = ("metric", *METRIC, "calibrated")
 COLUMNS = [*RUN, *MEASURED, "file"]
 NUMBERS = (
-    "equivalent_events", "speedup", "speedup_per_core", "events_per_s", "value", "stderr", "sd_repetition", "target", "floor", "floor_sd", "ratio", "p",
-    "memoriser", "calibrated", "seconds",
-)  # fmt: skip
+    "equivalent_events",
+    "speedup",
+    "speedup_per_core",
+    "events_per_s",
+    "value",
+    "stderr",
+    "sd_repetition",
+    "target",
+    "floor",
+    "floor_sd",
+    "ratio",
+    "p",
+    "memoriser",
+    "calibrated",
+    "seconds",
+)
 """The columns of float64, NaN where there is none, even if none has a value."""
 
 Pattern = str | PathLike[str]

@@ -293,9 +293,11 @@ def parse_result(data: bytes, path: Path, *, of_many: bool = False) -> Result:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DataError(
-            f"{path}: the field {where!r} is wrong", got=repr(first["input"])[:80], expected=first["msg"],
+            f"{path}: the field {where!r} is wrong",
+            got=repr(first["input"])[:80],
+            expected=first["msg"],
             fix="Results are not edited by hand: run again.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _no_name_twice(pairs: list[tuple[str, Any]], path: Path) -> None:

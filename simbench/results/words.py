@@ -55,7 +55,7 @@ MEANING = {
     "memorisation": "Share of generated events nearer to a training event than to an unseen one: 0.5 is right, more is copying.",
     "correlation_distance": "How far the rank correlations between the five channels are from the real ones.",
     "separation": "How far the distributions of the shower's physics quantities are from the real ones, bin by bin: 0 is equal, 1 is apart.",
-}  # fmt: skip
+}
 
 
 def metric_label(measurement: Measurement) -> str:

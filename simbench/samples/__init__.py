@@ -2,10 +2,13 @@
 
 from simbench.core.lazy import public_names
 
-__getattr__, __dir__, __all__ = public_names(__name__, {
-    "SampleSet": "files",
-    "read_samples": "files",
-    "write_samples": "files",
-    "save_samples": "repetitions",
-    "read_repetitions": "repetitions",
-})
+__getattr__, __dir__, __all__ = public_names(
+    __name__,
+    {
+        "SampleSet": "files",
+        "read_samples": "files",
+        "write_samples": "files",
+        "save_samples": "repetitions",
+        "read_repetitions": "repetitions",
+    },
+)

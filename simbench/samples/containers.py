@@ -210,8 +210,11 @@ def _survive(path: Path, limit: int) -> None:
     """Let another process read the HDF5 file. Raises DataError where that process dies or does not end."""
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", PROBE, str(path), str(limit)], stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS
-        )  # fmt: skip
+            [sys.executable, "-P", "-c", PROBE, str(path), str(limit)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROBE_SECONDS,
+        )
         ended = "" if done.returncode >= 0 else f"signal {-done.returncode}"
     except subprocess.TimeoutExpired:
         ended = f"no end after {PROBE_SECONDS:g} s"

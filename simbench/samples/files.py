@@ -88,9 +88,14 @@ def read_samples(path: Path, task: Task) -> SampleSet:
     order = np.argsort(index, kind="stable")
     _check_whole(path, task, index[order])
     return SampleSet(
-        index=torch.from_numpy(index[order]), samples=checked[torch.from_numpy(order)], generator=generator or path.stem, seed=seed,
-        sha256=sha256, result=result, named=generator is not None,
-    )  # fmt: skip
+        index=torch.from_numpy(index[order]),
+        samples=checked[torch.from_numpy(order)],
+        generator=generator or path.stem,
+        seed=seed,
+        sha256=sha256,
+        result=result,
+        named=generator is not None,
+    )
 
 
 def write_samples(
@@ -122,10 +127,16 @@ def export_conditions(task: Task, path: Path, *, root_seed: int = 0, events: int
         "condition_id": test.condition_id.numpy(),
     }
     attributes: dict[str, Any] = {
-        "task": task.name, "task_version": task.version, "split": "test", "root_seed": root_seed, "repeats": task.repeats,
-        "condition_names": list(task.condition_names), "condition_units": list(task.condition_units),
-        "sample_shape": list(task.shape), "sample_unit": task.unit,
-    }  # fmt: skip
+        "task": task.name,
+        "task_version": task.version,
+        "split": "test",
+        "root_seed": root_seed,
+        "repeats": task.repeats,
+        "condition_names": list(task.condition_names),
+        "condition_units": list(task.condition_units),
+        "sample_shape": list(task.shape),
+        "sample_unit": task.unit,
+    }
     if path.suffix == ".csv":
         with new_file(path) as scratch:
             _write_csv(scratch, arrays, attributes)
@@ -148,9 +159,11 @@ def _check_count(path: Path, task: Task, shape: tuple[int, ...]) -> int:
         )
     if count > task.test_events:
         raise DataError(
-            f"{path} holds more samples than {task.name} has test events", got=str(count), expected=f"at most {task.test_events}",
+            f"{path} holds more samples than {task.name} has test events",
+            got=str(count),
+            expected=f"at most {task.test_events}",
             fix="Answer each row of `simbench conditions export` once; write further repetitions to files of their own.",
-        )  # fmt: skip
+        )
     if shape[1:] != task.shape:
         small = tuple(min(size, 10**6) for size in shape[:8])
         task.check_samples(torch.empty(small, device="meta"), count, path.name)  # raises, with its hint
@@ -196,9 +209,10 @@ def _rows(path: Path, task: Task, answers: Mapping[str, NDArray[Any]], count: in
     if not task.condition_names:
         return np.arange(count)
     raise DataError(
-        f"{path} does not say which conditions it answers", expected="`condition_index` (N,), or `conditions` (N, C)",
+        f"{path} does not say which conditions it answers",
+        expected="`condition_index` (N,), or `conditions` (N, C)",
         fix="Copy `condition_index` from the file of `simbench conditions export`.",
-    )  # fmt: skip
+    )
 
 
 def _match_rows(path: Path, given: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
@@ -214,15 +228,18 @@ def _match_rows(path: Path, given: NDArray[Any], wanted: NDArray[Any]) -> NDArra
     for position, key in enumerate(keys_given):
         if key not in available:
             raise DataError(
-                f"{path}: row {position} of `conditions` is no test condition", got=np.array2string(given[position], threshold=10)[:120],
+                f"{path}: row {position} of `conditions` is no test condition",
+                got=np.array2string(given[position], threshold=10)[:120],
                 fix="Use the values of `simbench conditions export` unchanged (float32), or store `condition_index`.",
-            )  # fmt: skip
+            )
         answered = next(available[key], None)
         if answered is None:
             raise DataError(
-                f"{path} answers a condition too often", got=f"more than {len(rows[key])} samples for that of row {position}",
-                expected=f"at most {len(rows[key])}", fix="Write further repetitions to files of their own.",
-            )  # fmt: skip
+                f"{path} answers a condition too often",
+                got=f"more than {len(rows[key])} samples for that of row {position}",
+                expected=f"at most {len(rows[key])}",
+                fix="Write further repetitions to files of their own.",
+            )
         index[position] = answered
     return index
 
@@ -232,18 +249,21 @@ def _check_whole(path: Path, task: Task, ascending: NDArray[np.int64]) -> None:
     twice = ascending[1:][np.diff(ascending) == 0]
     if len(twice):
         raise DataError(
-            f"{path}: `condition_index` names rows more than once", got=f"{len(twice)} repetitions, the first of row {twice[0]}",
-            expected="each test row at most once", fix="Keep one sample per row; write further repetitions to files of their own.",
-        )  # fmt: skip
+            f"{path}: `condition_index` names rows more than once",
+            got=f"{len(twice)} repetitions, the first of row {twice[0]}",
+            expected="each test row at most once",
+            fix="Keep one sample per row; write further repetitions to files of their own.",
+        )
     conditions, counts = np.unique(ascending // task.repeats, return_counts=True)
     partial = conditions[counts != task.repeats]
     if len(partial):
         first = int(partial[0]) * task.repeats
         raise DataError(
-            f"{path} answers {len(partial)} conditions in part", got=f"{counts[counts != task.repeats][0]} samples for rows {first} to "
-            f"{first + task.repeats - 1}", expected=f"all {task.repeats} repeats of a condition, or none",
+            f"{path} answers {len(partial)} conditions in part",
+            got=f"{counts[counts != task.repeats][0]} samples for rows {first} to {first + task.repeats - 1}",
+            expected=f"all {task.repeats} repeats of a condition, or none",
             fix="Leave whole conditions out, or generate the missing rows.",
-        )  # fmt: skip
+        )
 
 
 def _text(value: Any) -> str | None:

@@ -29,8 +29,14 @@ def save_samples(result: Result, pair: Comparison, task: Task, path: Path) -> Pa
     """
     target = path.with_suffix(SUFFIXES[0])
     write_samples(
-        target, task, pair.generated.samples, torch.arange(len(pair)), result.generator.name, result.spec.root_seed, result=result.id
-    )  # fmt: skip
+        target,
+        task,
+        pair.generated.samples,
+        torch.arange(len(pair)),
+        result.generator.name,
+        result.spec.root_seed,
+        result=result.id,
+    )
     return target
 
 
@@ -68,18 +74,24 @@ def _check_repetition(first: Path, one: SampleSet, second: Path, two: SampleSet)
     if (one.named or two.named) and one.generator != two.generator:
         got = " and ".join(repr(samples.generator) if samples.named else "no name" for samples in (one, two))
         raise DataError(
-            f"{both} are of different generators", got=got, expected="the repetitions of one",
+            f"{both} are of different generators",
+            got=got,
+            expected="the repetitions of one",
             fix="Score them apart, or write one name into the attribute `generator` of each.",
-        )  # fmt: skip
+        )
     if not torch.equal(one.index, two.index):
         raise DataError(
-            f"{both} answer different test rows", got=f"{_rows(one)} and {_rows(two)}", expected="the same rows in each",
+            f"{both} answer different test rows",
+            got=f"{_rows(one)} and {_rows(two)}",
+            expected="the same rows in each",
             fix="Answer the same conditions in every repetition.",
-        )  # fmt: skip
+        )
     if torch.equal(one.samples, two.samples):
         raise DataError(
-            f"{both} hold the same samples", expected="other events in each repetition", fix="Generate each with a seed of its own."
-        )  # fmt: skip
+            f"{both} hold the same samples",
+            expected="other events in each repetition",
+            fix="Generate each with a seed of its own.",
+        )
 
 
 def _rows(samples: SampleSet) -> str:
@@ -109,10 +121,13 @@ def find_pairs(
         further = any(samples.sha256 in result.provenance.flags.values() for result in results)
         if not owners and not further:  # a further repetition is the result's too, but figures show the first
             raise DataError(
-                f"{file} holds the samples of none of the results", got=_described(samples, pair),
-                expected=" or ".join(f"{result.generator.name} {result.id}, {result.task.events} events" for result in results[:5]),
+                f"{file} holds the samples of none of the results",
+                got=_described(samples, pair),
+                expected=" or ".join(
+                    f"{result.generator.name} {result.id}, {result.task.events} events" for result in results[:5]
+                ),
                 fix="Pass a file that `simbench run --save-samples` or `simbench score` made, or took, for one of them; or leave it out.",
-            )  # fmt: skip
+            )
         for place in owners:
             found[place] = found[place] or pair
     return found

@@ -36,9 +36,15 @@ def curve_figure(response: Response) -> Figure:
         for strength, m, flagged in points:
             assert m.value is not None
             axis.errorbar(
-                strength, m.value, yerr=m.stderr, color="#0072B2", marker="o", markersize=4, markerfacecolor="#0072B2" if flagged else "white",
+                strength,
+                m.value,
+                yerr=m.stderr,
+                color="#0072B2",
+                marker="o",
+                markersize=4,
+                markerfacecolor="#0072B2" if flagged else "white",
                 linewidth=1,
-            )  # fmt: skip
+            )
         axis.plot([s for s, _, _ in points], [m.value or 0.0 for _, m, _ in points], color="#0072B2", linewidth=1)
         floor, sd = points[0][1].floor, points[0][1].floor_sd or 0.0
         if floor is not None:
@@ -54,12 +60,14 @@ def curve_figure(response: Response) -> Figure:
 def curve_table(responses: Sequence[Response], task: Task, events: int) -> str:
     """The smallest defect that each metric detects, as Markdown."""
     lines = [
-        f"# How much must be wrong before a metric notices? {task.name}, N = {events}", "",
+        f"# How much must be wrong before a metric notices? {task.name}, N = {events}",
+        "",
         f"The smallest strength from which on the metric is flagged at every strength measured (family error {ALPHA:.0%}, Holm over all metrics); "
-        "— : never. On `scale` the less sensitive side counts.", "",
+        "— : never. On `scale` the less sensitive side counts.",
+        "",
         "| metric | " + " | ".join(f"{r.defect} ({AXIS[r.defect]})" for r in responses) + " |",
         "|---|" + "---:|" * len(responses),
-    ]  # fmt: skip
+    ]
     for key in responses[0].results[0].measurements:
         cells = []
         for response in responses:

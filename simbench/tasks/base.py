@@ -103,9 +103,11 @@ class Task(ABC):
             samples = torch.as_tensor(samples)
         if not isinstance(samples, Tensor):
             raise GeneratorError(
-                f"{who} returned no tensor", got=type(samples).__name__, expected=f"a tensor of shape {expected}",
+                f"{who} returned no tensor",
+                got=type(samples).__name__,
+                expected=f"a tensor of shape {expected}",
                 fix="Return a torch.Tensor (or a numpy array).",
-            )  # fmt: skip
+            )
         if tuple(samples.shape) != expected:
             raise GeneratorError(
                 f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}",
@@ -113,27 +115,34 @@ class Task(ABC):
             )
         if samples.is_complex() or samples.dtype == torch.bool:
             raise GeneratorError(
-                f"{who} returned values of type {samples.dtype}", expected="real numbers",
+                f"{who} returned values of type {samples.dtype}",
+                expected="real numbers",
                 fix="Return floats or integers in task units.",
-            )  # fmt: skip
+            )
         samples = samples.detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(samples).all()):
             bad = int((~torch.isfinite(samples)).flatten(1).any(1).sum()) if samples.dim() > 1 else 1
             raise GeneratorError(
-                f"{who} returned NaN or infinite values", got=f"{bad} of {count} events with one",
-                expected="finite numbers", fix="Look for an overflow, e.g. exp of a large output: clamp it.",
-            )  # fmt: skip
+                f"{who} returned NaN or infinite values",
+                got=f"{bad} of {count} events with one",
+                expected="finite numbers",
+                fix="Look for an overflow, e.g. exp of a large output: clamp it.",
+            )
         low, high = float(samples.min()), float(samples.max())
         if low < 0:
             raise GeneratorError(
-                f"{who} returned negative {self.unit}", got=f"a minimum of {low:.4g}", expected=f"[0, {self.maximum:g}]",
+                f"{who} returned negative {self.unit}",
+                got=f"a minimum of {low:.4g}",
+                expected=f"[0, {self.maximum:g}]",
                 fix="Clamp at zero, e.g. out.clamp(min=0).",
-            )  # fmt: skip
+            )
         if high > self.maximum:
             raise GeneratorError(
-                f"{who} returned too large {self.unit}", got=f"a maximum of {high:.4g}", expected=f"[0, {self.maximum:g}]",
+                f"{who} returned too large {self.unit}",
+                got=f"a maximum of {high:.4g}",
+                expected=f"[0, {self.maximum:g}]",
                 fix="Return task units: undo the normalisation or the logarithm of your training.",
-            )  # fmt: skip
+            )
         return samples
 
 

@@ -78,9 +78,11 @@ def read_verified(folder: Path, name: str) -> bytes:
     got = hashlib.sha256(content).hexdigest()
     if got != FILES[name]:
         raise DataError(
-            f"{path} is not the MNIST file of that name", got=f"sha256 {got[:12]}… of the decompressed bytes",
-            expected=f"{FILES[name][:12]}…", fix="Fetch the file again.",
-        )  # fmt: skip
+            f"{path} is not the MNIST file of that name",
+            got=f"sha256 {got[:12]}… of the decompressed bytes",
+            expected=f"{FILES[name][:12]}…",
+            fix="Fetch the file again.",
+        )
     return content
 
 
@@ -110,9 +112,20 @@ class Mnist(Task):
     test_events = 10_000
     smoke_events = 500
     metrics: ClassVar[tuple[str, ...]] = (
-        "lenet_fid/1", "energy_distance/1", "kid/1", "diversity_ratio/1", "label_accuracy/1", "classifier_auc/1", "memorisation/1",
-        "precision/1", "recall/1", "density/1", "coverage/1", "sinkhorn/1", "exact_ot/1",
-    )  # fmt: skip
+        "lenet_fid/1",
+        "energy_distance/1",
+        "kid/1",
+        "diversity_ratio/1",
+        "label_accuracy/1",
+        "classifier_auc/1",
+        "memorisation/1",
+        "precision/1",
+        "recall/1",
+        "density/1",
+        "coverage/1",
+        "sinkhorn/1",
+        "exact_ot/1",
+    )
     primary = ("lenet_fid/1", "energy_distance/1")
     equivalent_metric = "lenet_fid/1"
     dataset_sha256 = hashlib.sha256("".join(FILES.values()).encode()).hexdigest()

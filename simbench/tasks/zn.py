@@ -18,9 +18,23 @@ from simbench.core.events import Events
 from simbench.tasks.base import MonteCarlo, Split, Task, energy_quintiles
 
 SPECIES = {
-    22: "photon", 2112: "neutron", 2212: "proton", 3122: "Lambda", 130: "K0L", 310: "K0S", 3222: "Sigma+", 211: "pi+", -211: "pi-",
-    -2112: "anti-neutron", 321: "K+", -2212: "anti-proton", -321: "K-", 3112: "Sigma-", -3122: "anti-Lambda", 3322: "Xi0",
-}  # fmt: skip
+    22: "photon",
+    2112: "neutron",
+    2212: "proton",
+    3122: "Lambda",
+    130: "K0L",
+    310: "K0S",
+    3222: "Sigma+",
+    211: "pi+",
+    -211: "pi-",
+    -2112: "anti-neutron",
+    321: "K+",
+    -2212: "anti-proton",
+    -321: "K-",
+    3112: "Sigma-",
+    -3122: "anti-Lambda",
+    3322: "Xi0",
+}
 """Name of every PDG code in the data."""
 
 MIN_STRATUM_CONDITIONS = 20
@@ -48,11 +62,31 @@ class ZnGeant3(Task):
     test_events = 4000
     smoke_events = 400
     metrics: ClassVar[tuple[str, ...]] = (
-        "channel_wasserstein/1", "conditional_energy/1", "dispersion_ratio/1", "empty_fraction/1", "correlation_distance/1", "separation/1",
-        "fpd/1", "kpd/1", "classifier_auc/1", "memorisation/1", "energy_distance/1", "lenet_fid/1", "kid/1", "diversity_ratio/1",
-        "precision/1", "recall/1", "density/1", "coverage/1", "coverage_ties/1", "sinkhorn/1", "exact_ot/1", "channel_mae/1",
-        "conditional_wasserstein/1", "rmse/1",
-    )  # fmt: skip
+        "channel_wasserstein/1",
+        "conditional_energy/1",
+        "dispersion_ratio/1",
+        "empty_fraction/1",
+        "correlation_distance/1",
+        "separation/1",
+        "fpd/1",
+        "kpd/1",
+        "classifier_auc/1",
+        "memorisation/1",
+        "energy_distance/1",
+        "lenet_fid/1",
+        "kid/1",
+        "diversity_ratio/1",
+        "precision/1",
+        "recall/1",
+        "density/1",
+        "coverage/1",
+        "coverage_ties/1",
+        "sinkhorn/1",
+        "exact_ot/1",
+        "channel_mae/1",
+        "conditional_wasserstein/1",
+        "rmse/1",
+    )
     primary = ("channel_wasserstein/1", "conditional_energy/1")
     equivalent_metric = "channel_wasserstein/1"
     dataset_sha256 = "ed88b7f1b811928b95dac8335716ec21facd55a6ad0f1e93b7c1cc927269b1dc"
@@ -89,9 +123,11 @@ def _verify(path: Path, sha256: str) -> None:
     got = hashlib.sha256(path.read_bytes()).hexdigest()
     if got != sha256:
         raise DataError(
-            f"{path} is damaged or of another version", got=f"sha256 {got[:12]}…", expected=f"{sha256[:12]}…",
+            f"{path} is damaged or of another version",
+            got=f"sha256 {got[:12]}…",
+            expected=f"{sha256[:12]}…",
             fix="Install simbench again: the package ships the file.",
-        )  # fmt: skip
+        )
 
 
 @functools.cache

@@ -174,9 +174,15 @@ def main() -> None:
 
     state = {name: tensor.contiguous() for name, tensor in network.float().state_dict().items()}
     record = {
-        "network": "LeNet5", "task": options.task, "task_version": task.version, "dataset_sha256": task.dataset_sha256, "seed": seed,
-        "command": f"python -m simbench.training.lenet --task {options.task}", "simbench": __version__, "torch": torch.__version__,
-    }  # fmt: skip
+        "network": "LeNet5",
+        "task": options.task,
+        "task_version": task.version,
+        "dataset_sha256": task.dataset_sha256,
+        "seed": seed,
+        "command": f"python -m simbench.training.lenet --task {options.task}",
+        "simbench": __version__,
+        "torch": torch.__version__,
+    }
     content = save(state, metadata={"simbench": json.dumps(record)})
     output = options.output or weights_file(options.task)
     output.write_bytes(content)

@@ -120,10 +120,16 @@ def train(
             loop = _Loop(model, task, plan, events, seed, out, record, bars, advance, interrupted)
             accelerator, devices = _lightning_device(device)
             trainer = Trainer(
-                accelerator=accelerator, devices=devices, max_epochs=math.ceil(plan.steps / plan.validate_every), logger=False,
-                enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+                accelerator=accelerator,
+                devices=devices,
+                max_epochs=math.ceil(plan.steps / plan.validate_every),
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
                 use_distributed_sampler=False,
-            )  # fmt: skip
+            )
             try:
                 trainer.fit(loop, _Steps(loop), ckpt_path=checkpoint, weights_only=True)
             except _Interrupted:
@@ -143,10 +149,11 @@ def _check_trainable(model: nn.Module) -> None:
     if not isinstance(model, nn.Module) or not isinstance(model, Trainable):
         lacking = [name for name in ("sample", "losses") if not callable(getattr(model, name, None))]
         raise UsageError(
-            f"{type(model).__name__} cannot be trained", got=f"no method {' nor '.join(lacking)}" if lacking else "not a torch.nn.Module",
+            f"{type(model).__name__} cannot be trained",
+            got=f"no method {' nor '.join(lacking)}" if lacking else "not a torch.nn.Module",
             expected="a torch.nn.Module with sample(conditions, *, seed) and losses(samples, conditions) -> dict of scalars",
             fix="See simbench.training.protocol.Trainable.",
-        )  # fmt: skip
+        )
 
 
 def _open_folder(out: Path, request: dict[str, Any], *, resume: bool) -> Path | None:
@@ -162,9 +169,11 @@ def _open_folder(out: Path, request: dict[str, Any], *, resume: bool) -> Path | 
         if held != wanted:
             differs = ", ".join(sorted(key for key in held.keys() | wanted.keys() if held.get(key) != wanted.get(key)))
             raise UsageError(
-                f"{out} holds another training", got=f"another {differs}", expected="the same task, model, config, plan and seed",
+                f"{out} holds another training",
+                got=f"another {differs}",
+                expected="the same task, model, config, plan and seed",
                 fix="Choose another --out, or delete that folder.",
-            )  # fmt: skip
+            )
         return _readable(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
     for name in (CHECKPOINT, CURVE, WEIGHTS):
         (out / name).unlink(missing_ok=True)
@@ -178,9 +187,11 @@ def _readable(checkpoint: Path) -> Path:
         torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise DataError(
-            f"{checkpoint} is damaged", got=str(error).split("\n")[0][:200], expected="a checkpoint of `simbench train`",
+            f"{checkpoint} is damaged",
+            got=str(error).split("\n")[0][:200],
+            expected="a checkpoint of `simbench train`",
             fix="Start afresh with --no-resume.",
-        ) from error  # fmt: skip
+        ) from error
     return checkpoint
 
 
@@ -328,9 +339,10 @@ class _Loop(LightningModule):
         losses = {name: float(value) / self._since for name, value in self._sums.items()}
         if not all(math.isfinite(value) for value in losses.values()):
             raise UsageError(
-                f"the training diverged before step {self.step}", got=", ".join(f"{name} {value:.4g}" for name, value in losses.items()),
+                f"the training diverged before step {self.step}",
+                got=", ".join(f"{name} {value:.4g}" for name, value in losses.items()),
                 fix="Lower the learning rate, e.g. --param learning_rate=1e-4, or clip the gradient.",
-            )  # fmt: skip
+            )
         with _isolated_random_numbers():
             self.average.eval()
             generated = sample_like(self.average, self.reference, self.task.block_size, str(self.device))

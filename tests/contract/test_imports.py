@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FORBIDDEN = {
-    "simbench": {"simbench_baselines", "simbench_models"},
-    "baselines/simbench_baselines": {"simbench_models"},
-}
+FORBIDDEN = {"simbench": {"simbench_baselines", "simbench_models"}, "baselines/simbench_baselines": {"simbench_models"}}
 
 
 def imported(path: Path) -> set[str]:

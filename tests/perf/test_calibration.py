@@ -21,10 +21,24 @@ PIXELS = 44
 STEPS = 1.5
 """Repeats by which a share of the 200 may lie outside 90-99 %: half its binomial error."""
 METRICS = (
-    "channel_wasserstein/1", "conditional_energy/1", "dispersion_ratio/1", "empty_fraction/1", "correlation_distance/1", "separation/1",
-    "fpd/1", "kpd/1", "energy_distance/1", "lenet_fid/1", "kid/1", "diversity_ratio/1", "precision/1", "recall/1", "density/1", "coverage/1",
+    "channel_wasserstein/1",
+    "conditional_energy/1",
+    "dispersion_ratio/1",
+    "empty_fraction/1",
+    "correlation_distance/1",
+    "separation/1",
+    "fpd/1",
+    "kpd/1",
+    "energy_distance/1",
+    "lenet_fid/1",
+    "kid/1",
+    "diversity_ratio/1",
+    "precision/1",
+    "recall/1",
+    "density/1",
+    "coverage/1",
     "channel_mae/1",
-)  # fmt: skip
+)
 
 
 def showers(energy: np.ndarray, centre: np.ndarray, rng: np.random.Generator, scale: float) -> torch.Tensor:

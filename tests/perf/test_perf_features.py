@@ -161,9 +161,10 @@ def test_exact_transport_against_pot(benchmark: Any) -> None:
     assert compare(benchmark, lambda: exact_ot(x, y), peer, "POT emd2 2000 x 2000 x 84") > 0.9
 
 
-@pytest.mark.parametrize(("task", "option", "limit"), [
-    ("zn-geant3", "", 60), ("zn-geant3", "--fast", 15), ("mnist", "", 60), ("mnist", "--fast", 15),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("task", "option", "limit"),
+    [("zn-geant3", "", 60), ("zn-geant3", "--fast", 15), ("mnist", "", 60), ("mnist", "--fast", 15)],
+)
 def test_score_of_a_whole_test_split(task: str, option: str, limit: float, tmp_path: Path) -> None:
     """The command as a user types it, start and report included."""
     chosen = get_task(task)

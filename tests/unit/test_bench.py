@@ -34,8 +34,13 @@ def test_the_statistics_are_those_of_pytest_benchmark() -> None:
 
 def test_pytest_benchmark_compares_our_files(tmp_path: Path) -> None:
     timed = bench(
-        Resolved("zeros", "zeros", Zeros()), get_task("zn-geant3"), root_seed=0, batch_size=8, device="cpu", progress=Progress(quiet=True)
-    )  # fmt: skip
+        Resolved("zeros", "zeros", Zeros()),
+        get_task("zn-geant3"),
+        root_seed=0,
+        batch_size=8,
+        device="cpu",
+        progress=Progress(quiet=True),
+    )
     assert {row.batch for row in timed.rows} == {8}
     assert timed.speedup is not None
     for kept in timed.rounds:
@@ -48,8 +53,11 @@ def test_pytest_benchmark_compares_our_files(tmp_path: Path) -> None:
     data = json.loads((tmp_path / "a.json").read_text())
     assert {"machine_info", "commit_info", "benchmarks", "datetime", "version"} == set(data)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest_benchmark", "compare", "a.json", "b.json", "--csv", "out"], cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "pytest_benchmark", "compare", "a.json", "b.json", "--csv", "out"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "zeros[cpu-1threads-batch8] (a)" in done.stdout
     assert "zeros[cpu-1threads-batch8] (b)" in done.stdout

@@ -60,9 +60,19 @@ def opened(page: Path, profile: Path, fragment: str = "", width: int = 1400) -> 
     """The page's DOM after its script ran, and what the browser logged."""
     assert CHROMIUM is not None
     done = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},1200", "--dump-dom", f"{page.as_uri()}{fragment}"],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            f"--window-size={width},1200",
+            "--dump-dom",
+            f"{page.as_uri()}{fragment}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 
@@ -115,9 +125,20 @@ def test_the_page_fits_its_window_and_asks_nobody_for_anything(page: Path, tmp_p
     )
     assert CHROMIUM is not None
     done = subprocess.run(
-        [CHROMIUM, *FLAGS, "--allow-file-access-from-files", f"--user-data-dir={tmp_path}", "--window-size=1600,1200", "--dump-dom", probe.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [
+            CHROMIUM,
+            *FLAGS,
+            "--allow-file-access-from-files",
+            f"--user-data-dir={tmp_path}",
+            "--window-size=1600,1200",
+            "--dump-dom",
+            probe.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     found = json.loads(html.unescape(done.stdout.split("<pre>")[1].split("</pre>")[0]))
     assert found["overflow"] == 0
     assert found["requests"] == []

@@ -16,8 +16,13 @@ HOSTILE = "x\n::error file=a,line=1::gotcha\r\n<img src=x onerror=alert(1)>|`$(i
 
 
 def make_report(name: str = "vae on zn: precision/1") -> Report:
-    cases = [Case(name, "fail", f"{name} is worse, 5 %"), Case("a", "pass", "fine"), Case("b", "warn", "better"), Case("c", "skip", "left out"),
-             Case("d", "error", "broke")]  # fmt: skip
+    cases = [
+        Case(name, "fail", f"{name} is worse, 5 %"),
+        Case("a", "pass", "fine"),
+        Case("b", "warn", "better"),
+        Case("c", "skip", "left out"),
+        Case("d", "error", "broke"),
+    ]
     return Report(
         "simbench gate",
         f"title {name}",
@@ -35,8 +40,12 @@ def test_junit_has_the_elements_and_counts_that_readers_ask_for() -> None:
     (suite,) = root
     for element in (root, suite):
         assert {key: element.get(key) for key in ("tests", "failures", "errors", "skipped", "time")} == {
-            "tests": "5", "failures": "1", "errors": "1", "skipped": "1", "time": "1.500",
-        }  # fmt: skip
+            "tests": "5",
+            "failures": "1",
+            "errors": "1",
+            "skipped": "1",
+            "time": "1.500",
+        }
     assert [case.tag for case in suite] == ["testcase"] * 5
     assert all(case.get("name") and case.get("classname") and case.get("time") for case in suite)
     assert [[child.tag for child in case] for case in suite] == [

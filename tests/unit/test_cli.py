@@ -378,9 +378,23 @@ def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.Mo
     engine = Engine()
     monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
     done = simbench_does(
-        "run", "-g", "cli_models:Good", "-p", "scale=2", "--seed", "7", "--smoke", "--repetitions", "2", "--batch-size", "10", "--fast",
-        "--device", "cpu", "--no-report",
-    )  # fmt: skip
+        "run",
+        "-g",
+        "cli_models:Good",
+        "-p",
+        "scale=2",
+        "--seed",
+        "7",
+        "--smoke",
+        "--repetitions",
+        "2",
+        "--batch-size",
+        "10",
+        "--fast",
+        "--device",
+        "cpu",
+        "--no-report",
+    )
     assert done.exit_code == 0, done.stderr
     asked = engine.asked
     assert asked["resolved"].parameters == {"scale": 2.0}

@@ -120,9 +120,22 @@ def test_a_good_model_passes_everything(task: ToyTask) -> None:
     checks = check("Good", task, {"scale": "3"})
     assert [found.name for found in checks if found.status != "ok"] == []
     assert [found.name for found in checks] == [
-        "imports", "constructs", "setup", "8 events", "1 event", "13 events", "deterministic", "stochastic", "global state",
-        "conditions kept", "gradients", "inference mode", "evaluation mode", "own conditions", "speed",
-    ]  # fmt: skip
+        "imports",
+        "constructs",
+        "setup",
+        "8 events",
+        "1 event",
+        "13 events",
+        "deterministic",
+        "stochastic",
+        "global state",
+        "conditions kept",
+        "gradients",
+        "inference mode",
+        "evaluation mode",
+        "own conditions",
+        "speed",
+    ]
     assert "scale=3.0" in checks[1].reason
 
 

@@ -10,12 +10,7 @@ from torch import Tensor
 from simbench.core.errors import UsageError
 from simbench.core.events import Events
 from simbench.metrics.base import Comparison
-from simbench.metrics.energy import (
-    diversity_ratio,
-    diversity_ratio_metric,
-    energy_distance,
-    energy_distance_metric,
-)
+from simbench.metrics.energy import diversity_ratio, diversity_ratio_metric, energy_distance, energy_distance_metric
 from simbench.metrics.entropic import sinkhorn
 from simbench.metrics.frechet import frechet_distance, frechet_left_out, lenet_fid_metric
 from simbench.metrics.kernel import kid, kid_metric
@@ -205,10 +200,13 @@ class TestEnergy:
         conditions = 3 * normal(10, 3, 0).repeat_interleave(4, 0)
         values = torch.tensor(
             [
-                [energy_distance(conditions + normal(40, 3, 2 * s), conditions + normal(40, 3, 2 * s + 1), paired=p) for p in (True, False)]
+                [
+                    energy_distance(conditions + normal(40, 3, 2 * s), conditions + normal(40, 3, 2 * s + 1), paired=p)
+                    for p in (True, False)
+                ]
                 for s in range(1, 100)
             ]
-        )  # fmt: skip
+        )
         error = values.std(0) / len(values) ** 0.5
         assert abs(values[:, 0].mean()) < 3.5 * error[0]
         assert values[:, 1].mean() < -5 * error[1]

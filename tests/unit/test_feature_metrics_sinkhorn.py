@@ -103,15 +103,15 @@ class TestConvergence:
         "half of the events empty": lambda: (torch.cat([torch.zeros(90, 84), normal(110, 84, 0)]), normal(200, 84, 1)),
         "collapsed to one event": lambda: (torch.full((200, 84), 0.3), normal(200, 84, 1)),
         "eight copies of each": lambda: (normal(25, 84, 0).repeat_interleave(8, 0), normal(200, 84, 1)),
-        "sparse counts": lambda: (
-            normal(200, 6, 0).abs().round(),
-            normal(200, 6, 1).abs().round(),
-        ),
+        "sparse counts": lambda: (normal(200, 6, 0).abs().round(), normal(200, 6, 1).abs().round()),
         "unequal numbers": lambda: (normal(70, 84, 0), normal(200, 84, 1)),
-        "heavy tails": lambda: (normal(200, 5, 0) / normal(200, 1, 2).abs(), normal(200, 5, 1) / normal(200, 1, 3).abs()),
+        "heavy tails": lambda: (
+            normal(200, 5, 0) / normal(200, 1, 2).abs(),
+            normal(200, 5, 1) / normal(200, 1, 3).abs(),
+        ),
         "huge": lambda: (100 * normal(150, 84, 0), 100 * normal(150, 84, 1)),
         "far from the origin": lambda: (normal(150, 84, 0) + 1e3, normal(150, 84, 1) + 1e3),
-    }  # fmt: skip
+    }
 
     @pytest.mark.parametrize("case", HARD)
     def test_hard_cases_converge(self, case):

@@ -98,9 +98,18 @@ def test_sigmas(value: float, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0.0, "0 s"), (3.2e-9, "3.20 ns"), (12.3e-6, "12.3 µs"), (0.00435, "4.35 ms"), (8.13, "8.1 s"), (125.0, "2 min 5 s"), (120.0, "2 min"),
-     (5400.0, "1 h 30 min"), (3599.9, "1 h")],
-)  # fmt: skip
+    [
+        (0.0, "0 s"),
+        (3.2e-9, "3.20 ns"),
+        (12.3e-6, "12.3 µs"),
+        (0.00435, "4.35 ms"),
+        (8.13, "8.1 s"),
+        (125.0, "2 min 5 s"),
+        (120.0, "2 min"),
+        (5400.0, "1 h 30 min"),
+        (3599.9, "1 h"),
+    ],
+)
 def test_duration(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 

@@ -25,8 +25,14 @@ DIRECTIONS = (("lower", None), ("higher", None), ("target", 1.0), ("target", 5.0
 
 def value(numbers: object, direction: str = "lower", target: float | None = None, name: str = "m") -> GoldenValue:
     return GoldenValue.model_construct(
-        metric=name, version="1", unit="", direction=direction, target=target, stderr=None, per_repetition=[float(x) for x in numbers],  # type: ignore[attr-defined]
-    )  # fmt: skip
+        metric=name,
+        version="1",
+        unit="",
+        direction=direction,
+        target=target,
+        stderr=None,
+        per_repetition=[float(x) for x in numbers],  # type: ignore[attr-defined]
+    )
 
 
 @pytest.fixture
@@ -102,11 +108,20 @@ def test_holm() -> None:
 @pytest.mark.parametrize(
     ("direction", "target", "measured", "status"),
     [
-        ("lower", None, 20, "regression"), ("lower", None, 0, "improved"), ("higher", None, 0, "regression"), ("higher", None, 20, "improved"),
-        ("target", 15.0, 0, "regression"), ("target", 15.0, 15, "improved"), ("target", 15.0, 40, "regression"), ("target", 15.0, 20, "pass"),
-        ("target", 10.0, 0, "regression"), ("target", 10.0, 20, "regression"), ("target", 5.0, 20, "regression"), ("target", 5.0, 5, "improved"),
+        ("lower", None, 20, "regression"),
+        ("lower", None, 0, "improved"),
+        ("higher", None, 0, "regression"),
+        ("higher", None, 20, "improved"),
+        ("target", 15.0, 0, "regression"),
+        ("target", 15.0, 15, "improved"),
+        ("target", 15.0, 40, "regression"),
+        ("target", 15.0, 20, "pass"),
+        ("target", 10.0, 0, "regression"),
+        ("target", 10.0, 20, "regression"),
+        ("target", 5.0, 20, "regression"),
+        ("target", 5.0, 5, "improved"),
     ],
-)  # fmt: skip
+)
 def test_worse_is_where_the_direction_says(direction: str, target: float | None, measured: float, status: str) -> None:
     golden = value(np.linspace(9.5, 10.5, 10), direction, target)
     assert judge({"m": golden}, {"m": [float(measured)]})["m"].status == status

@@ -106,15 +106,30 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda r: r.model_copy(update={"provenance": r.provenance.model_copy(update={"git_dirty": True})}), "uncommitted changes"),
+        (
+            lambda r: r.model_copy(update={"provenance": r.provenance.model_copy(update={"git_dirty": True})}),
+            "uncommitted changes",
+        ),
         (lambda r: r.model_copy(update={"status": "incomplete"}), "incomplete"),
-        (lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"repetitions": 1})}), "missing repetitions: 1 instead of 3"),
-        (lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"events": 400})}), "too few events: 400 instead of 4000"),
+        (
+            lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"repetitions": 1})}),
+            "missing repetitions: 1 instead of 3",
+        ),
+        (
+            lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"events": 400})}),
+            "too few events: 400 instead of 4000",
+        ),
         (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"events": 400})}), "too few events"),
-        (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"dataset_sha256": "0" * 64})}), "other data set"),
+        (
+            lambda r: r.model_copy(update={"task": r.task.model_copy(update={"dataset_sha256": "0" * 64})}),
+            "other data set",
+        ),
         (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"version": "0.9"})}), "other task version"),
         (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"split": "train"})}), "other split"),
-        (lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"definitions": "wojnar2025"})}), "other definitions"),
+        (
+            lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"definitions": "wojnar2025"})}),
+            "other definitions",
+        ),
         (lambda r: with_primary(r, version="0"), "version 0 of channel_wasserstein instead of 1"),
         (lambda r: with_primary(r, definition="deja2020"), "by the definitions 'deja2020'"),
         (lambda r: with_primary(r, stderr=None), "no value with an error"),
@@ -126,7 +141,7 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
         (lambda r: r.model_copy(update={"measurements": r.measurements[:-1]}), "memorisation/1 was not measured"),
         (lambda r: r.model_copy(update={"measurements": [*r.measurements, r.measurements[0]]}), "listed twice"),
     ],
-)  # fmt: skip
+)
 def test_what_the_board_does_not_take(tmp_path: Path, change, reason) -> None:  # type: ignore[no-untyped-def]
     boards = make_boards(tmp_path)
     with pytest.raises(DataError, match=reason) as caught:
@@ -174,10 +189,16 @@ def test_a_task_without_a_board_and_a_folder_without_boards(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        "[" * 100_000, '{"schema": "simbench.run/1", "a": ' + "[" * 500 + "]" * 500 + "}", "", "{}", "null", "\x00\xff", '{"schema": NaN}',
+        "[" * 100_000,
+        '{"schema": "simbench.run/1", "a": ' + "[" * 500 + "]" * 500 + "}",
+        "",
+        "{}",
+        "null",
+        "\x00\xff",
+        '{"schema": NaN}',
         '{"schema": "simbench.run/1", "id": "../../x"}',
     ],
-)  # fmt: skip
+)
 def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError):
@@ -342,9 +363,13 @@ def test_order_shared_ranks_and_yardsticks(tmp_path: Path) -> None:
     boards = filled(tmp_path, {"vae": 3.0, "sae": 1.6, "ldm": 1.602, "mean_response": 1.1})
     rows = rows_of(boards)
     assert [(row["kind"], row["model"].split(" (")[0], row["rank"]) for row in rows] == [
-        ("entry", "sae", "1"), ("entry", "ldm", "1"), ("entry", "vae", "3"), ("reference", "mean_response", ""), ("reference", "floor", ""),
+        ("entry", "sae", "1"),
+        ("entry", "ldm", "1"),
+        ("entry", "vae", "3"),
+        ("reference", "mean_response", ""),
+        ("reference", "floor", ""),
         ("reference", "memoriser", ""),
-    ]  # fmt: skip
+    ]
     assert float(rows[4]["channel_wasserstein/1"]) == 4.4
     assert float(rows[0]["equivalent events"]) == pytest.approx(4000 / 1.6**2)
     assert list(rows[0])[:4] == ["kind", "rank", "model", "equivalent events"]
@@ -372,8 +397,11 @@ def test_speeds_stand_in_a_table_for_each_hardware(tmp_path: Path) -> None:
     add(write(board_result(BOARD, "fast", 4.0, 2, throughput=odd), tmp_path), boards)
     text = board_pages.render(boards)[boards / BOARD.task / "README.md"]
     titles = [line for line in text.splitlines() if line.startswith("## Speed")]
-    assert titles == ["## Speed on Intel(R) Xeon(R) CPU @ 2.60GHz, 1 thread", "## Speed on Intel(R) Xeon(R) CPU @ 2.60GHz, 2 threads",
-                      "## Speed on NVIDIA H100 80GB HBM3"]  # fmt: skip
+    assert titles == [
+        "## Speed on Intel(R) Xeon(R) CPU @ 2.60GHz, 1 thread",
+        "## Speed on Intel(R) Xeon(R) CPU @ 2.60GHz, 2 threads",
+        "## Speed on NVIDIA H100 80GB HBM3",
+    ]
     gpu = text.split(titles[-1])[1].split("## In print")[0]
     assert gpu.count("●") == 2  # one is better, the other faster
     assert "fast" not in text.split(titles[0])[1].split(titles[1])[0]

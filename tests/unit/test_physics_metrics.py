@@ -37,8 +37,20 @@ def feature(samples: torch.Tensor, name: str) -> float:
 def test_features_of_one_pixel_and_of_two() -> None:
     one = torch.zeros(1, 44, 44)
     one[0, 10, 30] = 6
-    expected = {"photon sum": 6, "centre x": 30, "centre y": 10, "width x": 0, "width y": 0, "largest pixel": 6, "occupied pixels": 1,
-                "share within 3": 1, "share within 6": 1, "asymmetry left-right": 1, "asymmetry top-bottom": -1, "asymmetry diagonal": 1}  # fmt: skip
+    expected = {
+        "photon sum": 6,
+        "centre x": 30,
+        "centre y": 10,
+        "width x": 0,
+        "width y": 0,
+        "largest pixel": 6,
+        "occupied pixels": 1,
+        "share within 3": 1,
+        "share within 6": 1,
+        "asymmetry left-right": 1,
+        "asymmetry top-bottom": -1,
+        "asymmetry diagonal": 1,
+    }
     for name, value in expected.items():
         assert feature(one, name) == pytest.approx(value), name
     two = torch.zeros(1, 44, 44)

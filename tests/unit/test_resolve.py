@@ -149,15 +149,30 @@ def test_an_edited_file_is_read_again(workdir: Path) -> None:
 
 
 def test_parameters_are_typed_by_annotations_and_recorded(workdir: Path) -> None:
-    given = {"steps": "7", "width": "2e-3", "exact": "yes", "prior": "gauss", "weights": "a/b.safetensors", "label": "none", "limit": "2.5",
-             "levels": "2"}  # fmt: skip
+    given = {
+        "steps": "7",
+        "width": "2e-3",
+        "exact": "yes",
+        "prior": "gauss",
+        "weights": "a/b.safetensors",
+        "label": "none",
+        "limit": "2.5",
+        "levels": "2",
+    }
     found = resolve("stranger_models:Typed", given)
     got: Any = found.generator
     assert (got.steps, got.width, got.exact, got.prior) == (7, 0.002, True, "gauss")
     assert (got.weights, got.label, got.limit, got.levels) == (Path("a/b.safetensors"), None, 2.5, 2)
     assert found.parameters == {
-        "steps": 7, "width": 0.002, "exact": True, "prior": "gauss", "weights": "a/b.safetensors", "label": None, "limit": 2.5, "levels": 2,
-    }  # fmt: skip
+        "steps": 7,
+        "width": 0.002,
+        "exact": True,
+        "prior": "gauss",
+        "weights": "a/b.safetensors",
+        "label": None,
+        "limit": 2.5,
+        "levels": 2,
+    }
     assert found.version == "7"
 
 

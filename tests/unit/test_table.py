@@ -12,9 +12,22 @@ from simbench.boards.table import EMPTY, Cell, Column, Row, Table, to_csv, to_la
 from simbench.core.text import THIN, no_formula
 
 HOSTILE = (
-    "<script>alert(1)</script>", "=cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2+3", "\t=1", "a|b", "[x](javascript:alert(1))", "`x` **b** $x$",
-    "\\input{/etc/passwd}", "100% #1 & {x}_y^z~", "two\nlines\r\n| new | row |", "https://evil.example/x", "\x1b[31mred\u202e", "![i](http://x)",
-)  # fmt: skip
+    "<script>alert(1)</script>",
+    "=cmd|' /C calc'!A0",
+    "@SUM(1)",
+    "+1+1",
+    "-2+3",
+    "\t=1",
+    "a|b",
+    "[x](javascript:alert(1))",
+    "`x` **b** $x$",
+    "\\input{/etc/passwd}",
+    "100% #1 & {x}_y^z~",
+    "two\nlines\r\n| new | row |",
+    "https://evil.example/x",
+    "\x1b[31mred\u202e",
+    "![i](http://x)",
+)
 
 
 def table_of(*cells: Cell, words: bool = True) -> Table:
@@ -35,8 +48,11 @@ def test_the_same_cells_in_every_format() -> None:
     )
     table = Table("board", "A board", "About it", columns, rows)
     assert to_markdown(table, "boards/zn/").splitlines() == [
-        "| model | W ↓ |", "| --- | ---: |", "| [vae](boards/zn/entries/vae.json) (1.0) | 9.13 ± 0.42 (2.1x) |", "| floor |  |",
-    ]  # fmt: skip
+        "| model | W ↓ |",
+        "| --- | ---: |",
+        "| [vae](boards/zn/entries/vae.json) (1.0) | 9.13 ± 0.42 (2.1x) |",
+        "| floor |  |",
+    ]
     assert to_csv(table) == "kind,model,w/1,w/1 stderr\nentry,vae (1.0),9.1312,0.42\nreference,floor,,\n"
     latex = to_latex(table, "tab")
     assert "vae & 9.13 $\\pm$ 0.42 \\\\\n\\midrule\nfloor &  \\\\" in latex
