@@ -457,7 +457,7 @@ def verify(entry: Path, samples: Sequence[Path], task: Task, progress: Progress)
         DataError: the entry or a file cannot be read, or there are more files than repetitions.
         GeneratorError: the samples are not events of the task.
     """
-    from simbench.evaluation.evaluate import score_files
+    from simbench.evaluation.evaluate import Options, score_files
 
     result = read_result(entry)
     if result.task.name != task.name:
@@ -470,7 +470,7 @@ def verify(entry: Path, samples: Sequence[Path], task: Task, progress: Progress)
         )
     compared = []
     for repetition, path in enumerate(samples):
-        again = score_files([path], task, definitions=result.spec.definitions, progress=progress).result
+        again = score_files([path], task, Options(definitions=result.spec.definitions), progress).result
         if again.task.events != result.task.events:
             raise DataError(
                 f"{path} holds another number of events than were scored",

@@ -301,6 +301,7 @@ def bench(
     from simbench.core.progress import Progress
     from simbench.core.text import engine_name, times
     from simbench.evaluation.bench import bench, pytest_benchmark_json
+    from simbench.evaluation.evaluate import Options
     from simbench.generators.parameters import parse_params
     from simbench.generators.resolve import resolve
     from simbench.tasks import get_task
@@ -310,7 +311,7 @@ def bench(
         check_new(pytest_benchmark)
     with stdout_kept_for_data(json), Progress() as progress:
         resolved = resolve(generator, params)
-        timed = bench(resolved, chosen, root_seed=seed, batch_size=batch_size, device=on, progress=progress)
+        timed = bench(resolved, chosen, Options(root_seed=seed, batch_size=batch_size, device=on), progress)
     if pytest_benchmark is not None:
         write_new(
             pytest_benchmark,

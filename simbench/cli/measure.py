@@ -111,7 +111,7 @@ def run(
     from simbench.core.devices import choose_device
     from simbench.core.files import check_writable
     from simbench.core.progress import Progress
-    from simbench.evaluation.evaluate import evaluate
+    from simbench.evaluation.evaluate import Options, evaluate
     from simbench.generators.parameters import parse_params
     from simbench.generators.resolve import resolve
     from simbench.tasks import get_task
@@ -124,15 +124,17 @@ def run(
         evaluated = evaluate(
             resolve(generator, params),
             chosen,
-            root_seed=seed,
-            events=events or (chosen.smoke_events if smoke else None),
-            repetitions=repetitions,
-            batch_size=batch_size,
-            device=on,
-            fast=fast,
-            definitions=definitions,
-            command=command_line(),
-            progress=progress,
+            Options(
+                root_seed=seed,
+                events=events or (chosen.smoke_events if smoke else None),
+                repetitions=repetitions,
+                batch_size=batch_size,
+                device=on,
+                fast=fast,
+                definitions=definitions,
+                command=command_line(),
+            ),
+            progress,
         )
     _finish(evaluated, chosen, out, report, json, save_samples)
 
@@ -164,15 +166,14 @@ def score(
     """
     from simbench.core.files import check_writable
     from simbench.core.progress import Progress
-    from simbench.evaluation.evaluate import score_files
+    from simbench.evaluation.evaluate import Options, score_files
     from simbench.tasks import get_task
 
     chosen = get_task(task, data_dir)
     check_writable(out)
     with stdout_kept_for_data(json), Progress() as progress:
-        evaluated = score_files(
-            files, chosen, fast=fast, definitions=definitions, command=command_line(), progress=progress
-        )
+        options = Options(fast=fast, definitions=definitions, command=command_line())
+        evaluated = score_files(files, chosen, options, progress)
     _finish(evaluated, chosen, out, report, json)
 
 
@@ -307,24 +308,16 @@ def floor(
 
 def _rebuild(task_name: str, data_dir: Path | None, progress: Progress) -> None:
     """Measure the floors of a task again, at the sizes of a smoke run and of a full one, and replace the shipped file."""
-    import torch
-
     from simbench.core.events import Events
-    from simbench.core.seeds import derive_seed
     from simbench.evaluation.floors import build, table_json, table_path
-    from simbench.generators.preflight import call, set_up
     from simbench.generators.resolve import resolve
     from simbench.tasks import get_task
 
     task = get_task(task_name, data_dir)
-    memoriser = resolve("memoriser").generator
-    set_up(memoriser, task, torch.device("cpu"), "memoriser")
+    memoriser = resolve("memoriser").set_up(task)
 
     def replayed(events: Events) -> Events:
-        seed = derive_seed(0, task.name, "floor", "memoriser")
-        return events.with_samples(
-            task.check_samples(call(memoriser, events.conditions, seed, "memoriser"), len(events), "memoriser")
-        )
+        return events.with_samples(memoriser.sample(events.conditions, memoriser.seed("floor", "memoriser")))
 
     table = build(task, replayed, [task.smoke_events, task.test_events], progress.note)
     path = table_path(task.name)

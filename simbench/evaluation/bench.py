@@ -16,9 +16,9 @@ import numpy as np
 from torch import Tensor
 
 from simbench.core.progress import Progress
+from simbench.evaluation.evaluate import Options, open_session
 from simbench.evaluation.provenance import collect
-from simbench.evaluation.throughput import LADDER, REPEATS, Clock, measure_ladder, speedup
-from simbench.generators.preflight import preflight
+from simbench.evaluation.throughput import REPEATS, Clock, measure_ladder, speedup
 from simbench.generators.resolve import Resolved
 from simbench.results.schema import Provenance, Speedup, Throughput
 from simbench.tasks.base import Task
@@ -68,20 +68,14 @@ class Timed:
     notes: list[str]
 
 
-def bench(
-    resolved: Resolved, task: Task, *, root_seed: int, batch_size: int | None, device: str, progress: Progress
-) -> Timed:
+def bench(resolved: Resolved, task: Task, options: Options, progress: Progress) -> Timed:
     """Time a generator as `simbench run` does. Raises GeneratorError where it cannot be used."""
     reference = task.load("test")
-    with progress.step("preflight", 1) as advance:
-        warnings = preflight(resolved, task, device).warnings
-        advance(1)
-    clock = RecordingClock(resolved.generator, task, device, root_seed, resolved.spec)
-    with progress.step("timing", None) as advance:
-        rows, notes = measure_ladder(
-            clock, reference.conditions, batches=(batch_size,) if batch_size else LADDER, on_batch=advance
-        )
-    return Timed(rows, clock.rounds, speedup(rows, reference, task.monte_carlo), [*warnings, *notes])
+    session, checked = open_session(resolved, task, options, progress)
+    clock = RecordingClock(session)
+    with progress.step("timing") as advance:
+        rows, notes = measure_ladder(clock, reference.conditions, batches=options.batches(), on_batch=advance)
+    return Timed(rows, clock.rounds, speedup(rows, reference, task.monte_carlo), [*checked.warnings, *notes])
 
 
 def pytest_benchmark_json(rounds: list[Rounds], *, generator: str, task: str, command: str) -> str:

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simbench.core.errors import GeneratorError, UsageError
-from simbench.core.events import Events
 from simbench.core.plugins import did_you_mean
 from simbench.core.progress import Progress
 from simbench.evaluation.floors import equivalent_events
 from simbench.evaluation.provenance import collect
-from simbench.evaluation.sampling import sample_blocks
 from simbench.evaluation.scoring import Scaled, measure_all
 from simbench.evaluation.throughput import LADDER, Clock, measure_ladder, speedup
-from simbench.generators.preflight import preflight
+from simbench.generators.preflight import Preflight, preflight
+from simbench.generators.session import Session
 from simbench.metrics.base import Comparison
 from simbench.metrics.published import PRESETS
 from simbench.results.schema import GeneratorRecord, Result, Spec, TaskRecord, Throughput
@@ -56,6 +55,32 @@ CALIBRATION = 2**30
 
 
 @dataclass(frozen=True)
+class Options:
+    """What is asked for beside generator and task: the options of `simbench run`.
+
+    `events` None is the whole test split; `batch_size` None times the whole ladder. Files of samples are scored with the last three alone.
+    """
+
+    root_seed: int = 0
+    events: int | None = None
+    repetitions: int = 1
+    batch_size: int | None = None
+    device: str = "cpu"
+    fast: bool = False
+    definitions: str = DEFINITIONS
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        for option, value in (("--repetitions", self.repetitions), ("--batch-size", self.batch_size)):
+            if value is not None and value < 1:
+                raise UsageError(f"{option} must be positive", got=str(value))
+
+    def batches(self) -> tuple[int, ...]:
+        """The batch sizes to time."""
+        return (self.batch_size,) if self.batch_size else LADDER
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """A Result with the events it was made from: generated (repetition 0) against reference."""
 
@@ -63,90 +88,63 @@ class Evaluated:
     pair: Comparison
 
 
-def evaluate(
-    resolved: Resolved,
-    task: Task,
-    *,
-    root_seed: int = 0,
-    events: int | None = None,
-    repetitions: int = 1,
-    batch_size: int | None = None,
-    device: str = "cpu",
-    fast: bool = False,
-    definitions: str = DEFINITIONS,
-    command: str = "",
-    progress: Progress,
-) -> Evaluated:
-    """Measure a generator. See `simbench run --help` for the arguments; `events` None is the whole test split.
+def open_session(resolved: Resolved, task: Task, options: Options, progress: Progress) -> tuple[Session, Preflight]:
+    """Set a generator up and look at a few of its events. Raises GeneratorError where it cannot be used."""
+    with progress.step("preflight", 1) as advance:
+        session = resolved.set_up(task, options.device, options.root_seed)
+        checked = preflight(session)
+        advance(1)
+    return session, checked
+
+
+def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progress) -> Evaluated:
+    """Measure a generator.
 
     Raises:
         GeneratorError: the generator cannot be used (found in seconds, by the preflight).
         DataError, UsageError: the task's data are missing, or the request makes no sense.
     """
-    metric_keys(task, definitions)
-    for option, value in (("--repetitions", repetitions), ("--batch-size", batch_size)):
-        if value is not None and value < 1:
-            raise UsageError(f"{option} must be positive", got=str(value))
-    reference = task.load("test", events)
-    with progress.step("preflight", 1) as advance:
-        checked = preflight(resolved, task, device)
-        advance(1)
+    metric_keys(task, options.definitions)
+    reference = task.load("test", options.events)
+    session, checked = open_session(resolved, task, options, progress)
     given, parameters = dict(resolved.parameters), resolved.effective_parameters()
     pairs = []
-    with progress.step("sampling", repetitions * len(reference)) as advance:
-        for repetition in range(repetitions):
-            samples = sample_blocks(
-                resolved.generator,
-                reference.conditions,
-                task,
-                root_seed=root_seed,
-                repetition=repetition,
-                device=device,
-                who=resolved.spec,
-                on_block=advance,
-            )
+    with progress.step("sampling", options.repetitions * len(reference)) as advance:
+        for repetition in range(options.repetitions):
+            samples = session.sample_blocks(reference.conditions, repetition, advance)
             pairs.append(Comparison(reference.with_samples(samples), reference))
     factor = None
     if task.unit == "photons":
         with progress.step("calibrating", 1) as advance:
-            factor = calibration_factor(resolved, task, root_seed, device)
+            factor = calibration_factor(session)
             advance(1)
-    clock = Clock(resolved.generator, task, device, root_seed, resolved.spec)
-    batches = (batch_size,) if batch_size else LADDER
-    with progress.step("timing", None) as advance:
-        timed, notes = measure_ladder(clock, reference.conditions, batches=batches, on_batch=advance)
-    return _finish(
+    with progress.step("timing") as advance:
+        timed, notes = measure_ladder(Clock(session), reference.conditions, batches=options.batches(), on_batch=advance)
+    record = GeneratorRecord(
+        name=resolved.name,
+        version=resolved.version,
+        parameters=parameters,
+        given=None if given == parameters else given,
+        weights_sha256=resolved.weights_sha256(),
+        source_sha256=resolved.source_sha256,
+        deterministic=checked.deterministic,
+        stochastic=checked.stochastic,
+    )
+    result = _result(
         task,
         pairs,
+        resolved.spec,
+        record,
+        options,
         progress,
-        spec=_spec(task, resolved.spec, root_seed, repetitions, reference, definitions),
-        generator=GeneratorRecord(
-            name=resolved.name,
-            version=resolved.version,
-            parameters=parameters,
-            given=None if given == parameters else given,
-            weights_sha256=resolved.weights_sha256(),
-            source_sha256=resolved.source_sha256,
-            deterministic=checked.deterministic,
-            stochastic=checked.stochastic,
-        ),
-        fast=fast,
         factor=factor,
-        throughput=timed,
+        timed=timed,
         warnings=[*checked.warnings, *notes],
-        command=command,
     )
+    return Evaluated(result, pairs[0])
 
 
-def score_files(
-    paths: Sequence[Path],
-    task: Task,
-    *,
-    fast: bool = False,
-    definitions: str = DEFINITIONS,
-    command: str = "",
-    progress: Progress,
-) -> Evaluated:
+def score_files(paths: Sequence[Path], task: Task, options: Options, progress: Progress) -> Evaluated:
     """Score files of samples that another program made, each a repetition of one generator. Nothing is timed: a file has no speed.
 
     The Result records the checksum of the first file as the generator's source, and those of the others among its flags.
@@ -155,18 +153,10 @@ def score_files(
         DataError, GeneratorError: a file is damaged, its samples are not events of the task, or the files are no repetitions.
         UsageError: there are no files, or no such definitions.
     """
-    metric_keys(task, definitions)
+    metric_keys(task, options.definitions)
     sets, pairs = read_repetitions(paths, task, progress)
     first = sets[0]
-    spec = _spec(
-        task,
-        f"samples:{','.join(path.name for path in paths)}"[:500],
-        first.seed or 0,
-        len(pairs),
-        pairs[0].reference,
-        definitions,
-    )
-    generator = GeneratorRecord(
+    record = GeneratorRecord(
         name=first.generator,
         version=None,
         parameters={},
@@ -175,72 +165,40 @@ def score_files(
         deterministic=None,
         stochastic=None,
     )
-    evaluated = _finish(
-        task,
-        pairs,
-        progress,
-        spec=spec,
-        generator=generator,
-        fast=fast,
-        factor=None,
-        throughput=[],
-        warnings=[],
-        command=command,
-    )
+    spec = f"samples:{','.join(path.name for path in paths)}"[:500]
+    result = _result(task, pairs, spec, record, replace(options, root_seed=first.seed or 0), progress)
     further = {f"samples_sha256_{place}": samples.sha256 for place, samples in enumerate(sets[1:], 1)}
-    origin = evaluated.result.provenance
+    origin = result.provenance
     origin = origin.model_copy(update={"flags": origin.flags | further})
-    return replace(evaluated, result=evaluated.result.model_copy(update={"provenance": origin}))
+    return Evaluated(result.model_copy(update={"provenance": origin}), pairs[0])
 
 
-def calibration_factor(resolved: Resolved, task: Task, root_seed: int, device: str) -> float | None:
+def calibration_factor(session: Session) -> float | None:
     """The real over the generated mean photon sum on the *validation* conditions; None for a generator that gives no photons there."""
-    validation = task.load("validation")
+    validation = session.task.load("validation")
     try:
-        samples = sample_blocks(
-            resolved.generator,
-            validation.conditions,
-            task,
-            root_seed=root_seed,
-            repetition=CALIBRATION,
-            device=device,
-            who=resolved.spec,
-        )
+        samples = session.sample_blocks(validation.conditions, CALIBRATION)
     except GeneratorError:
         return None  # an oracle that only knows the test conditions
     generated = float(samples.sum())
     return float(validation.samples.sum()) / generated if generated > 0 else None
 
 
-def _spec(task: Task, generator: str, root_seed: int, repetitions: int, reference: Events, definitions: str) -> Spec:
-    return Spec(
-        task=task.name,
-        generator=generator,
-        root_seed=root_seed,
-        repetitions=repetitions,
-        events=len(reference),
-        block=task.block_size,
-        dtype="float32",
-        definitions=definitions,
-    )
-
-
-def _finish(
+def _result(
     task: Task,
     pairs: Sequence[Comparison],
+    generator: str,
+    record: GeneratorRecord,
+    options: Options,
     progress: Progress,
     *,
-    spec: Spec,
-    generator: GeneratorRecord,
-    fast: bool,
-    factor: float | None,
-    throughput: list[Throughput],
-    warnings: list[str],
-    command: str,
-) -> Evaluated:
+    factor: float | None = None,
+    timed: Sequence[Throughput] = (),
+    warnings: Sequence[str] = (),
+) -> Result:
     """Score the pairs, one a repetition, and put the Result together."""
     reference = pairs[0].reference
-    keys = metric_keys(task, spec.definitions)
+    keys = metric_keys(task, options.definitions)
     primary = [key for key in task.primary if key in keys] or list(keys)
     scaled = None
     if factor is not None:
@@ -250,16 +208,25 @@ def _finish(
         )
     with progress.step("scoring", len(keys)) as advance:
         measurements = measure_all(
-            keys, pairs, task, scaled=scaled, fast=fast, definitions=spec.definitions, on_metric=advance
+            keys, pairs, task, scaled=scaled, fast=options.fast, definitions=options.definitions, on_metric=advance
         )
     by_key = {measurement.key: measurement for measurement in measurements}
     equivalent = by_key[task.equivalent_metric].value if task.equivalent_metric in by_key else None
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    result = Result(
+    return Result(
         id=f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
         created=now,
         status="complete" if all(by_key[key].value is not None for key in primary) else "incomplete",
-        spec=spec,
+        spec=Spec(
+            task=task.name,
+            generator=generator,
+            root_seed=options.root_seed,
+            repetitions=len(pairs),
+            events=len(reference),
+            block=task.block_size,
+            dtype="float32",
+            definitions=options.definitions,
+        ),
         task=TaskRecord(
             name=task.name,
             version=task.version,
@@ -267,13 +234,12 @@ def _finish(
             dataset_sha256=task.dataset_sha256,
             events=len(reference),
         ),
-        generator=generator,
+        generator=record,
         measurements=measurements,
-        throughput=throughput,
+        throughput=list(timed),
         throughput_error=None,
-        speedup=speedup(throughput, reference, task.monte_carlo),
+        speedup=speedup(timed, reference, task.monte_carlo),
         equivalent_events=None if equivalent is None else equivalent_events(task, equivalent, len(reference)),
         warnings=[warning[:2000] for warning in warnings],
-        provenance=collect(command),
+        provenance=collect(options.command),
     )
-    return Evaluated(result, pairs[0])

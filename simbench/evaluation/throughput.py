@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 
 from simbench.core.events import Events
-from simbench.core.seeds import derive_seed
 from simbench.core.text import thread_count
 from simbench.core.threads import torch_threads
-from simbench.generators.preflight import call
-from simbench.generators.protocol import Generator
+from simbench.generators.session import Session
 from simbench.results.schema import Latency, MonteCarloRecord, Percentiles, Speedup, Throughput
-from simbench.tasks.base import MonteCarlo, Task
+from simbench.tasks.base import MonteCarlo
 
 LADDER = (1, 100, 1000, 10_000)
 REPEATS = 10
@@ -84,22 +82,18 @@ def _energy_meter(device: str) -> Callable[[], float] | None:
 
 @dataclass(frozen=True)
 class Clock:
-    """Times one generator on one device. `wall` is a test's way in."""
+    """Times a generator on the device of its session; `wall` is what reads the time."""
 
-    generator: Generator
-    task: Task
-    device: str
-    root_seed: int
-    who: str
+    session: Session
     wall: Callable[[], float] = time.perf_counter
 
     def timed(self, conditions: Tensor, call_index: int) -> tuple[Any, float]:
         """One call: what it returned, and its seconds."""
-        seed = derive_seed(self.root_seed, self.task.name, "throughput", len(conditions), call_index)
-        synchronise(self.device)
+        seed = self.session.seed("throughput", len(conditions), call_index)
+        synchronise(self.session.device)
         start = self.wall()
-        samples = call(self.generator, conditions, seed, self.who)
-        synchronise(self.device)
+        samples = self.session.call(conditions, seed)
+        synchronise(self.session.device)
         return samples, self.wall() - start
 
     def measure(self, conditions: Tensor, threads: int, repeats: int = REPEATS) -> Throughput:
@@ -108,12 +102,12 @@ class Clock:
         Raises:
             GeneratorError: the generator raised, or returned something else than one event per condition.
         """
-        batch = len(conditions)
+        batch, device = len(conditions), self.session.device
         samples, first = self.timed(conditions, 0)
-        self.task.check_samples(samples, batch, self.who)
+        self.session.checked(samples, batch)
         _, warm = self.timed(conditions, 1)
         calls = max(1, int(np.ceil(MIN_REPEAT_SECONDS / max(warm, 1e-9))))
-        memory, joules = _PeakMemory(self.device), _energy_meter(self.device)
+        memory, joules = _PeakMemory(device), _energy_meter(device)
         before = joules() if joules else 0.0
         seconds = np.array(
             [[self.timed(conditions, 2 + r * calls + c)[1] for c in range(calls)] for r in range(repeats)]
@@ -127,7 +121,7 @@ class Clock:
         p5, p50, p95 = (float(x) for x in np.percentile(rates, [5, 50, 95]))
         low, high = (float(x) for x in np.percentile(seconds * 1000, [50, 95]))
         return Throughput(
-            device=device_name(self.device),
+            device=device_name(device),
             threads=threads,
             batch=batch,
             precision=str(torch.as_tensor(samples).dtype).removeprefix("torch."),
@@ -162,7 +156,8 @@ def measure_ladder(
 
     A batch that would, by the speed of the one before, use more than is left of `budget_s` is left out; the second return value says so.
     """
-    cpu = clock.device == "cpu"
+    device = clock.session.device
+    cpu = device == "cpu"
     thread_counts = sorted({1, torch.get_num_threads()}) if cpu else [torch.get_num_threads()]
     measured: list[Throughput] = []
     notes: list[str] = []
@@ -172,13 +167,14 @@ def measure_ladder(
         with torch_threads(threads):
             for batch in batches:
                 start = time.perf_counter()
-                tiled = tile(conditions, batch).to(clock.device)
+                tiled = tile(conditions, batch).to(device)
                 single = per_event * batch
-                if left >= single > left / (REPEATS + 2):  # a bound, and a loose one where small batches are dear: look
+                if left >= single > left / (REPEATS + 2):
+                    # `single` is an upper bound: a large batch may take less for each event, so time one call
                     single = clock.timed(tiled, 0)[1]
                 if single * (REPEATS + 2) > left:
                     notes.append(
-                        f"batch {batch} on {clock.device} with {thread_count(threads)} not timed: "
+                        f"batch {batch} on {device} with {thread_count(threads)} not timed: "
                         f"it would take about {single * (REPEATS + 2):.0f} s"
                     )
                     continue

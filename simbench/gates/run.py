@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simbench.core.errors import DataError, UsageError
 from simbench.core.progress import Progress
-from simbench.evaluation.evaluate import DEFINITIONS, evaluate, metric_keys
+from simbench.evaluation.evaluate import DEFINITIONS, Options, evaluate, metric_keys
 from simbench.gates.golden import GoldenEntry
 from simbench.gates.quality import check_same
 from simbench.generators.parameters import Plain
@@ -65,9 +65,7 @@ def run_for_gate(
         assert entry is not None
         resolved = golden_generator(entry)
     seed = request.seed if request.seed is not None else entry.spec.root_seed if entry else 0
-    return evaluate(
-        resolved,
-        _ranking_only(task),
+    options = Options(
         root_seed=seed,
         events=events,
         repetitions=request.repetitions,
@@ -76,8 +74,8 @@ def run_for_gate(
         fast=request.fast,
         definitions=definitions,
         command=command,
-        progress=progress,
-    ).result
+    )
+    return evaluate(resolved, _ranking_only(task), options, progress).result
 
 
 def _ranking_only(task: Task) -> Task:

@@ -1,12 +1,13 @@
 """One timing for `simbench gate-speed`, in a process of its own: run as a script, it imports simbench and the generator from $PYTHONPATH.
 
-In the tree of the base that is an older simbench: of it, only what has been there from the first version on is used.
+In the repository of simbench the base has an older simbench: it can be timed from the version that has `simbench.generators.session` on.
 It takes a JSON object as its argument and prints one: the speed and the file that the generator came from, or the error in its place.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import inspect
 import json
 import sys
@@ -24,6 +25,14 @@ def source_of(generator: object) -> str | None:
         return None
 
 
+def has_session() -> bool:
+    """Whether the simbench of this tree is new enough to be timed."""
+    try:
+        return importlib.util.find_spec("simbench.generators.session") is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def timed(request: dict[str, Any]) -> dict[str, Any]:
     """Median events per second at one batch size, by the harness's clock."""
     from simbench.generators.resolve import resolve
@@ -33,27 +42,28 @@ def timed(request: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from simbench.evaluation.throughput import Clock, tile
-    from simbench.generators.preflight import set_up
     from simbench.tasks import get_task
 
     task = get_task(request["task"], Path(request["data_dir"]) if request["data_dir"] else None)
     torch.set_num_threads(request["threads"])
-    set_up(resolved.generator, task, torch.device(request["device"]), resolved.spec)
+    session = resolved.set_up(task, request["device"], request["seed"])
     conditions = tile(task.load("test").conditions, request["batch"]).to(request["device"])
-    clock = Clock(resolved.generator, task, request["device"], request["seed"], resolved.spec)
-    row = clock.measure(conditions, request["threads"])
+    row = Clock(session).measure(conditions, request["threads"])
     return {"events_per_s": row.events_per_s.p50, "source": source_of(resolved.generator)}
 
 
 def main() -> None:
     """Print the timing, or the error that simbench raised, as one line of JSON."""
-    from simbench.core.errors import SimbenchError
-
     with contextlib.redirect_stdout(sys.stderr):
-        try:
-            answer = timed(json.loads(sys.argv[1]))
-        except SimbenchError as error:
-            answer = {"error": str(error)}
+        if not has_session():
+            answer = {"error": "its simbench is too old: it has no module simbench.generators.session"}
+        else:
+            from simbench.core.errors import SimbenchError
+
+            try:
+                answer = timed(json.loads(sys.argv[1]))
+            except SimbenchError as error:
+                answer = {"error": str(error)}
     print(json.dumps(answer))
 
 

@@ -4,5 +4,11 @@ from simbench.core.lazy import public_names
 
 __getattr__, __dir__, __all__ = public_names(
     __name__,
-    {"Generator": "protocol", "Resolved": "resolve", "parse_params": "parameters", "check_generator": "contract"},
+    {
+        "Generator": "protocol",
+        "Resolved": "resolve",
+        "Session": "session",
+        "parse_params": "parameters",
+        "check_generator": "contract",
+    },
 )

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from simbench.core.errors import GeneratorError
-from simbench.core.seeds import derive_seed
 from simbench.core.text import duration
-from simbench.generators.preflight import EVENTS, call, call_bare, set_up, spread_rows
-from simbench.generators.protocol import Generator
+from simbench.generators.preflight import EVENTS, spread_rows
 from simbench.generators.resolve import find, resolve
+from simbench.generators.session import Session
 from simbench.tasks.base import Task
 
 Status = Literal["ok", "warn", "fail"]
@@ -68,7 +67,7 @@ def check_generator(spec: str, params: Mapping[str, str], task: Task, device: st
     given = ", ".join(f"{name}={value}" for name, value in resolved.parameters.items())
     yield Check("constructs", "ok", f"It takes {given}." if given else "It takes no parameters.")
     try:
-        set_up(resolved.generator, task, torch.device(device), spec)
+        session = resolved.set_up(task, device)
         resolved.weights_sha256()
         resolved.effective_parameters()
     except GeneratorError as error:
@@ -76,7 +75,7 @@ def check_generator(spec: str, params: Mapping[str, str], task: Task, device: st
         return
     has_setup = callable(getattr(resolved.generator, "setup", None))
     yield Check("setup", "ok", "It was called once." if has_setup else "There is none, and none is needed.")
-    yield from _Contract(resolved.generator, task, torch.device(device), spec).checks()
+    yield from _Contract(session).checks()
 
 
 def _failed(name: str, error: GeneratorError) -> Check:
@@ -87,9 +86,8 @@ def _failed(name: str, error: GeneratorError) -> Check:
 class _Contract:
     """The clauses about `sample`."""
 
-    def __init__(self, generator: Generator, task: Task, device: torch.device, who: str) -> None:
-        self.generator, self.task, self.device, self.who = generator, task, device, who
-        self.test = task.load("test")
+    def __init__(self, session: Session) -> None:
+        self.session, self.task, self.test = session, session.task, session.task.load("test")
 
     def checks(self) -> Iterator[Check]:
         for count in (EVENTS, 1, ODD_EVENTS):
@@ -115,12 +113,11 @@ class _Contract:
                 yield _failed(clause.__name__.replace("_", " "), error)
 
     def conditions(self, count: int) -> Tensor:
-        return self.test.conditions[spread_rows(len(self.test), count)].to(self.device)
+        return self.test.conditions[spread_rows(len(self.test), count)].to(self.session.device)
 
     def sample(self, conditions: Tensor, name: str) -> Tensor:
         """Checked events for the seed of that name."""
-        raw = call(self.generator, conditions, derive_seed(0, self.task.name, "check", name), self.who)
-        return self.task.check_samples(raw, len(conditions), self.who).clone()
+        return self.session.sample(conditions, self.session.seed("check", name)).clone()
 
     def events(self, count: int) -> Check:
         name = "1 event" if count == 1 else f"{count} events"
@@ -176,7 +173,7 @@ class _Contract:
         given = self.conditions(EVENTS).clone()
         before = given.clone()
         with torch.no_grad():
-            call_bare(self.generator, given, 1, self.who)
+            self.session.call_bare(given, 1)
         if torch.equal(given, before):
             return Check("conditions kept", "ok", "It does not write into the conditions.")
         return Check(
@@ -188,7 +185,7 @@ class _Contract:
 
     def gradients(self) -> Check:
         with torch.enable_grad():
-            raw = call_bare(self.generator, self.conditions(EVENTS).clone(), 1, self.who)
+            raw = self.session.call_bare(self.conditions(EVENTS).clone(), 1)
         if isinstance(raw, Tensor) and raw.requires_grad:
             return Check(
                 "gradients",
@@ -201,9 +198,7 @@ class _Contract:
     def inference_mode(self) -> Check:
         with torch.inference_mode():
             try:
-                self.task.check_samples(
-                    call_bare(self.generator, self.conditions(EVENTS).clone(), 1, self.who), EVENTS, self.who
-                )
+                self.session.checked(self.session.call_bare(self.conditions(EVENTS).clone(), 1), EVENTS)
             except GeneratorError as error:
                 return Check(
                     "inference mode",
@@ -214,7 +209,8 @@ class _Contract:
         return Check("inference mode", "ok", "It works under torch.inference_mode().")
 
     def evaluation_mode(self) -> Check:
-        held = (self.generator, *getattr(self.generator, "__dict__", {}).values())
+        generator = self.session.generator
+        held = (generator, *getattr(generator, "__dict__", {}).values())
         layers = (layer for value in held if isinstance(value, torch.nn.Module) for layer in value.modules())
         if any(layer.training and isinstance(layer, MODAL) for layer in layers):
             return Check(
@@ -232,8 +228,8 @@ class _Contract:
         bright, dark = self.test.conditions[totals.argmax()], self.test.conditions[totals.argmin()]
         if torch.equal(bright, dark):
             return Check(name, "ok", "There are no conditions to confuse.")
-        alone = self.sample(bright.expand(COPIES, -1).to(self.device), "alone")
-        pairs = torch.stack([bright, dark]).repeat(COPIES, 1).to(self.device)
+        alone = self.sample(bright.expand(COPIES, -1), "alone")
+        pairs = torch.stack([bright, dark]).repeat(COPIES, 1)
         mixed = self.sample(pairs, "mixed")[::2]
         first, second = (events.flatten(1).sum(1, dtype=torch.float64) for events in (alone, mixed))
         spread = math.sqrt(float(first.var() + second.var()) / COPIES)

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simbench.core.errors import GeneratorError, SimbenchError, UsageError
 from simbench.core.files import file_sha256
@@ -19,6 +19,10 @@ from simbench.core.plugins import did_you_mean, entry_points, unknown_name
 from simbench.generators.parameters import Plain, arguments_of, plain_parameters, signature_of
 from simbench.generators.protocol import Generator
 from simbench.generators.user_code import user_error
+
+if TYPE_CHECKING:
+    from simbench.generators.session import Session
+    from simbench.tasks.base import Task
 
 GROUP = "simbench.generators"
 EFFECTIVE = "effective_parameters"
@@ -44,6 +48,12 @@ class Resolved:
     parameters: Mapping[str, Plain] = field(default_factory=dict)
     version: str | None = None
     source_sha256: str | None = None
+
+    def set_up(self, task: Task, device: str = "cpu", root_seed: int = 0) -> Session:
+        """The generator, set up for a task on a device. Raises GeneratorError where its `setup` raises."""
+        from simbench.generators.session import Session
+
+        return Session(self.generator, task, self.spec, device, root_seed)
 
     @property
     def weights(self) -> Path | None:
@@ -135,11 +145,6 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
         version=version if isinstance(version, str) else target.version,
         source_sha256=_source_sha256(source),
     )
-
-
-def construct(spec: str, params: Mapping[str, str] | None = None) -> Any:
-    """The object that `spec` names, constructed as `resolve` does, whatever it is. For `simbench train`."""
-    return _construct(spec, find(spec), params or {})[0]
 
 
 # --- from spec to target ---------------------------------------------------------------------------------------------------------

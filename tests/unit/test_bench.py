@@ -13,6 +13,7 @@ from pytest_benchmark.stats import Stats
 
 from simbench.core.progress import Progress
 from simbench.evaluation.bench import bench, pytest_benchmark_json, statistics
+from simbench.evaluation.evaluate import Options
 from simbench.generators.resolve import Resolved
 from simbench.tasks import get_task
 
@@ -34,12 +35,7 @@ def test_the_statistics_are_those_of_pytest_benchmark() -> None:
 
 def test_pytest_benchmark_compares_our_files(tmp_path: Path) -> None:
     timed = bench(
-        Resolved("zeros", "zeros", Zeros()),
-        get_task("zn-geant3"),
-        root_seed=0,
-        batch_size=8,
-        device="cpu",
-        progress=Progress(quiet=True),
+        Resolved("zeros", "zeros", Zeros()), get_task("zn-geant3"), Options(batch_size=8), Progress(quiet=True)
     )
     assert {row.batch for row in timed.rows} == {8}
     assert timed.speedup is not None

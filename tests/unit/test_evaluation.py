@@ -11,10 +11,10 @@ import torch
 from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.progress import Progress
 from simbench.evaluation import scoring
-from simbench.evaluation.evaluate import evaluate, score_files
-from simbench.evaluation.sampling import sample_blocks
+from simbench.evaluation.evaluate import Options, evaluate, score_files
 from simbench.evaluation.scoring import measure
 from simbench.generators.resolve import Resolved
+from simbench.generators.session import Session
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.samples.files import write_samples
 from simbench.tasks import get_task
@@ -38,7 +38,7 @@ def resolved(generator: object) -> Resolved:
 def test_scores_do_not_depend_on_the_batch_size() -> None:
     task = get_task("zn-geant3")
     one, many = (
-        evaluate(resolved(Blob()), task, events=160, batch_size=size, progress=QUIET).result for size in (1, 100)
+        evaluate(resolved(Blob()), task, Options(events=160, batch_size=size), QUIET).result for size in (1, 100)
     )
     assert [m.value for m in one.measurements] == [m.value for m in many.measurements]
     assert [m.stderr for m in one.measurements] == [m.stderr for m in many.measurements]
@@ -59,7 +59,7 @@ def test_blocks_have_seeds_of_their_own_that_depend_on_root_and_repetition() -> 
     task = get_task("zn-geant3")
     conditions = task.load("test", 600).conditions
     for root, repetition in ((0, 0), (0, 1), (1, 0), (0, 0)):
-        sample_blocks(Spy(), conditions, task, root_seed=root, repetition=repetition, device="cpu", who="spy")
+        Session(Spy(), task, "spy", root_seed=root).sample_blocks(conditions, repetition)
     assert len(seeds) == 12
     assert len(set(seeds)) == 9
     assert seeds[:3] == seeds[9:]
@@ -68,7 +68,7 @@ def test_blocks_have_seeds_of_their_own_that_depend_on_root_and_repetition() -> 
 
 def test_repetitions_are_kept_apart_from_the_sampling_error() -> None:
     result = evaluate(
-        resolved(Blob()), get_task("zn-geant3"), events=80, repetitions=3, batch_size=1, progress=QUIET
+        resolved(Blob()), get_task("zn-geant3"), Options(events=80, repetitions=3, batch_size=1), QUIET
     ).result
     found = result.measurement("channel_wasserstein/1")
     assert found is not None
@@ -87,7 +87,7 @@ def test_a_metric_that_fails_is_recorded_and_the_others_go_on(monkeypatch: pytes
 
     real = scoring.get_metric
     monkeypatch.setattr(scoring, "get_metric", lambda key: broken if key == broken.key else real(key))
-    result = evaluate(resolved(Blob()), get_task("zn-geant3"), events=160, batch_size=1, progress=QUIET).result
+    result = evaluate(resolved(Blob()), get_task("zn-geant3"), Options(events=160, batch_size=1), QUIET).result
     failed = result.measurement("channel_wasserstein/1")
     assert failed is not None
     assert (failed.status, failed.value, failed.error) == ("failed", None, "ZeroDivisionError: no luck")
@@ -114,15 +114,15 @@ def test_a_generator_that_breaks_in_the_middle_is_one_error() -> None:
             return samples * torch.nan if self.calls > 4 else samples
 
     with pytest.raises(GeneratorError, match="NaN"):
-        evaluate(resolved(Breaks()), get_task("zn-geant3"), events=640, progress=QUIET)
+        evaluate(resolved(Breaks()), get_task("zn-geant3"), Options(events=640), QUIET)
 
 
 def test_a_file_of_samples_scores_as_the_generator_that_made_it(tmp_path: Path) -> None:
     task = get_task("zn-geant3")
-    live = evaluate(resolved(Blob()), task, events=160, batch_size=1, progress=QUIET)
+    live = evaluate(resolved(Blob()), task, Options(events=160, batch_size=1), QUIET)
     path = tmp_path / "blob.h5"
     write_samples(path, task, live.pair.generated.samples, torch.arange(160), generator="blob", seed=0)
-    scored = score_files([path], task, progress=QUIET).result
+    scored = score_files([path], task, Options(), QUIET).result
     assert [m.value for m in scored.measurements] == [m.value for m in live.result.measurements]
     assert scored.generator.deterministic is None
     assert scored.throughput == []
@@ -132,4 +132,4 @@ def test_unknown_definitions_and_counts_are_refused() -> None:
     task = get_task("zn-geant3")
     for arguments in ({"definitions": "deja"}, {"repetitions": 0}, {"batch_size": 0}, {"events": 9}):
         with pytest.raises(UsageError):
-            evaluate(resolved(Blob()), task, progress=QUIET, **arguments)  # type: ignore[arg-type]
+            evaluate(resolved(Blob()), task, Options(**arguments), QUIET)  # type: ignore[arg-type]

@@ -551,7 +551,7 @@ def test_verify_scores_the_samples_again(tmp_path: Path) -> None:
     from toys import ToyTask
 
     from simbench.core.progress import Progress
-    from simbench.evaluation.evaluate import score_files
+    from simbench.evaluation.evaluate import Options, score_files
     from simbench.samples.files import write_samples
 
     class Scored(ToyTask):
@@ -563,7 +563,7 @@ def test_verify_scores_the_samples_again(tmp_path: Path) -> None:
     path = tmp_path / "samples.h5"
     write_samples(path, task, real.samples + 1, torch.arange(len(real)), "toy", 0)
     with Progress(quiet=True) as progress:
-        result = score_files([path], task, progress=progress).result
+        result = score_files([path], task, Options(), progress).result
         entry = write(result, tmp_path)
         compared = leaderboard.verify(entry, [path], task, progress)
         assert compared

@@ -13,12 +13,14 @@ from torch import Tensor
 from toys import ToyDigits, ToyNoise, ToyTask
 
 from simbench.core.errors import DataError, GeneratorError
-from simbench.generators.preflight import call, preflight, spread_rows
-from simbench.generators.resolve import FunctionGenerator, Resolved
+from simbench.generators.preflight import preflight, spread_rows
+from simbench.generators.resolve import FunctionGenerator
+from simbench.generators.session import Session
+from simbench.tasks.base import Task
 
 
-def resolved(sample: Callable[..., Any]) -> Resolved:
-    return Resolved(spec="mypkg:Model", name="Model", generator=FunctionGenerator(sample))
+def session(sample: Callable[..., Any], task: Task | None = None) -> Session:
+    return Session(FunctionGenerator(sample), task or ToyTask(), "mypkg:Model")
 
 
 def poisson(conditions: Tensor, *, seed: int) -> Tensor:
@@ -27,12 +29,12 @@ def poisson(conditions: Tensor, *, seed: int) -> Tensor:
 
 
 def test_a_good_generator_is_deterministic_and_stochastic() -> None:
-    found = preflight(resolved(poisson), ToyTask())
+    found = preflight(session(poisson))
     assert (found.deterministic, found.stochastic, found.warnings) == (True, True, [])
 
 
 def test_an_ignored_seed_is_a_warning() -> None:
-    found = preflight(resolved(lambda conditions, seed: torch.rand(len(conditions), 4, 4)), ToyTask())
+    found = preflight(session(lambda conditions, seed: torch.rand(len(conditions), 4, 4)))
     assert not found.deterministic
     assert found.stochastic
     assert len(found.warnings) == 1
@@ -40,14 +42,14 @@ def test_an_ignored_seed_is_a_warning() -> None:
 
 
 def test_a_mean_response_is_a_warning() -> None:
-    found = preflight(resolved(lambda conditions, seed: torch.ones(len(conditions), 4, 4)), ToyTask())
+    found = preflight(session(lambda conditions, seed: torch.ones(len(conditions), 4, 4)))
     assert found.deterministic
     assert not found.stochastic
     assert "same events for every seed" in found.warnings[0]
 
 
 def test_events_that_are_all_empty_are_a_warning() -> None:
-    found = preflight(resolved(lambda conditions, seed: torch.zeros(len(conditions), 4, 4)), ToyTask())
+    found = preflight(session(lambda conditions, seed: torch.zeros(len(conditions), 4, 4)))
     assert "empty" in found.warnings[-1]
 
 
@@ -57,17 +59,17 @@ def test_events_that_share_memory_are_told_apart() -> None:
     def sample(conditions: Tensor, *, seed: int) -> Tensor:
         return buffer.copy_(poisson(conditions, seed=seed))
 
-    assert preflight(resolved(sample), ToyTask()).stochastic
+    assert preflight(session(sample)).stochastic
 
 
 @pytest.mark.parametrize("task", [ToyTask(), ToyDigits(), ToyNoise()])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.uint8, torch.int64])
 def test_any_real_type_will_do(task: ToyTask, dtype: torch.dtype) -> None:
-    preflight(resolved(lambda conditions, seed: torch.ones(len(conditions), *task.shape, dtype=dtype)), task)
+    preflight(session(lambda conditions, seed: torch.ones(len(conditions), *task.shape, dtype=dtype), task))
 
 
 def test_numpy_arrays_will_do() -> None:
-    preflight(resolved(lambda conditions, seed: np.ones((len(conditions), 4, 4))), ToyTask())
+    preflight(session(lambda conditions, seed: np.ones((len(conditions), 4, 4))))
 
 
 def with_value(value: float) -> Callable[..., Tensor]:
@@ -101,7 +103,7 @@ def with_value(value: float) -> Callable[..., Tensor]:
 )
 def test_events_that_are_not_of_the_task(sample: Callable[..., Any], words: list[str]) -> None:
     with pytest.raises(GeneratorError) as caught:
-        preflight(resolved(sample), ToyTask())
+        preflight(session(sample))
     assert all(word in str(caught.value) for word in [*words, "mypkg:Model"]), str(caught.value)
 
 
@@ -115,7 +117,7 @@ def raising(error: BaseException) -> Callable[..., Tensor]:
 def test_an_exception_becomes_one_sentence_with_the_users_line() -> None:
     line = raising.__code__.co_firstlineno + 2
     with pytest.raises(GeneratorError) as caught:
-        preflight(resolved(raising(ValueError("first\nsecond"))), ToyTask())
+        preflight(session(raising(ValueError("first\nsecond"))))
     assert f"ValueError: first second (test_preflight.py:{line})" in str(caught.value)
     assert "mypkg:Model failed in `sample` for 8 events" in str(caught.value)
 
@@ -125,13 +127,13 @@ def test_the_users_line_is_named_where_torch_raises() -> None:
         return torch.cat([torch.ones(1, 2), torch.ones(2, 3)], 0)
 
     with pytest.raises(GeneratorError, match=rf"\(test_preflight.py:{sample.__code__.co_firstlineno + 1}\)"):
-        preflight(resolved(sample), ToyTask())
+        preflight(session(sample))
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), RecursionError("deep"), AssertionError(), StopIteration()])
 def test_everything_a_user_may_raise_is_caught(error: BaseException) -> None:
     with pytest.raises(GeneratorError, match=type(error).__name__):
-        call(FunctionGenerator(raising(error)), torch.ones(2, 2), 1, "m")
+        session(raising(error)).call(torch.ones(2, 2), 1)
 
 
 @pytest.mark.parametrize(
@@ -144,25 +146,25 @@ def test_everything_a_user_may_raise_is_caught(error: BaseException) -> None:
 )
 def test_running_out_of_memory_is_explained(error: Exception) -> None:
     with pytest.raises(GeneratorError, match="ran out of memory: generate in smaller pieces"):
-        call(FunctionGenerator(raising(error)), torch.ones(2, 2), 1, "m")
+        session(raising(error)).call(torch.ones(2, 2), 1)
 
 
 def test_ctrl_c_passes() -> None:
     with pytest.raises(KeyboardInterrupt):
-        call(FunctionGenerator(raising(KeyboardInterrupt())), torch.ones(2, 2), 1, "m")
+        session(raising(KeyboardInterrupt())).call(torch.ones(2, 2), 1)
 
 
 def test_errors_that_say_it_all_pass_as_they_are() -> None:
     error = DataError("the weights are missing")
     with pytest.raises(DataError) as caught:
-        call(FunctionGenerator(raising(error)), torch.ones(2, 2), 1, "m")
+        session(raising(error)).call(torch.ones(2, 2), 1)
     assert caught.value is error
 
 
 def test_generators_work_on_a_copy_of_the_conditions_and_without_gradients() -> None:
     given = torch.ones(2, 2)
     weight = torch.ones(1, requires_grad=True)
-    out = call(FunctionGenerator(lambda conditions, seed: conditions.mul_(3) * weight), given, 1, "m")
+    out = session(lambda conditions, seed: conditions.mul_(3) * weight).call(given, 1)
     assert torch.equal(given, torch.ones(2, 2))
     assert not out.requires_grad
 
@@ -180,7 +182,7 @@ class WithSetup:
 
 def test_setup_is_called_once_with_task_and_device() -> None:
     generator, task = WithSetup(), ToyTask()
-    preflight(Resolved(spec="m", name="m", generator=generator), task, "cpu")
+    preflight(Session(generator, task, "m"))
     assert generator.calls == [(task, torch.device("cpu"))]
 
 
@@ -192,7 +194,7 @@ def test_a_setup_that_raises_is_one_sentence() -> None:
     with pytest.raises(
         GeneratorError, match=re.escape("failed in `setup`: got FileNotFoundError: weights.pt (test_preflight.py:")
     ):
-        preflight(Resolved(spec="m", name="m", generator=Broken()), ToyTask())
+        Session(Broken(), ToyTask(), "m")
 
 
 def test_rows_are_spread_over_the_conditions() -> None:

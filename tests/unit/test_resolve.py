@@ -13,7 +13,7 @@ import simbench
 from simbench.core.errors import GeneratorError, SimbenchError, UsageError
 from simbench.generators.parameters import parse_params
 from simbench.generators.protocol import Generator
-from simbench.generators.resolve import FunctionGenerator, construct, find, resolve
+from simbench.generators.resolve import FunctionGenerator, find, resolve
 
 MODELS = """
 from __future__ import annotations
@@ -359,8 +359,8 @@ def test_effective_parameters_that_no_result_can_hold(workdir: Path, own: object
         found.effective_parameters()
 
 
-def test_construct_and_find_take_what_has_no_sample(workdir: Path) -> None:
-    assert type(construct("stranger_models:Sampleless")).__name__ == "Sampleless"
+def test_find_takes_what_has_no_sample(workdir: Path) -> None:
+    assert find("stranger_models:Sampleless").value.__name__ == "Sampleless"
     assert find("stranger_models:number").value == 3
 
 

@@ -10,6 +10,7 @@ import torch
 from simbench.core.errors import GeneratorError
 from simbench.core.threads import torch_threads
 from simbench.evaluation.throughput import Clock, measure_ladder, speedup, tile
+from simbench.generators.session import Session
 from simbench.tasks import get_task
 
 
@@ -25,7 +26,7 @@ class Zeros:
 def ticking_clock(generator: object, seconds: float) -> Clock:
     ticks = itertools.count()
     task = get_task("zn-geant3")
-    return Clock(generator, task, "cpu", 0, "m", wall=lambda: next(ticks) * seconds)  # type: ignore[arg-type]
+    return Clock(Session(generator, task, "m"), wall=lambda: next(ticks) * seconds)  # type: ignore[arg-type]
 
 
 def test_events_per_second_and_latency_are_those_of_the_clock() -> None:
@@ -52,7 +53,7 @@ def test_peak_memory_sees_what_a_call_takes() -> None:
 
     task = get_task("zn-geant3")
     light, heavy = (
-        Clock(g, task, "cpu", 0, "m").measure(torch.zeros(8, 9), 1, repeats=2).peak_mib for g in (Zeros(), Hungry())
+        Clock(Session(g, task, "m")).measure(torch.zeros(8, 9), 1, repeats=2).peak_mib for g in (Zeros(), Hungry())
     )
     assert light is not None
     assert heavy is not None

@@ -1,0 +1,92 @@
+"""A session: a generator that is set up for a task on a device. Every call of a user's `sample` goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simbench.core.errors import SimbenchError
+from simbench.core.seeds import derive_seed
+from simbench.generators.protocol import Generator
+from simbench.generators.user_code import user_error
+from simbench.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Session:
+    """Calls a generator, checks the shape and range of its events, and derives the seeds of a run.
+
+    To make one calls the generator's optional `setup(task, device)`.
+
+    Attributes:
+        generator: the object with `sample`.
+        task: whose conditions it answers.
+        who: what error messages call it.
+        device: where the conditions are when it is called.
+        root_seed: the seed of the run.
+
+    Raises:
+        GeneratorError: `setup` raised; from the methods: `sample` raised, or its events are not of the task.
+    """
+
+    generator: Generator
+    task: Task
+    who: str
+    device: str = "cpu"
+    root_seed: int = 0
+
+    def __post_init__(self) -> None:
+        setup = getattr(self.generator, "setup", None)
+        if not callable(setup):
+            return
+        try:
+            setup(self.task, torch.device(self.device))
+        except SimbenchError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise user_error(error, f"{self.who} failed in `setup`") from error
+
+    def seed(self, *names: str | int) -> int:
+        """The seed of a named stream of this run."""
+        return derive_seed(self.root_seed, self.task.name, *names)
+
+    def call_bare(self, conditions: Tensor, seed: int) -> Any:
+        """What `sample` returns for these very conditions, unchecked, with gradients if they are on. KeyboardInterrupt passes."""
+        try:
+            return self.generator.sample(conditions, seed=seed)
+        except SimbenchError:
+            raise
+        except (Exception, SystemExit) as error:
+            what = f"{self.who} failed in `sample` for {len(conditions)} events"
+            raise user_error(error, what, fix=f"Try `simbench check {self.who}`.") from error
+
+    def call(self, conditions: Tensor, seed: int) -> Any:
+        """What `sample` returns for a copy of the conditions (it may work in place), unchecked, without gradients."""
+        with torch.no_grad():
+            return self.call_bare(conditions.clone(), seed)
+
+    def checked(self, samples: object, count: int) -> Tensor:
+        """What `sample` returned, float32 on the CPU, if it is `count` events of the task."""
+        return self.task.check_samples(samples, count, self.who)
+
+    def sample(self, conditions: Tensor, seed: int) -> Tensor:
+        """One checked event per row of `conditions`, (N, *task.shape) float32 on the CPU."""
+        conditions = conditions.to(self.device)
+        return self.checked(self.call(conditions, seed), len(conditions))
+
+    def sample_blocks(
+        self, conditions: Tensor, repetition: int, on_block: Callable[[int], None] = lambda events: None
+    ) -> Tensor:
+        """As `sample`, in blocks of task.block_size rows; block b has the seed of (root seed, task, "sample", repetition, b).
+
+        So no score depends on how fast, or in what batches, the generator is timed.
+        """
+        blocks = []
+        for block, rows in enumerate(conditions.split(self.task.block_size)):
+            blocks.append(self.sample(rows, self.seed("sample", repetition, block)))
+            on_block(len(rows))
+        return torch.cat(blocks)
