@@ -1,7 +1,8 @@
-"""Network blocks that the shipped models share, so that autoencoders of different kinds differ in their losses and not in their networks.
+"""Network blocks that the shipped models share, so that autoencoders differ in their losses, not in their networks.
 
-`Encoder` and `Decoder` of a preset have the same sizes in every autoencoder (vae, wae, swae, sae, e2e sae): they are made from `SIZES` alone.
-Both work for any task shape: 28 x 28 x 1, 64 x 64 x 3, 44 x 44 (which has no channel axis; `as_images` adds one).
+`Encoder` and `Decoder` of a preset have the same sizes in every autoencoder (vae, wae, swae, sae, e2e sae): they are
+made from `SIZES` alone. Both work for any task shape: 28 x 28 x 1, 64 x 64 x 3, 44 x 44 (which has no channel axis;
+`as_images` adds one).
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from torch.nn import functional
 
 from simbench.core.errors import UsageError
 from simbench.core.plugins import unknown_name
-from simbench.tasks.base import Task
+from simbench.tasks.base import Fibres, Task
 
 LOG_MAXIMUM = math.log1p(20_000)
-"""Bound on log(1 + photons) of one pixel, well above the data's (1763 photons): nothing that is exponentiated can overflow."""
+"""Bound on log(1 + photons) of one pixel, well above the data's (1763 photons): nothing that is exponentiated can
+overflow."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ SIZES = {
     "cpu": Sizes(channels=(16, 24, 16), kernel=3, norm=False, hidden=96, maps=8),
     "paper": Sizes(channels=(128, 256, 512, 1024), kernel=5, norm=True, hidden=0, maps=0),
 }
-"""`paper`: the WAE's architecture (arXiv:1711.01558) that papers/e2e-sae.txt takes: 4 (de)convolutions 5 x 5 with batch norm and ReLU.
-`cpu`: under 300 k parameters for encoder, decoder and conditions together."""
+"""`paper`: the WAE's architecture (arXiv:1711.01558) that papers/e2e-sae.txt takes: 4 (de)convolutions 5 x 5 with batch
+norm and ReLU. `cpu`: under 300 k parameters for encoder, decoder and conditions together."""
 
 
 def sizes_of(preset: str) -> Sizes:
@@ -85,7 +87,7 @@ def from_log(values: Tensor) -> Tensor:
 
 
 def halvings(size: int, times: int) -> list[int]:
-    """`size` halved `times` times, rounded up: the sides of the images between strided convolutions, the outermost first."""
+    """`size` halved `times` times, rounded up: the sides of images between strided convolutions, outermost first."""
     sides = [size]
     for _ in range(times):
         sides.append((sides[-1] + 1) // 2)
@@ -93,7 +95,10 @@ def halvings(size: int, times: int) -> list[int]:
 
 
 class Encoder(nn.Module):
-    """Images -> features: strided convolutions, then a dense layer where the preset has one. (B, channels, H, W) -> (B, out_features)."""
+    """Images -> features: strided convolutions, then a dense layer where the preset has one.
+
+    (B, channels, H, W) -> (B, out_features)
+    """
 
     def __init__(self, shape: tuple[int, int, int], preset: str) -> None:
         super().__init__()
@@ -117,15 +122,19 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Code -> images: a dense layer, then deconvolutions. (B, code) -> (B, out_channels, H, W), without an activation at the end.
+    """Code -> images: a dense layer, then deconvolutions, without an activation at the end.
 
-    In the `cpu` preset two cheap paths run beside the deconvolutions, which there stop at half resolution (a pixel shuffle doubles it):
-    `maps` separable maps SiLU(row_k(i) + column_k(j)), each pair of profiles linear in the code and mixed pixel by pixel, which put a
-    one-fibre spike at any place for a few thousand multiplications; and one number for each output channel, added to all its pixels,
-    which carries the scale. Deconvolutions of this size can do neither.
+    (B, code) -> (B, out_channels, H, W)
 
-    With `placed`, the code ends with interpolation weights of a place on the columns and rows (`Conditions` gives them), and the profiles
-    also have a part that moves along with that place: one kernel a map, the same for both axes, convolved with those weights.
+    In the `cpu` preset two cheap paths run beside the deconvolutions, which there stop at half resolution (a pixel
+    shuffle doubles it): `maps` separable maps SiLU(row_k(i) + column_k(j)), each pair of profiles linear in the code
+    and mixed pixel by pixel, which put a one-fibre spike at any place for a few thousand multiplications; and one
+    number for each output channel, added to all its pixels, which carries the scale. Deconvolutions of this size can do
+    neither.
+
+    With `placed`, the code ends with interpolation weights of a place on the columns and rows (`Conditions` gives
+    them), and the profiles also have a part that moves along with that place: one kernel a map, the same for both axes,
+    convolved with those weights.
     """
 
     def __init__(
@@ -202,24 +211,6 @@ class Decoder(nn.Module):
         return images + mixed + scale[..., None, None]
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """Where a calorimeter's fibres are: `fibres` along each axis, centred on the beam, in a block that begins at `face`. All lengths in m.
-
-    Each fibre is a quartz core of radius `core` on the axis of a square air groove of half side `groove`.
-    """
-
-    face: float
-    depth: float
-    fibres: int
-    pitch: float
-    core: float
-    groove: float
-
-
-GEOMETRY = {"zn-geant3": Geometry(face=112.5, depth=1.0, fibres=44, pitch=1.6e-3, core=0.1825e-3, groove=0.3e-3)}
-"""Calorimeters whose geometry is known, by task."""
-
 PATH_POINTS = 41
 """Points of the straight flight through the block at which its material is looked up."""
 
@@ -228,11 +219,13 @@ class Conditions(nn.Module):
     """Conditions -> what a network is told of them: (B, C) in task units -> (B, out_features).
 
     - one-hot labels and no conditions at all (C = 0): as they are;
-    - others: standardised with the moments of the training split (buffers, set by `fit`), with log(1 + energy), through two dense layers;
-    - where the calorimeter's geometry is known, also where and how the particle meets it, derived from the conditions alone: the impact
-      point on the face x = Vx + Px/|Pz| (z_face - sign(Pz) Vz), y likewise; its phase within the pitch and distance to the nearest fibre;
-      and of the straight flight on through the block, the depths at which it first meets matter and first meets tungsten, and its lengths
-      in quartz and in tungsten (a particle that flies down a groove gives nothing). Beside the dense layers' output stand the two `place`
+    - others: standardised with the moments of the training split (buffers, set by `fit`), with log(1 + energy), through
+      two dense layers;
+    - where the calorimeter's geometry is known, also where and how the particle meets it, derived from the conditions
+      alone: the impact point on the face x = Vx + Px/|Pz| (z_face - sign(Pz) Vz), y likewise; its phase within the
+      pitch and distance to the nearest fibre; and of the straight flight on through the block, the depths at which it
+      first meets matter and first meets tungsten, and its lengths in quartz and in tungsten (a particle that flies down
+      a groove gives nothing). Beside the dense layers' output stand the two `place`
       vectors: linear interpolation weights of the impact point on the fibre columns and rows.
     """
 
@@ -240,7 +233,7 @@ class Conditions(nn.Module):
         super().__init__()
         self.names = task.condition_names
         self.plain = not self.names or set(task.condition_units) == {"one-hot"}
-        self.geometry = GEOMETRY.get(task.name)
+        self.geometry = task.fibres
         if self.plain:
             self.out_features, self.placed = len(self.names), False
             return
@@ -250,7 +243,7 @@ class Conditions(nn.Module):
         inputs = len(self.names) + ("Energy" in self.names) + derived
         self.dense = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.placed = self.geometry is not None
-        self.out_features = width + (2 * self.geometry.fibres if self.geometry else 0)
+        self.out_features = width + (2 * self.geometry.number if self.geometry else 0)
 
     @torch.no_grad()
     def fit(self, conditions: Tensor) -> None:
@@ -271,19 +264,19 @@ class Conditions(nn.Module):
             embedded: Tensor = self.dense(torch.cat(parts, 1))
             return embedded
         impact, slope = self._impact(conditions, self.geometry)
-        place = impact / self.geometry.pitch + (self.geometry.fibres - 1) / 2
+        place = impact / self.geometry.pitch + (self.geometry.number - 1) / 2
         phase = 2 * math.pi * place
         parts += [
-            (place - (self.geometry.fibres - 1) / 2) / 12,
+            (place - (self.geometry.number - 1) / 2) / 12,
             phase.sin(),
             phase.cos(),
             self._path(impact, slope, self.geometry),
         ]
-        fibre = torch.arange(self.geometry.fibres, device=conditions.device)
+        fibre = torch.arange(self.geometry.number, device=conditions.device)
         hats = (1 - (place[:, :, None] - fibre).abs()).clamp(min=0)
         return torch.cat([self.dense(torch.cat(parts, 1)), hats.flatten(1)], 1)
 
-    def _impact(self, conditions: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    def _impact(self, conditions: Tensor, geometry: Fibres) -> tuple[Tensor, Tensor]:
         """Impact point on the face in m and slope of the flight, x and y: (B, 2) each."""
         vx, vy, vz, px, py, pz = (
             conditions[:, self.names.index(name)] for name in ("Vx", "Vy", "Vz", "Px", "Py", "Pz")
@@ -293,10 +286,11 @@ class Conditions(nn.Module):
         return torch.stack([vx, vy], 1) + slope * way[:, None], slope
 
     @staticmethod
-    def _path(impact: Tensor, slope: Tensor, geometry: Geometry) -> Tensor:
-        """Distance to the nearest fibre's axis at the face; depths of the first matter and tungsten; lengths in quartz and tungsten: (B, 5)."""
+    def _path(impact: Tensor, slope: Tensor, geometry: Fibres) -> Tensor:
+        """Distance to the nearest fibre's axis at the face; depths of the first matter and tungsten; lengths in quartz
+        and tungsten: (B, 5)."""
         depth = torch.linspace(0, geometry.depth, PATH_POINTS, device=impact.device)
-        place = (impact[:, None] + slope[:, None] * depth[:, None]) / geometry.pitch + (geometry.fibres - 1) / 2
+        place = (impact[:, None] + slope[:, None] * depth[:, None]) / geometry.pitch + (geometry.number - 1) / 2
         away = (place - place.round()).abs() * geometry.pitch
         distance = away.norm(dim=2)
         quartz, tungsten = distance < geometry.core, away.amax(2) >= geometry.groove

@@ -1,7 +1,7 @@
 """The trivial oracles: generators that hold no model, whose scores say what every other score is worth.
 
-`Floor` answers with independent real events: what a perfect model would score. The others are wrong in one known way each.
-They serve any task: what they know of it is its splits, its condition names and whether it has read-out channels.
+`Floor` answers with independent real events: what a perfect model would score. The others are wrong in one known way
+each. They serve any task: what they know of it is its splits, its condition names and whether it has read-out channels.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ CHUNK = 500
 """Requests that are looked up, or events that are put together, at once: a bound on memory."""
 
 KIND_COLUMNS = ("mass", "charge")
-"""Conditions that together say the species. Rounded, so a particle and its neutral antiparticle, and K0L and K0S, are one kind: the
-conditions do not tell them apart."""
+"""Conditions that together say the species. Rounded, so a particle and its neutral antiparticle, and K0L and K0S, are
+one kind: the conditions do not tell them apart."""
 
 SHORTEST_RUN = 100
 """Fewer requests than these are not looked for among the consecutive rows of a split (see `Floor`)."""
@@ -55,7 +55,8 @@ class Pool:
         return cls(events.samples, conditions, member)
 
     def deal(self, wanted: Tensor, seed: int) -> Tensor:
-        """The row of one event for each of the `wanted` conditions (n,): in random order, each event once before any comes again."""
+        """The row of one event for each of the `wanted` conditions (n,): in random order, each event once before any
+        comes again."""
         shuffled = torch.randperm(len(self.member), generator=torch.Generator().manual_seed(seed))
         by_condition = shuffled[torch.argsort(self.member[shuffled], stable=True)]
         held, first = _counts_and_starts(self.member, len(self.conditions))
@@ -74,8 +75,9 @@ def _counts_and_starts(index: Tensor, length: int) -> tuple[Tensor, Tensor]:
 class Neighbours:
     """The conditions of a pool that are nearest to a request: same species, standardised Euclidean distance.
 
-    Every column is divided by its standard deviation over the pool's events (constant columns by 1). A request of a species that the
-    pool does not hold is answered from all species, mass and charge then being columns as the others are.
+    Every column is divided by its standard deviation over the pool's events (constant columns by 1). A request of a
+    species that the pool does not hold is answered from all species, mass and charge then being columns as the others
+    are.
     """
 
     def __init__(self, pool: Pool, kind_columns: list[int]) -> None:
@@ -86,7 +88,8 @@ class Neighbours:
         self.kinds = pool.conditions[:, kind_columns].round()
 
     def __call__(self, requests: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Distance and index of the nearest conditions, nearest first: (n, C) -> (n, count) each; infinitely far if of another species."""
+        """Distance and index of the nearest conditions, nearest first: (n, C) -> (n, count) each; infinitely far if of
+        another species."""
         found = [self._search(chunk, count) for chunk in torch.split(requests, CHUNK)]
         return torch.cat([distance for distance, _ in found]), torch.cat([index for _, index in found])
 
@@ -121,10 +124,11 @@ def _ready(value: T | None, oracle: object) -> T:
 class Floor:
     """Independent real events of the very conditions asked for: what a perfect model would answer.
 
-    Conditions are matched by the bytes of their float32 values. Within a call the events of a condition come in an order set by the seed,
-    each once before any comes again. A call for 100 or more consecutive rows of the test split (a block) is answered by the same rows of
-    the split `floor`, shuffled among equal conditions: the blocks of a run then share no event. With mnist, whose ten conditions
-    recur in every block, they otherwise would, and 10 000 draws with replacement are worth only half as many independent events.
+    Conditions are matched by the bytes of their float32 values. Within a call the events of a condition come in an
+    order set by the seed, each once before any comes again. A call for 100 or more consecutive rows of the test split
+    (a block) is answered by the same rows of the split `floor`, shuffled among equal conditions: the blocks of a run
+    then share no event. With mnist, whose ten conditions recur in every block, they otherwise would, and 10 000 draws
+    with replacement are worth only half as many independent events.
     """
 
     version = "1"
@@ -139,7 +143,8 @@ class Floor:
         self.rows = {key: row for row, key in enumerate(_keys(self.pool.conditions))}
 
     def sample(self, conditions: Tensor, *, seed: int) -> Tensor:
-        """Real events of exactly these conditions, on the CPU. Raises GeneratorError for conditions that are not the test split's."""
+        """Real events of exactly these conditions, on the CPU. Raises GeneratorError for conditions that are not the
+        test split's."""
         pool = _ready(self.pool, self)
         found = [self.rows.get(key, -1) for key in _keys(conditions)]
         if -1 in found:
@@ -182,9 +187,10 @@ def _distinct(conditions: Tensor) -> tuple[Tensor, Tensor]:
 class Memoriser:
     """Training events replayed: for each request an event of the nearest training condition.
 
-    Nearest: of the same species (where the task has mass and charge) in standardised condition; for one-hot labels the label itself.
-    The events of a condition are dealt in an order set by the seed, each once before any comes again, so the eight repeats of a
-    `zn-geant3` condition hold the three training events of its neighbour two or three times each.
+    Nearest: of the same species (where the task has mass and charge) in standardised condition; for one-hot labels the
+    label itself. The events of a condition are dealt in an order set by the seed, each once before any comes again, so
+    the eight repeats of a `zn-geant3` condition hold the three training events of its neighbour two or three times
+    each.
     """
 
     version = "1"
@@ -209,8 +215,9 @@ class Memoriser:
 class MeanResponse:
     """The mean training event around a condition: right on average, without any spread. The seed has no effect.
 
-    The mean is taken over the nearest training conditions (as in `Memoriser`), whole ones, until they hold `events` events or the species has
-    no more: ten conditions of three events for `zn-geant3`, all images of the label for `mnist`. Photons are not rounded.
+    The mean is taken over the nearest training conditions (as in `Memoriser`), whole ones, until they hold `events`
+    events or the species has no more: ten conditions of three events for `zn-geant3`, all images of the label for
+    `mnist`. Photons are not rounded.
     """
 
     version = "1"
@@ -246,7 +253,8 @@ class MeanResponse:
 
 
 class ChannelMarginals:
-    """Every read-out channel from another training event, drawn at random: right marginals, no correlation, no condition.
+    """Every read-out channel from another training event, drawn at random: right marginals, no correlation, no
+    condition.
 
     The pixels of a channel stay together. A task without channels has each pixel from another event.
     """

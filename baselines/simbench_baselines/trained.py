@@ -1,27 +1,29 @@
-"""What every shipped network has in common: constructor arguments, first building, and loading from one safetensors file."""
+"""What every shipped network has in common: arguments, first building, and loading from one safetensors file."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from simbench.core.errors import DataError
 from simbench.core.events import Events
 from simbench.tasks.base import Task
+from simbench.training.augment import mirror_exchange
 from simbench.training.weights import fill, load_weights, read_config
+from simbench_baselines.blocks import Conditions
 
 FOLDER = Path(__file__).parent / "weights"
 """The shipped weights: `<model>-<task>.safetensors`, all of training seed 0."""
 
 
 class TrainedModel(nn.Module):
-    """A generator whose networks depend on the task: built by `prepare` before training, or by `setup` from a file of weights.
+    """A generator whose networks depend on the task: built by `prepare` to be trained, or by `setup` from weights.
 
-    A subclass names itself in `model_name`, hands its constructor arguments to `super().__init__`, and makes its networks in `build`.
+    A subclass names itself in `model_name`, hands its constructor arguments to `super().__init__`, and adds its
+    networks in `build`.
     """
 
     model_name: ClassVar[str]
@@ -39,12 +41,19 @@ class TrainedModel(nn.Module):
         """The constructor's arguments, after `setup` those that the weights were trained with."""
         return self.config
 
-    @abstractmethod
     def build(self, task: Task) -> None:
-        """Make the networks for the shape and the conditions of `task`, from `self.config`."""
+        """Make the networks for the events and conditions of `task`, from `self.config`. Subclasses call this first."""
+        self.task_shape, self.counts, self.condition_names = task.shape, task.unit == "photons", task.condition_names
+        self.symmetric = task.fibres is not None
+        self.conditions = Conditions(task)
 
     def fit(self, events: Events) -> None:
-        """Take from the training split what is not learned: moments. The default takes nothing."""
+        """Take from the training split what is not learned: the conditions' moments."""
+        self.conditions.fit(events.conditions)
+
+    def augment(self, samples: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """Mirror and exchange x and y where the block is symmetric."""
+        return mirror_exchange(samples, conditions, self.condition_names) if self.symmetric else (samples, conditions)
 
     def prepare(self, task: Task, events: Events) -> None:
         """Untrained networks for `task`; the loop calls it."""
@@ -66,7 +75,7 @@ class TrainedModel(nn.Module):
             raise DataError(
                 f"no weights of {self.model_name} for {task.name} are shipped",
                 got=f"no file {path}",
-                fix=f"Train them: `simbench train {self.model_name} --task {task.name}`, then pass --param weights=FILE.",
+                fix=f"Train them, `simbench train {self.model_name} --task {task.name}`; then --param weights=FILE.",
             )
         state, metadata = load_weights(path)
         config = read_config(path, metadata, model=self.model_name, task_name=task.name)

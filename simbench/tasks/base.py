@@ -30,6 +30,21 @@ class MonteCarlo:
     measured: str
 
 
+@dataclass(frozen=True)
+class Fibres:
+    """Where a calorimeter's fibres are: `number` along each axis, centred on the beam, in a block that begins at `face`. All lengths in m.
+
+    Each fibre is a quartz core of radius `core` on the axis of a square air groove of half side `groove`.
+    """
+
+    face: float
+    depth: float
+    number: int
+    pitch: float
+    core: float
+    groove: float
+
+
 class Task(ABC):
     """One task. Subclasses say what it is in class attributes and load its splits.
 
@@ -46,6 +61,8 @@ class Task(ABC):
     """No event of the task can hold a value above this; preflight refuses it. The minimum is 0."""
     condition_names: ClassVar[tuple[str, ...]]
     condition_units: ClassVar[tuple[str, ...]]
+    fibres: ClassVar[Fibres | None] = None
+    """The geometry of a fibre calorimeter, where it is known. Its block is square: see `simbench.training.augment`."""
     repeats: ClassVar[int]
     """Test events per condition, stored side by side: `events` must be a multiple of it."""
     block_size: ClassVar[int]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simbench.core.errors import DataError
 from simbench.core.events import Events
-from simbench.tasks.base import MonteCarlo, Split, Task, energy_quintiles
+from simbench.tasks.base import Fibres, MonteCarlo, Split, Task, energy_quintiles
 
 SPECIES = {
     22: "photon",
@@ -57,6 +57,7 @@ class ZnGeant3(Task):
     maximum = 1e5
     condition_names = ("Energy", "Vx", "Vy", "Vz", "Px", "Py", "Pz", "mass", "charge")
     condition_units = ("GeV", "m", "m", "m", "GeV", "GeV", "GeV", "MeV", "e")
+    fibres = Fibres(face=112.5, depth=1.0, number=44, pitch=1.6e-3, core=0.1825e-3, groove=0.3e-3)
     repeats = 8
     block_size = 256
     test_events = 4000

@@ -1,4 +1,4 @@
-"""What every shipped generator keeps to, on every task that it ships weights for; and every shipped network on shapes that it never saw."""
+"""What shipped generators keep to, on the tasks that they ship weights for; and their networks on other shapes."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_photon_transform() -> None:
 
 
 def test_counts_likelihood_is_a_distribution() -> None:
-    """Each pixel's probabilities sum to 1, the mean is exp(a) and the variance mean + exp(b) mean^2; draws follow them."""
+    """A pixel's probabilities sum to 1, its mean is exp(a), its variance mean + exp(b) mean^2; draws follow them."""
     n = torch.arange(400.0)
     decoded = torch.tensor([1.5, -0.5])[None, :, None, None].expand(400, 2, 1, 1)
     logit = torch.tensor(-1.0).expand(400)
