@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import typer
 from factories import make_result
 from typer.testing import CliRunner
 
@@ -172,23 +173,26 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 # --- help, names, usage --------------------------------------------------------------------------------------------------------------
 
-VERBS = (
-    "run",
-    "score",
-    "train",
-    "report",
-    "init",
-    "check",
-    "conditions",
-    "tasks",
-    "metrics",
-    "generators",
-    "doctor",
-    "floor",
-)
+
+def commands(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command, sub-commands too, with the words that call it."""
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, *words, name)
+    if not hasattr(command, "commands"):
+        yield words, command
 
 
-@pytest.mark.parametrize("verb", [(verb,) for verb in VERBS if verb != "conditions"] + [("conditions", "export")])
+VERBS = dict(commands(typer.main.get_command(app)))
+
+
+def test_the_verbs_are_those_of_the_design() -> None:
+    assert {words[0] for words in VERBS} >= {
+        *("run", "score", "train", "init", "check", "conditions", "gate", "compare", "leaderboard"),
+        *("report", "selftest", "tasks", "metrics", "generators", "doctor", "bench", "export", "floor", "gate-speed"),
+    }
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
     done = simbench_does(*verb, "--help")
     assert done.exit_code == 0
@@ -203,8 +207,10 @@ def test_the_help_lists_the_verbs_but_not_the_maintainers() -> None:
         for line in simbench_does("--help").stdout.splitlines()
         if line.startswith("  ") and line.strip()
     }
-    assert set(VERBS) - {"floor"} <= listed
-    assert "floor" not in listed
+    hidden = {words[0] for words, command in VERBS.items() if command.hidden}
+    assert hidden == {"floor"}
+    assert {words[0] for words in VERBS} - hidden <= listed
+    assert not hidden & listed
 
 
 def test_version() -> None:

@@ -242,8 +242,26 @@ def test_a_constant_feature_does_not_divide_by_zero() -> None:
 
 
 def test_conditional_wasserstein_compares_four_with_four() -> None:
-    estimate = get_metric("conditional_wasserstein/1")(comparison(160))
-    assert estimate.value == pytest.approx(estimate.parts["real"], rel=0.5)
+    """Eight answers to each of eight particles. One real answer in eight holds a photon, at another place for each particle: any four of the
+    eight differ by 1/4 from the other four, and over the particles the four that are compared hold half of the photons."""
+    unit = torch.arange(8).repeat_interleave(8)
+    real = torch.eye(8, dtype=torch.float64).reshape(64, 1)
+    generated = torch.full((64, 1), 10.0, dtype=torch.float64)
+    pair = Comparison(
+        *(
+            Events(sums, torch.zeros(64, 0), unit, unit, derivations={"channels": lambda values: values})
+            for sums in (generated, real)
+        )
+    )
+    estimate = get_metric("conditional_wasserstein/1")(pair)
+    assert estimate.value == pytest.approx(10 - 1 / 8)
+    assert estimate.parts["real"] == pytest.approx(1 / 4)
+
+
+def test_conditional_wasserstein_of_real_events_is_that_of_other_real_events() -> None:
+    estimate = get_metric("conditional_wasserstein/1")(comparison(800))
+    assert estimate.stderr is not None
+    assert abs(estimate.value - estimate.parts["real"]) < estimate.stderr
 
 
 @pytest.mark.parametrize("key", sorted(metrics()))

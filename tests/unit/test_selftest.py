@@ -80,10 +80,18 @@ def test_the_smallest_defect_is_the_last_before_a_strength_goes_unseen() -> None
         return ControlResult(Control("x", (), scaled(1)), {}, {"m/1": 0.001} if flagged else {})
 
     response = Response(
-        "scale", (0.5, 0.8, 0.9, 1.0, 1.1, 1.2), tuple(result(f) for f in (True, True, False, False, False, True))
+        "scale", (0.5, 0.7, 0.9, 1.0, 1.1, 1.2), tuple(result(f) for f in (True, True, False, False, False, True))
     )
-    assert response.smallest_detected("m/1", 1.0) in (0.8, 1.2)
+    assert response.smallest_detected("m/1", 1.0) == 0.7  # of 0.7 below and 1.2 above: the one further from 1
     assert response.smallest_detected("n/1", 1.0) is None
+    gap = Response(
+        "scale", (0.6, 0.8, 0.9, 1.0, 1.1, 1.5), tuple(result(f) for f in (True, False, True, False, False, True))
+    )
+    assert gap.smallest_detected("m/1", 1.0) == 1.5
+    gap = Response("scale", (*gap.strengths[:5], 1.3), gap.results)
+    assert gap.smallest_detected("m/1", 1.0) == 0.6  # 0.9 is flagged, but 0.8 is not
+    one_side = Response("scale", gap.strengths, (*gap.results[:5], result(False)))
+    assert one_side.smallest_detected("m/1", 1.0) is None
     one_sided = Response("emptied", (0.0, 0.1, 0.2), tuple(result(f) for f in (False, True, True)))
     assert one_sided.smallest_detected("m/1", 0.0) == 0.1
 
