@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
@@ -21,6 +21,7 @@ from simbench.boards.ranking import Score
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import read_bytes, safe_name, write_new
 from simbench.core.plugins import did_you_mean
+from simbench.metrics.direction import Direction, Way
 from simbench.results.schema import PASS_RESULT, Measurement, Result, Speedup, Throughput, parse_result, read_result
 from simbench.results.words import equivalent_count, standing
 
@@ -46,7 +47,7 @@ class MetricColumn(_Part):
 
     metric: MetricKey
     label: str
-    direction: Literal["lower", "higher", "target"]
+    direction: Way
     target: FiniteFloat | None = None
     unit: str = ""
 
@@ -59,11 +60,6 @@ class MetricColumn(_Part):
     def version(self) -> str:
         """The metric's version."""
         return self.metric.partition("/")[2]
-
-    @property
-    def arrow(self) -> str:
-        """Which way is better: ↓, ↑, or the target, →1."""
-        return f"→{self.target or 0:g}" if self.direction == "target" else "↓" if self.direction == "lower" else "↑"
 
 
 class Board(_Part):
@@ -101,8 +97,7 @@ class Board(_Part):
         if self.primary not in keys:
             raise ValueError(f"the primary metric {self.primary} has no column")
         for column in self.columns:
-            if (column.direction == "target") != (column.target is not None):
-                raise ValueError(f"{column.metric}: a target belongs to direction 'target', and to it alone")
+            Direction.of(column).check(column.metric)
         if self.primary_column.direction == "target":
             raise ValueError("the primary metric must be one of which less or more is better")
         return self
@@ -180,7 +175,6 @@ class Entry:
         assert primary.value is not None
         assert primary.stderr is not None
         kept = primary.replicates
-        sign = -1 if primary.direction == "higher" else 1
         equivalent = result.equivalent_events
         return cls(
             file=file,
@@ -192,7 +186,10 @@ class Entry:
             ranked=generator.name not in board.unranked,
             note=board.unranked.get(generator.name, ""),
             primary=Score(
-                sign * primary.value, primary.stderr, kept.kind if kept else "", tuple(kept.values) if kept else ()
+                Direction.of(primary).badness(primary.value),
+                primary.stderr,
+                kept.kind if kept else "",
+                tuple(kept.values) if kept else (),
             ),
             scores={column.metric: _scored(found[column.metric]) for column in board.columns if column.metric in found},
             equivalent=equivalent.value if equivalent else None,

@@ -41,6 +41,7 @@ from simbench.boards.table import (
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import read_bytes, replace_text
 from simbench.core.text import count, duration, number, printable, thread_count, times, with_error
+from simbench.metrics.direction import Direction
 from simbench.results.schema import Throughput, many_results
 
 BATCHES = (1, 100, 1000, 10_000)
@@ -140,7 +141,11 @@ def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int]) -> Ta
             meaning=f"How many {board.equivalent} score as badly against the truth: more is better.",
         ),
         *(
-            Column(f"{c.label}{' ' if c.direction == 'target' else NO_BREAK}{c.arrow}", c.metric, meaning=_meaning(c))
+            Column(
+                f"{c.label}{' ' if c.direction == 'target' else NO_BREAK}{Direction.of(c).arrow}",
+                c.metric,
+                meaning=_meaning(c),
+            )
             for c in board.columns
         ),
         Column(
@@ -157,12 +162,7 @@ def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int]) -> Ta
 
 
 def _meaning(column: MetricColumn) -> str:
-    best = (
-        f"right at {column.target:g}"
-        if column.target is not None
-        else f"{'less' if column.direction == 'lower' else 'more'} is better"
-    )
-    return f"{column.metric}{f', in {column.unit}' if column.unit else ''}: {best}."
+    return f"{column.metric}{f', in {column.unit}' if column.unit else ''}: {Direction.of(column).words}."
 
 
 def _caption(board: Board) -> str:
@@ -247,7 +247,7 @@ def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
         ),
         Column("latency", "latency ms", meaning="Median milliseconds of a single event (batch 1)."),
         Column("peak memory", "peak MiB", meaning="At the largest batch."),
-        Column(f"{board.primary_column.label}{NO_BREAK}{board.primary_column.arrow}", board.primary),
+        Column(f"{board.primary_column.label}{NO_BREAK}{Direction.of(board.primary_column).arrow}", board.primary),
         Column(
             "best trade",
             "pareto",

@@ -11,6 +11,7 @@ from statistics import NormalDist, fmean, stdev
 from simbench.core.threads import in_parallel
 from simbench.evaluation.floors import Floor, floor_of
 from simbench.metrics.base import Comparison, Estimate, Metric
+from simbench.metrics.direction import Direction
 from simbench.metrics.registry import SHIPPED, get_metric
 from simbench.results.schema import Calibrated, Measurement, ReplicatesRecord, StratumValue
 from simbench.tasks.base import Task
@@ -144,7 +145,5 @@ def _p_value(metric: Metric, value: float | None, stderr: float | None, floor: F
     if spread == 0:
         return None
     z = (value - floor.value) / spread
-    tail = NormalDist().cdf
-    if metric.direction == "target":
-        return 2 * tail(-abs(z))
-    return tail(-z) if metric.direction == "lower" else tail(z)
+    better = Direction.of(metric)
+    return better.sides * NormalDist().cdf(-abs(z) if better.sides == 2 else -better.sign * z)

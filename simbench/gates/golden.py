@@ -17,6 +17,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, FiniteFloat, ValidationEr
 
 from simbench.core.errors import DataError, NothingMeasuredError, UsageError
 from simbench.core.files import read_bytes, replace_text
+from simbench.metrics.direction import Direction, Way
 from simbench.results.schema import GeneratorRecord, Result, Short, Spec, StrictRecord, TaskRecord
 
 SCHEMA: Literal["simbench.golden/1"] = "simbench.golden/1"
@@ -39,15 +40,14 @@ class GoldenValue(StrictRecord):
     metric: Short
     version: Short
     unit: Short
-    direction: Literal["lower", "higher", "target"]
+    direction: Way
     target: FiniteFloat | None
     stderr: FiniteFloat | None
     per_repetition: Annotated[list[FiniteFloat], Field(min_length=MIN_REPETITIONS, max_length=10_000)]
 
     @model_validator(mode="after")
     def _target_belongs_to_its_direction(self) -> Self:
-        if (self.direction == "target") != (self.target is not None):
-            raise ValueError("a target belongs to the direction 'target', and to it alone")
+        Direction.of(self).check(self.key)
         return self
 
     @property

@@ -27,6 +27,7 @@ from simbench.core.statistics import holm
 from simbench.core.text import number, percent, printable
 from simbench.gates.ci import Case, Report
 from simbench.gates.golden import GoldenEntry, GoldenValue
+from simbench.metrics.direction import Direction
 from simbench.results.schema import Measurement, Result, TaskRecord
 
 FAMILY_ERROR = 0.01
@@ -139,7 +140,8 @@ def judge(golden: Mapping[str, GoldenValue], measured: Mapping[str, Sequence[flo
     """The checks of measured repetitions, by key; `measured` has the keys of `golden`."""
     worse, p_worse, p_better = {}, {}, {}
     for key, value in golden.items():
-        worse[key] = _badness(value, fmean(measured[key])) - _badness(value, value.mean)
+        better = Direction.of(value)
+        worse[key] = better.badness(fmean(measured[key])) - better.badness(value.mean)
         scale = value.spread * _repeats_factor(value, len(measured[key]))
         p_worse[key] = _tail(worse[key], scale, value)
         p_better[key] = _tail(-worse[key], scale, value)
@@ -174,7 +176,9 @@ def limits(value: GoldenValue, repetitions: int, family: int) -> tuple[float, fl
     golden spread for the true one: t of a generator that is worse by a defect follows the noncentral t distribution. (For a generator that is
     exactly on target the probability is 0.87: its golden mean is off by chance to one side or the other, and either counts as distance.)
     """
-    critical, noncentrality = _quantiles(len(value.per_repetition) - 1, FAMILY_ERROR / (family * _sides(value)))
+    critical, noncentrality = _quantiles(
+        len(value.per_repetition) - 1, FAMILY_ERROR / (family * Direction.of(value).sides)
+    )
     scale = value.spread * _repeats_factor(value, repetitions)
     return critical * scale, noncentrality * scale
 
@@ -267,17 +271,6 @@ def as_dict(outcome: Gate, strict: bool = False) -> dict[str, Any]:
     }
 
 
-def _badness(value: GoldenValue, x: float) -> float:
-    """Larger is worse."""
-    if value.target is not None:
-        return abs(x - value.target)
-    return x if value.direction == "lower" else -x
-
-
-def _sides(value: GoldenValue) -> int:
-    return 2 if value.direction == "target" else 1
-
-
 def _repeats_factor(value: GoldenValue, repetitions: int) -> float:
     return math.sqrt(1 / repetitions + 1 / len(value.per_repetition))
 
@@ -286,7 +279,7 @@ def _tail(worse: float, scale: float, value: GoldenValue) -> float:
     """Chance of being worse by so much where nothing has changed."""
     if scale == 0:
         return 0.0 if worse > 0 else 1.0
-    return min(1.0, _sides(value) * float(stdtr(len(value.per_repetition) - 1, -worse / scale)))
+    return min(1.0, Direction.of(value).sides * float(stdtr(len(value.per_repetition) - 1, -worse / scale)))
 
 
 def _measurement(result: Result, value: GoldenValue) -> Measurement | None:

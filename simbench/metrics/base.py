@@ -12,8 +12,8 @@ from torch import Tensor
 
 from simbench.core.cache import Once
 from simbench.core.events import Events
+from simbench.metrics.direction import Direction, Way
 
-Direction = Literal["lower", "higher", "target"]
 T = TypeVar("T")
 
 
@@ -89,20 +89,27 @@ MetricFunction = Callable[[Comparison], Estimate]
 class Metric:
     """A registered metric: the function with what must be known to read its number.
 
-    `key` is `name/version`; values of different keys are never compared. `ranks` says whether it may order models.
-    `direction` is "target" where `target` is the right value (a ratio of 1, a difference of 0). `slow` metrics are left out by `--fast`. `of` is
-    the pure function of arrays that the metric makes an Estimate from, whose docstring defines the number; `example` computes a text that shows
-    what the number does.
+    Attributes:
+        name, version: of its key `name/version`; values of different keys are never compared.
+        direction, target: which way is better.
+        ranks: whether it may order models.
+        slow: left out by `--fast`.
+        label: the name people use, in tables and figures.
+        summary: the docstring's first line; `meaning`: what the number says, in one sentence for a reader of a report.
+        of: the pure function of arrays that the metric makes an Estimate from; its docstring defines the number.
+        example: computes a text that shows what the number does.
     """
 
     name: str
     version: str
     unit: str
-    direction: Direction
+    direction: Way
     target: float | None
     ranks: bool
     slow: bool
+    label: str
     summary: str
+    meaning: str
     function: MetricFunction
     of: Callable[..., object] | None = None
     example: Callable[[], str] | None = None
@@ -127,14 +134,18 @@ def metric(
     key: str,
     *,
     unit: str = "",
-    direction: Direction = "lower",
+    direction: Way = "lower",
     target: float | None = None,
     ranks: bool = True,
     slow: bool = False,
+    label: str = "",
+    meaning: str = "",
     of: Callable[..., object] | None = None,
     example: Callable[[], str] | None = None,
 ) -> Callable[[MetricFunction], Metric]:
-    """Make a function of a Comparison into a Metric; `key` is `name/version`, the docstring's first line its summary.
+    """Make a function of a Comparison into a Metric; `key` is `name/version`.
+
+    The docstring's first line is the summary, and the meaning where none is given; the label is the name unless given.
 
     A package offers its own through the entry-point group `simbench.metrics`:
 
@@ -147,11 +158,11 @@ def metric(
     name, _, version = key.partition("/")
     if not name or not version:
         raise ValueError(f"a metric's key is 'name/version', got {key!r}")
-    if (direction == "target") != (target is not None):
-        raise ValueError(f"{key}: a target belongs to direction 'target', and to it alone")
+    Direction(direction, target).check(key)
 
     def register(function: MetricFunction) -> Metric:
         summary = (function.__doc__ or "").strip().split("\n")[0]
-        return Metric(name, version, unit, direction, target, ranks, slow, summary, function, of, example)
+        words = (label or name.replace("_", " "), summary, meaning or summary)
+        return Metric(name, version, unit, direction, target, ranks, slow, *words, function, of, example)
 
     return register

@@ -114,7 +114,13 @@ def channel_wasserstein(generated: Array, reference: Array) -> float:
     return float(wasserstein_1d(*_channels(generated, reference)).mean())
 
 
-@metric("channel_wasserstein/1", unit="photons", direction="lower", of=channel_wasserstein)
+@metric(
+    "channel_wasserstein/1",
+    unit="photons",
+    label="channel Wasserstein",
+    meaning="How far the distribution of the photon sum in each read-out channel is from the real one, in photons, averaged over the channels.",
+    of=channel_wasserstein,
+)
 def channel_wasserstein_metric(pair: Comparison) -> Estimate:
     """Distance between generated and real photon sums, mean over the 5 read-out channels."""
 
@@ -145,7 +151,14 @@ def channel_mae(generated: Array, reference: Array) -> float:
     return float((first - second).abs().mean())
 
 
-@metric("channel_mae/1", unit="photons", direction="lower", ranks=False, of=channel_mae)
+@metric(
+    "channel_mae/1",
+    unit="photons",
+    ranks=False,
+    label="channel MAE",
+    meaning="Photon error per channel, event by event against the real answer; a constant guess does well here, so it ranks nothing.",
+    of=channel_mae,
+)
 def channel_mae_metric(pair: Comparison) -> Estimate:
     """Row-paired absolute error of the channel sums; rewards collapse, so it only reports."""
     return by_stratum(pair, lambda pair: mae_estimate(*pair.derived("channels"), pair.generated.unit_id))
@@ -196,7 +209,12 @@ def conditional_energy(generated: Array, reference: Array, condition_id: Array) 
     return float(conditional_energies(first.sqrt(), second.sqrt(), condition, count).mean())
 
 
-@metric("conditional_energy/1", unit="√photons", direction="lower", of=conditional_energy)
+@metric(
+    "conditional_energy/1",
+    unit="√photons",
+    meaning="How far the answers to one and the same particle are from the real ones, averaged over particles; 0 for a perfect model.",
+    of=conditional_energy,
+)
 def conditional_energy_metric(pair: Comparison) -> Estimate:
     """Distance between the generated and real answers to one and the same particle, mean over particles."""
 
@@ -247,7 +265,14 @@ def _dispersion(generated: Tensor, reference: Tensor, condition: Tensor, conditi
     return lambda weights: ((weights @ variance_generated) / (weights @ variance_reference)).sqrt()
 
 
-@metric("dispersion_ratio/1", direction="target", target=1.0, of=dispersion_ratio)
+@metric(
+    "dispersion_ratio/1",
+    direction="target",
+    target=1.0,
+    label="dispersion",
+    meaning="How much the answers to one and the same particle spread, relative to the real ones: 1 is right, 0 is collapse.",
+    of=dispersion_ratio,
+)
 def dispersion_ratio_metric(pair: Comparison) -> Estimate:
     """Spread of the answers to one and the same particle, generated over real; 0 is collapse."""
 
@@ -269,7 +294,13 @@ def empty_fraction(generated: Array, reference: Array) -> float:
     return float((first == 0).all(1).double().mean() - (second == 0).all(1).double().mean())
 
 
-@metric("empty_fraction/1", direction="target", target=0.0, of=empty_fraction)
+@metric(
+    "empty_fraction/1",
+    direction="target",
+    target=0.0,
+    meaning="Share of events without a single photon, generated minus real: 0 is right.",
+    of=empty_fraction,
+)
 def empty_fraction_metric(pair: Comparison) -> Estimate:
     """Share of all-zero events, generated minus real."""
 
@@ -312,7 +343,11 @@ def correlation_distance(generated: Array, reference: Array) -> float:
     return float((matrices[0] - matrices[1]).square().sum().sqrt())
 
 
-@metric("correlation_distance/1", direction="lower", of=correlation_distance)
+@metric(
+    "correlation_distance/1",
+    meaning="How far the rank correlations between the five channels are from the real ones.",
+    of=correlation_distance,
+)
 def correlation_distance_metric(pair: Comparison) -> Estimate:
     """Distance between the generated and real rank correlations of the channels."""
 
@@ -331,7 +366,13 @@ SPLITS = 20
 HALF = 4
 
 
-@metric("conditional_wasserstein/1", unit="photons", direction="lower", ranks=False)
+@metric(
+    "conditional_wasserstein/1",
+    unit="photons",
+    ranks=False,
+    label="conditional Wasserstein",
+    meaning="Distance between four generated and four real answers to the same particle; it flatters samples with too little spread.",
+)
 def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
     """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk samples: only reports."""
 

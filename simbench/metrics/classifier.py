@@ -133,7 +133,13 @@ def _held_out_scores(x: Tensor, y: Tensor, conditions: Tensor, unit_id: Tensor) 
     return _Verdict(scores[: len(x)], scores[len(x) :], fold)
 
 
-@metric("classifier_auc/1", direction="lower", slow=True, of=classifier_auc)
+@metric(
+    "classifier_auc/1",
+    slow=True,
+    label="classifier AUC",
+    meaning="How well a small network tells generated from real events: 0.5 is not at all, 1 is always.",
+    of=classifier_auc,
+)
 def classifier_auc_metric(pair: Comparison) -> Estimate:
     """How often a small network tells generated from real events, seeing raw events and conditions; 0.5 is never, 1 always.
 

@@ -54,7 +54,11 @@ def _energy_sums(
     return block_sums(_negative_distance, x - centre, y - centre, groups_x, groups_y, paired=paired)
 
 
-@metric("energy_distance/1", of=energy_distance)
+@metric(
+    "energy_distance/1",
+    meaning="How far the generated events are from the real ones in feature space, in value and in variety; 0 for a perfect model at any number of events.",
+    of=energy_distance,
+)
 def energy_distance_metric(pair: Comparison) -> Estimate:
     """2E|X-Y| - E|X-X'| - E|Y-Y'| on the features, unbiased: the ranking metric of diversity."""
 
@@ -115,7 +119,14 @@ def within_scatter(values: Tensor, condition_id: Tensor, weights: Tensor) -> Ten
     return (squares - means).sum(0)
 
 
-@metric("diversity_ratio/1", direction="target", target=1.0, of=diversity_ratio)
+@metric(
+    "diversity_ratio/1",
+    direction="target",
+    target=1.0,
+    label="diversity",
+    meaning="How much events of the same condition differ from each other in feature space, relative to the real ones: 1 is right, 0 is one event over and over.",
+    of=diversity_ratio,
+)
 def diversity_ratio_metric(pair: Comparison) -> Estimate:
     """Within-condition variance of the features, generated over real: 1 is right, 0 is collapse."""
 

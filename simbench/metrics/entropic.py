@@ -520,7 +520,13 @@ def shrinkage_curve() -> str:
     return "\n".join(lines)
 
 
-@metric("sinkhorn/1", ranks=False, of=sinkhorn, example=shrinkage_curve)
+@metric(
+    "sinkhorn/1",
+    ranks=False,
+    meaning="Transport distance between generated and real features, as in the founding paper; it flatters samples that are too alike, so it ranks nothing.",
+    of=sinkhorn,
+    example=shrinkage_curve,
+)
 def sinkhorn_metric(pair: Comparison) -> Estimate:
     """Debiased Sinkhorn divergence with cost 1/2|x-y|^2 and blur 0.05 on subsets of 2000: reported, never ranked."""
     return estimate_over_subsets(pair, sinkhorn)

@@ -84,13 +84,23 @@ def _left_out(features: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     return mean + centre, scatter / (count.unsqueeze(1) - 1)
 
 
-@metric("lenet_fid/1", of=frechet_distance)
+@metric(
+    "lenet_fid/1",
+    label="LeNet FID",
+    meaning="How far mean and covariance of the features that a pinned LeNet-5 reads off the events are from the real ones.",
+    of=frechet_distance,
+)
 def lenet_fid_metric(pair: Comparison) -> Estimate:
     """Frechet distance of Gaussians fitted to the pinned LeNet-5's 84 penultimate activations."""
     return by_stratum(pair, _feature_frechet)
 
 
-@metric("inception_fid/1", of=frechet_distance)
+@metric(
+    "inception_fid/1",
+    label="Inception FID",
+    meaning="How far mean and covariance of the features that a pinned Inception network reads off the images are from the real ones.",
+    of=frechet_distance,
+)
 def inception_fid_metric(pair: Comparison) -> Estimate:
     """Frechet distance of Gaussians fitted to the 2048 features of the TF-compatible Inception-v3."""
     return _feature_frechet(pair)

@@ -71,7 +71,12 @@ def _subsets(n: int, m: int, size: int, subsets: int | None, paired: bool) -> It
         yield order_x[index * size_x : (index + 1) * size_x], order_y[index * size_y : (index + 1) * size_y]
 
 
-@metric("kid/1", of=kid)
+@metric(
+    "kid/1",
+    label="KID",
+    meaning="How far the generated features are from the real ones by a polynomial kernel; 0 for a perfect model at any number of events.",
+    of=kid,
+)
 def kid_metric(pair: Comparison) -> Estimate:
     """Unbiased squared MMD of the features with the kernel (x.y/d + 1)^3, mean over disjoint subsets of 1000."""
     return by_stratum(pair, lambda pair: kernel_distance(pair, *pair.derived("features"), degree=3))

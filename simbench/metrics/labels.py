@@ -6,7 +6,11 @@ from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import bootstrap_mean, by_stratum
 
 
-@metric("label_accuracy/1", direction="higher")
+@metric(
+    "label_accuracy/1",
+    direction="higher",
+    meaning="Share of generated digits that a pinned LeNet-5 reads as the digit asked for.",
+)
 def label_accuracy_metric(pair: Comparison) -> Estimate:
     """Share of generated digits that the pinned LeNet reads as the requested label."""
 

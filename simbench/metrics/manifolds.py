@@ -296,31 +296,54 @@ def _estimate(pair: Comparison, name: str, inclusive: bool = False) -> Estimate:
     return with_strata(pair, estimate(torch.ones(len(pair), dtype=torch.bool)), estimate)
 
 
-@metric("precision/1", direction="higher", of=prdc)
+@metric(
+    "precision/1",
+    direction="higher",
+    meaning="Share of generated events that lie among the real ones: low where the model makes events that nature does not.",
+    of=prdc,
+)
 def precision_metric(pair: Comparison) -> Estimate:
     """Share of generated events that lie in the 5-nearest-neighbour ball of a real one."""
     return _estimate(pair, "precision")
 
 
-@metric("recall/1", direction="higher", of=prdc)
+@metric(
+    "recall/1",
+    direction="higher",
+    meaning="Share of real events that lie among the generated ones: low where the model misses kinds of events.",
+    of=prdc,
+)
 def recall_metric(pair: Comparison) -> Estimate:
     """Share of real events that lie in the 5-nearest-neighbour ball of a generated one."""
     return _estimate(pair, "recall")
 
 
-@metric("density/1", direction="target", target=1.0, of=prdc)
+@metric(
+    "density/1",
+    direction="target",
+    target=1.0,
+    meaning="How densely the real events surround the generated ones; close to 1 for a perfect model.",
+    of=prdc,
+)
 def density_metric(pair: Comparison) -> Estimate:
     """How many real 5-nearest-neighbour balls hold a generated event, over 5: 1 is right."""
     return _estimate(pair, "density")
 
 
-@metric("coverage/1", direction="higher", of=prdc)
+@metric(
+    "coverage/1",
+    direction="higher",
+    meaning="Share of real events with a generated one close by; 0.97 for a perfect model.",
+    of=prdc,
+)
 def coverage_metric(pair: Comparison) -> Estimate:
     """Share of real events whose 5-nearest-neighbour ball holds a generated one: 0.969 at the truth."""
     return _estimate(pair, "coverage")
 
 
-@metric("coverage_ties/1", direction="higher", of=prdc)
+@metric(
+    "coverage_ties/1", direction="higher", meaning="Coverage in which events at equal distance count as close.", of=prdc
+)
 def coverage_ties_metric(pair: Comparison) -> Estimate:
     """Coverage with closed balls, for sparse counts; `tied_share` is the share of real events that open balls can never cover."""
     estimate = _estimate(pair, "coverage", inclusive=True)

@@ -133,7 +133,12 @@ def _extrapolated(x: Tensor, y: Tensor) -> float:
     return float(torch.linalg.lstsq(design, torch.tensor(means, dtype=torch.float64).unsqueeze(1)).solution[0])
 
 
-@metric("fpd/1", of=fpd)
+@metric(
+    "fpd/1",
+    label="FPD",
+    meaning="How far mean and covariance of the shower's physics quantities are from the real ones.",
+    of=fpd,
+)
 def fpd_metric(pair: Comparison) -> Estimate:
     """Frechet distance of the physics features, scaled by the real inter-quantile range (Frechet physics distance).
 
@@ -148,7 +153,11 @@ def fpd_metric(pair: Comparison) -> Estimate:
     return by_stratum(pair, estimate)
 
 
-@metric("kpd/1")
+@metric(
+    "kpd/1",
+    label="KPD",
+    meaning="How far the shower's physics quantities are from the real ones by a polynomial kernel.",
+)
 def kpd_metric(pair: Comparison) -> Estimate:
     """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4 (kernel physics distance), batches of 1000."""
 
@@ -203,7 +212,11 @@ def _power(p: Tensor, q: Tensor) -> Tensor:
     return ((p - q).square() / (p + q).clamp(min=1e-300)).sum(-1) / 2
 
 
-@metric("separation/1", of=separation)
+@metric(
+    "separation/1",
+    meaning="How far the distributions of the shower's physics quantities are from the real ones, bin by bin: 0 is equal, 1 is apart.",
+    of=separation,
+)
 def separation_metric(pair: Comparison) -> Estimate:
     """Separation power of the physics features' histograms, mean over features."""
 
@@ -231,7 +244,14 @@ def rmse(generated: Array, reference: Array) -> float:
     return float((x - y).square().mean().sqrt())
 
 
-@metric("rmse/1", unit="photons", ranks=False, of=rmse)
+@metric(
+    "rmse/1",
+    unit="photons",
+    ranks=False,
+    label="RMSE",
+    meaning="Photon error per pixel, event by event against the real answer; a blurred guess does well here, so it ranks nothing.",
+    of=rmse,
+)
 def rmse_metric(pair: Comparison) -> Estimate:
     """Root of the mean squared pixel difference, row-paired; rewards collapse, so it only reports."""
 

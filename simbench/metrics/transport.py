@@ -36,7 +36,13 @@ def exact_ot(generated: Array, reference: Array) -> float:
     return float(ot.emd2([], [], cost, numItermax=MAX_ITERATIONS))
 
 
-@metric("exact_ot/1", ranks=False, of=exact_ot)
+@metric(
+    "exact_ot/1",
+    ranks=False,
+    label="exact OT",
+    meaning="Transport distance between generated and real features, solved exactly: the check on the Sinkhorn divergence.",
+    of=exact_ot,
+)
 def exact_ot_metric(pair: Comparison) -> Estimate:
     """Exact optimal transport with cost 1/2|x-y|^2 on the subsets of sinkhorn/1: reported, never ranked."""
     return estimate_over_subsets(pair, exact_ot)

@@ -28,6 +28,7 @@ from simbench.core.text import (
     with_error,
 )
 from simbench.metrics.base import Comparison
+from simbench.metrics.direction import Direction
 from simbench.report.channels import channel_histograms, correlations, dispersion, energy_response
 from simbench.report.digits import digit_grid, mean_digits
 from simbench.report.features import EVENTS, embed, feature_maps
@@ -36,7 +37,6 @@ from simbench.report.speed import Point, quality_against_time
 from simbench.report.style import COLOURS, Series, largest_reference, save_figure, to_svg
 from simbench.results.schema import Measurement, Result, StratumValue
 from simbench.results.words import (
-    arrow,
     equivalent_count,
     equivalent_sentence,
     headline,
@@ -273,8 +273,8 @@ def _score_rows(results: Sequence[Result], *, ranks: bool) -> list[dict[str, Any
                     "label": metric_label(first),
                     "key": key,
                     "unit": first.unit,
-                    "arrow": arrow(first),
-                    "direction": _direction(first),
+                    "arrow": Direction.of(first).arrow,
+                    "direction": Direction.of(first).words,
                     "meaning": meaning(first),
                     "cells": [_score_cell(m, place, m is best) for place, m in found],
                 }
@@ -283,23 +283,7 @@ def _score_rows(results: Sequence[Result], *, ranks: bool) -> list[dict[str, Any
 
 
 def _best(measurements: Sequence[Measurement]) -> Measurement:
-    def badness(measurement: Measurement) -> float:
-        value = measurement.value or 0.0
-        return (
-            abs(value - (measurement.target or 0.0))
-            if measurement.direction == "target"
-            else -value
-            if measurement.direction == "higher"
-            else value
-        )
-
-    return min(measurements, key=badness)
-
-
-def _direction(measurement: Measurement) -> str:
-    if measurement.direction == "target":
-        return f"right at {measurement.target or 0:g}"
-    return "less is better" if measurement.direction == "lower" else "more is better"
+    return min(measurements, key=lambda m: Direction.of(m).badness(m.value or 0.0))
 
 
 def _score_cell(measurement: Measurement, place: int, best: bool) -> dict[str, Any]:
@@ -362,7 +346,7 @@ def _strata(
                 if any(cells):
                     rows.append(
                         {
-                            "metric": f"{arrow(m)} {metric_label(m)}" if index == 0 else "",
+                            "metric": f"{Direction.of(m).arrow} {metric_label(m)}" if index == 0 else "",
                             "unit": m.unit if index == 0 else "",
                             "label": labels[place],
                             "place": place,

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from simbench.core.text import count, duration, matching, number, printable, with_error
+from simbench.metrics.direction import Direction
 from simbench.results.schema import Measurement, Result, Throughput
-from simbench.results.words import arrow, equivalent_sentence, metric_label, speed_sentence, standing, verdict
+from simbench.results.words import equivalent_sentence, metric_label, speed_sentence, standing, verdict
 
 LEGEND = (
     "↓ less is better  ↑ more is better  →1 right at 1  σ: standard errors from the target, or from a floor of about 0"
@@ -80,7 +81,7 @@ def _scores(ranking: list[Measurement], reported: list[Measurement]) -> Table:
 def _score(measurement: Measurement) -> tuple[Text, ...]:
     value, floor, memoriser = measurement.value or 0.0, measurement.floor, measurement.memoriser
     cells = (
-        arrow(measurement),
+        Direction.of(measurement).arrow,
         metric_label(measurement),
         with_error(value, measurement.stderr),
         printable(measurement.unit, 12),

@@ -13,6 +13,7 @@ import torch
 
 from simbench.core.errors import DataError
 from simbench.core.statistics import holm
+from simbench.metrics.direction import Direction
 from simbench.metrics.resampling import jackknife_sd
 from simbench.results.schema import Measurement, Result
 
@@ -75,7 +76,9 @@ def compare(a: Result, b: Result) -> list[Difference]:
         value = second.value - first.value
         better: Literal["A", "B", "tie"] = "tie"
         if adjusted[key] < ALPHA:
-            better = "A" if badness(first, first.value) < badness(second, second.value) else "B"
+            better = (
+                "A" if Direction.of(first).badness(first.value) < Direction.of(second).badness(second.value) else "B"
+            )
         found.append(
             Difference(
                 key=key,
@@ -91,14 +94,6 @@ def compare(a: Result, b: Result) -> list[Difference]:
             )
         )
     return found
-
-
-def badness(measurement: Measurement, value: float) -> float:
-    """A number that is larger the worse `value` is, by the metric's direction."""
-    if measurement.direction == "target":
-        assert measurement.target is not None
-        return abs(value - measurement.target)
-    return value if measurement.direction == "lower" else -value
 
 
 def difference_error(first: Measurement, second: Measurement) -> tuple[float | None, bool]:

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, V
 
 from simbench.core.errors import DataError
 from simbench.core.files import read_bytes, safe_name, write_new
+from simbench.metrics.direction import Way
 
 SCHEMA: Literal["simbench.run/1"] = "simbench.run/1"
 
@@ -104,7 +105,7 @@ class Measurement(StrictRecord):
     stderr: FiniteFloat | None
     sd_repetition: FiniteFloat | None
     unit: Short
-    direction: Literal["lower", "higher", "target"]
+    direction: Way
     target: FiniteFloat | None
     ranks: bool
     n: Count

@@ -2,85 +2,46 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from simbench.core.errors import SimbenchError
 from simbench.core.text import count, engine_name, number, printable, sigmas, thread_count, times, with_error
+from simbench.metrics.direction import Direction
 from simbench.results.schema import Measurement, Result
+
+if TYPE_CHECKING:
+    from simbench.metrics.base import Metric
 
 SIGNIFICANT = 3.0
 """Standard errors from the floor or the target below which nothing is called weak."""
 
-LABELS = {
-    "channel_wasserstein": "channel Wasserstein",
-    "conditional_wasserstein": "conditional Wasserstein",
-    "lenet_fid": "LeNet FID",
-    "inception_fid": "Inception FID",
-    "kid": "KID",
-    "fpd": "FPD",
-    "kpd": "KPD",
-    "exact_ot": "exact OT",
-    "channel_mae": "channel MAE",
-    "rmse": "RMSE",
-    "dispersion_ratio": "dispersion",
-    "diversity_ratio": "diversity",
-    "classifier_auc": "classifier AUC",
-}
-
-MEANING = {
-    "channel_wasserstein": "How far the distribution of the photon sum in each read-out channel is from the real one, in photons, averaged over the channels.",
-    "conditional_energy": "How far the answers to one and the same particle are from the real ones, averaged over particles; 0 for a perfect model.",
-    "conditional_wasserstein": "Distance between four generated and four real answers to the same particle; it flatters samples with too little spread.",
-    "energy_distance": "How far the generated events are from the real ones in feature space, in value and in variety; 0 for a perfect model at any number of events.",
-    "lenet_fid": "How far mean and covariance of the features that a pinned LeNet-5 reads off the events are from the real ones.",
-    "inception_fid": "How far mean and covariance of the features that a pinned Inception network reads off the images are from the real ones.",
-    "kid": "How far the generated features are from the real ones by a polynomial kernel; 0 for a perfect model at any number of events.",
-    "diversity_ratio": "How much events of the same condition differ from each other in feature space, relative to the real ones: 1 is right, 0 is one event over and over.",
-    "dispersion_ratio": "How much the answers to one and the same particle spread, relative to the real ones: 1 is right, 0 is collapse.",
-    "empty_fraction": "Share of events without a single photon, generated minus real: 0 is right.",
-    "precision": "Share of generated events that lie among the real ones: low where the model makes events that nature does not.",
-    "recall": "Share of real events that lie among the generated ones: low where the model misses kinds of events.",
-    "density": "How densely the real events surround the generated ones; close to 1 for a perfect model.",
-    "coverage": "Share of real events with a generated one close by; 0.97 for a perfect model.",
-    "coverage_ties": "Coverage in which events at equal distance count as close.",
-    "sinkhorn": "Transport distance between generated and real features, as in the founding paper; it flatters samples that are too alike, so it ranks nothing.",
-    "exact_ot": "Transport distance between generated and real features, solved exactly: the check on the Sinkhorn divergence.",
-    "channel_mae": "Photon error per channel, event by event against the real answer; a constant guess does well here, so it ranks nothing.",
-    "rmse": "Photon error per pixel, event by event against the real answer; a blurred guess does well here, so it ranks nothing.",
-    "fpd": "How far mean and covariance of the shower's physics quantities are from the real ones.",
-    "kpd": "How far the shower's physics quantities are from the real ones by a polynomial kernel.",
-    "classifier_auc": "How well a small network tells generated from real events: 0.5 is not at all, 1 is always.",
-    "label_accuracy": "Share of generated digits that a pinned LeNet-5 reads as the digit asked for.",
-    "memorisation": "Share of generated events nearer to a training event than to an unseen one: 0.5 is right, more is copying.",
-    "correlation_distance": "How far the rank correlations between the five channels are from the real ones.",
-    "separation": "How far the distributions of the shower's physics quantities are from the real ones, bin by bin: 0 is equal, 1 is apart.",
-}
-
 
 def metric_label(measurement: Measurement) -> str:
     """The name people use: `channel Wasserstein`; the version where it is not 1."""
-    name = LABELS.get(measurement.metric) or printable(measurement.metric.replace("_", " "), 40)
+    known = _metric(measurement.metric, measurement.version)
+    name = printable(known.label if known else measurement.metric.replace("_", " "), 40)
     return name if measurement.version == "1" else f"{name} {printable(measurement.version, 20)}"
 
 
 def meaning(measurement: Measurement) -> str:
-    """What the number means, in one plain sentence; a stranger's metric speaks through its own summary."""
-    if measurement.metric in MEANING:
-        return MEANING[measurement.metric]
-    from simbench.metrics.registry import get_metric  # imports torch, which the metrics above can do without
+    """What the number means, in one plain sentence; empty for a metric that nobody here knows."""
+    known = _metric(measurement.metric, measurement.version)
+    return printable(known.meaning, 300) if known else ""
 
+
+@functools.cache
+def _metric(name: str, version: str) -> Metric | None:
+    """A shipped metric of that name, whatever its version (1 before others), or a stranger's of that name and version."""
+    from simbench.metrics.registry import SHIPPED, metrics  # they bring torch along
+
+    shipped = next((metric for metric in SHIPPED if metric.name == name), None)
     try:
-        return printable(get_metric(measurement.key).summary, 300)
-    except SimbenchError:
-        return ""
-
-
-def arrow(measurement: Measurement) -> str:
-    """Which way is better: ↓, ↑, or the target, →1."""
-    if measurement.direction == "target":
-        return f"→{measurement.target or 0:g}"
-    return "↓" if measurement.direction == "lower" else "↑"
+        return shipped or metrics().get(f"{name}/{version}")
+    except SimbenchError:  # a registered package that cannot be imported
+        return None
 
 
 def stratum_label(key: str) -> str:
@@ -116,7 +77,7 @@ def standing(measurement: Measurement) -> Standing:
     if floor is None:
         return Standing("", None, None)
     sigma = _in_errors(value - floor, math.hypot(measurement.stderr or 0.0, measurement.floor_sd or 0.0))
-    worse = None if sigma is None else sigma if measurement.direction == "lower" else -sigma
+    worse = None if sigma is None else Direction.of(measurement).sign * sigma
     if ratio is None:
         return Standing("" if sigma is None else sigmas(sigma), None, worse)
     factor = ratio if measurement.direction == "lower" else 1 / ratio if ratio > 0 else None
