@@ -8,11 +8,12 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import fmean, median, stdev
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from pytest_benchmark.stats import Stats
 from torch import Tensor
 
 from simbench.core.progress import Progress
@@ -153,29 +154,9 @@ def _benchmark(kept: Rounds, generator: str, task: str) -> dict[str, Any]:
     }
 
 
-def statistics(seconds: tuple[float, ...]) -> dict[str, Any]:
-    """The statistics of pytest-benchmark; quartiles are the medians of the halves, as there for an even number of rounds."""
-    data = sorted(seconds)
-    half = len(data) // 2
-    q1, q3 = (median(data[:half]), median(data[-half:])) if half else (data[0], data[0])
-    mean, sd, iqr = fmean(data), stdev(data) if half else 0.0, q3 - q1
-    inside = [x for x in data if q1 - 1.5 * iqr <= x <= q3 + 1.5 * iqr]
-    beyond = (sum(abs(x - mean) > sd for x in data), len(data) - len(inside))
-    return {
-        "min": data[0],
-        "max": data[-1],
-        "mean": mean,
-        "stddev": sd,
-        "rounds": len(data),
-        "median": median(data),
-        "iqr": iqr,
-        "q1": q1,
-        "q3": q3,
-        "iqr_outliers": beyond[1],
-        "stddev_outliers": beyond[0],
-        "outliers": f"{beyond[0]};{beyond[1]}",
-        "ld15iqr": inside[0],
-        "hd15iqr": inside[-1],
-        "ops": len(data) / sum(data),
-        "total": sum(data),
-    }
+def statistics(seconds: Iterable[float]) -> dict[str, Any]:
+    """The statistics of pytest-benchmark."""
+    stats = Stats()
+    for each in seconds:
+        stats.update(each)
+    return cast(dict[str, Any], stats.as_dict())
