@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from toys import ToyTask
 
 from simbench.core.errors import DataError
 from simbench.core.events import Events
@@ -122,19 +123,10 @@ def test_saved_and_loaded_is_the_same(name: str, task_name: str, tmp_path: Path)
     assert loaded.weights_path == copy
 
 
-class Shape(Task):
+class Shape(ToyTask):
     """Noise of any shape, with any conditions."""
 
-    version = "1"
-    summary = ""
     repeats = 1
-    block_size = 8
-    test_events = 0
-    smoke_events = 0
-    metrics: ClassVar[tuple[str, ...]] = ()
-    primary: ClassVar[tuple[str, ...]] = ()
-    equivalent_metric = ""
-    dataset_sha256 = ""
 
     def __init__(self, shape: tuple[int, ...], names: tuple[str, ...], units: str, unit: str) -> None:
         self.name = "shape"  # type: ignore[misc]

@@ -5,33 +5,18 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from boards import board_result, make_boards, shipped_board, write
+from browser import needs_chromium, opened
 
 from simbench.boards import pages as board_pages
 from simbench.boards.board import add
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--v=0",
-    "--virtual-time-budget=2000",
-]
 EVIL = "<img src=https://evil.example/x onerror=alert(1)>"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page with")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -56,26 +41,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return boards / board.task / "board.html"
 
 
-def opened(page: Path, profile: Path, fragment: str = "", width: int = 1400) -> tuple[str, str]:
-    """The page's DOM after its script ran, and what the browser logged."""
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            *FLAGS,
-            f"--user-data-dir={profile}",
-            f"--window-size={width},1200",
-            "--dump-dom",
-            f"{page.as_uri()}{fragment}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-
-
 def shown(dom: str, table: str = "board") -> list[str]:
     """The models of the rows that are not hidden, in order."""
     rows = re.findall(r"<tr(.*?)</tr>", dom.split(f'<table id="{table}"')[1].split("</table>")[0], re.DOTALL)
@@ -91,8 +56,8 @@ def shown(dom: str, table: str = "board") -> list[str]:
 
 
 def test_sorting_and_search_work_and_nothing_is_logged(page: Path, tmp_path: Path) -> None:
-    dom, log = opened(page, tmp_path, "#table=board&sort=channel_wasserstein/1&descending")
-    assert log == ""
+    dom, log = opened(page, tmp_path, fragment="#table=board&sort=channel_wasserstein/1&descending")
+    assert log == []
     models = shown(dom)
     assert [models[0], *models[2:5]] == [EVIL, "vae", "dcgan", "sae_ldm"]
     assert models[5:] == ["wrong_condition", "memoriser", "floor"] or models[5:] == [
@@ -101,48 +66,42 @@ def test_sorting_and_search_work_and_nothing_is_logged(page: Path, tmp_path: Pat
         "floor",
     ]
     assert 'aria-sort="descending"' in dom
-    dom, log = opened(page, tmp_path, "#search=DCGAN%20batch")
-    assert log == ""
+    dom, log = opened(page, tmp_path, fragment="#search=DCGAN%20batch")
+    assert log == []
     assert shown(dom) == []
-    dom, log = opened(page, tmp_path, "#search=dcgan")
+    dom, log = opened(page, tmp_path, fragment="#search=dcgan")
     assert shown(dom) == ["dcgan"]
     assert shown(dom, "in-print") == ["cond DCGAN"]
     assert re.search(r'id="found"[^>]*>\d+ rows? found', dom)
 
 
+PROBE = """<pre></pre><iframe id=frame style='width:%dpx;height:900px;border:0'></iframe><script>
+frame.onload = () => {
+  const page = frame.contentDocument, root = page.documentElement;
+  const resources = frame.contentWindow.performance.getEntriesByType("resource");
+  const isSmall = (one) => parseFloat(getComputedStyle(one).fontSize) < 12;
+  document.querySelector("pre").textContent = JSON.stringify({
+    overflow: root.scrollWidth - root.clientWidth,
+    requests: resources.map((one) => one.name),
+    rows: page.querySelectorAll("tbody tr").length,
+    images: page.images.length,
+    small: [...page.querySelectorAll("td, p")].filter(isSmall).length,
+  });
+};
+frame.src = "board.html";
+</script>"""
+
+
 @pytest.mark.parametrize("width", [1400, 390])
 def test_the_page_fits_its_window_and_asks_nobody_for_anything(page: Path, tmp_path: Path, width: int) -> None:
-    # The page's own policy lets no other script run, so the probe frames it: a document in the same folder that measures the frame.
+    """The page's own policy lets no other script run: a document in the same folder frames it and measures the frame."""
     probe = page.with_name("probe.html")
-    measure = (
-        "frame.onload = () => { const d = frame.contentDocument, r = frame.contentWindow.performance.getEntriesByType('resource');"
-        "document.querySelector('pre').textContent = JSON.stringify({overflow: d.documentElement.scrollWidth - d.documentElement.clientWidth,"
-        "requests: r.map((one) => one.name), rows: d.querySelectorAll('tbody tr').length, images: d.images.length,"
-        "small: [...d.querySelectorAll('td, p')].filter((one) => parseFloat(getComputedStyle(one).fontSize) < 12).length}); };"
-    )
-    probe.write_text(
-        f"<pre></pre><iframe id=frame style='width:{width}px;height:900px;border:0'></iframe><script>{measure}\nframe.src = 'board.html'</script>"
-    )
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            *FLAGS,
-            "--allow-file-access-from-files",
-            f"--user-data-dir={tmp_path}",
-            "--window-size=1600,1200",
-            "--dump-dom",
-            probe.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = json.loads(html.unescape(done.stdout.split("<pre>")[1].split("</pre>")[0]))
+    probe.write_text(PROBE % width)
+    dom, log = opened(probe, tmp_path, "--allow-file-access-from-files", width=1600)
+    found = json.loads(html.unescape(dom.split("<pre>")[1].split("</pre>")[0]))
     assert found["overflow"] == 0
     assert found["requests"] == []
     assert found["rows"] > 20
     assert found["images"] == found["small"] == 0
     assert not re.search(r"(src|href)=\"(?!entries/|https://|board\.|data:,)", page.read_text())
-    assert "CONSOLE" not in done.stderr
+    assert log == []

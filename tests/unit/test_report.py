@@ -1,17 +1,15 @@
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from browser import needs_chromium, opened
 from factories import make_measurement, make_result, zn_measurements
 
 from simbench.core.cache import Once
@@ -26,17 +24,6 @@ from simbench.tasks.mnist import Mnist, find
 from simbench.tasks.zn import ZnGeant3
 
 HOSTILE = "<script>alert(1)</script>"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +256,7 @@ onmessage = event => { document.body.dataset.widths = event.data.join(" "); };
 </script><iframe src="%s" style="border:0;width:%dpx;height:900px"></iframe>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@needs_chromium
 def test_a_browser_finds_no_error_no_request_and_no_overflow(page: Path, tmp_path: Path) -> None:
     """The page in frames as wide as a phone and a desktop (a headless window is never narrower than 500 px)."""
     probed = tmp_path / "probed.html"
@@ -281,32 +268,14 @@ def test_a_browser_finds_no_error_no_request_and_no_overflow(page: Path, tmp_pat
     for width in (390, 1400):
         frame, net = tmp_path / f"{width}.html", tmp_path / f"net{width}.json"
         frame.write_text(FRAME % (probed.name, width))
-        done = _browse(
-            frame,
-            "--dump-dom",
-            f"--window-size={max(width, 500)},900",
-            f"--log-net-log={net}",
-            profile=tmp_path / f"profile{width}",
-        )
-        widths = re.search(r'data-widths="(\d+) (\d+)"', done.stdout)
-        assert widths is not None, done.stderr[-2000:]
+        profile = tmp_path / f"profile{width}"
+        dom, log = opened(frame, profile, f"--log-net-log={net}", width=max(width, 500))
+        widths = re.search(r'data-widths="(\d+) (\d+)"', dom)
+        assert widths is not None
         assert int(widths[1]) == width
         assert int(widths[2]) <= width
-        assert "CONSOLE" not in done.stderr
+        assert log == []
         assert _requests_of_pages(net) == []
-
-
-def _browse(page: Path, *arguments: str, profile: Path) -> Any:
-    command = [
-        str(CHROMIUM),
-        *FLAGS,
-        f"--user-data-dir={profile}",
-        "--enable-logging=stderr",
-        "--virtual-time-budget=5000",
-        *arguments,
-        page.as_uri(),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
 
 
 def _requests_of_pages(log: Path) -> list[str]:

@@ -7,12 +7,13 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from toys import ToyTask
 
 from simbench.core.errors import DataError, GeneratorError, UsageError
 from simbench.core.events import Events
@@ -28,25 +29,16 @@ REPEATS = 4
 CONDITIONS = 60
 
 
-class Line(Task):
+class Line(ToyTask):
     """Events (2, 2) around twice their condition."""
 
     name = "line"
-    version = "1"
-    summary = ""
     shape = (2, 2)
     unit = ""
-    maximum = 1e3
     condition_names = ("c",)
     condition_units = ("",)
     repeats = REPEATS
     block_size = 50
-    test_events = 0
-    smoke_events = 0
-    metrics: ClassVar[tuple[str, ...]] = ()
-    primary: ClassVar[tuple[str, ...]] = ()
-    equivalent_metric = ""
-    dataset_sha256 = ""
 
     def load_split(self, split: Split) -> Events:
         assert split in ("train", "validation"), "training must not look at test or floor"
