@@ -15,14 +15,26 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 from simbench.boards.ranking import Score
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import read_bytes, safe_name, write_new
 from simbench.core.plugins import did_you_mean
+from simbench.core.text import listed
 from simbench.metrics.direction import Direction, Way
-from simbench.results.schema import PASS_RESULT, Measurement, Result, Speedup, Throughput, parse_result, read_result
+from simbench.results.comparable import Basis
+from simbench.results.schema import (
+    PASS_RESULT,
+    Measurement,
+    Result,
+    Speedup,
+    StrictRecord,
+    Throughput,
+    first_error,
+    parse_result,
+    read_result,
+)
 from simbench.results.words import equivalent_count, standing
 
 if TYPE_CHECKING:
@@ -31,18 +43,12 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = Path("leaderboards")
 MAX_TOML = 2**20
-LISTED = 5
-"""Broken files that an error message names before it only counts."""
 
 Model = TypeVar("Model", bound=BaseModel)
 MetricKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class MetricColumn(_Part):
+class MetricColumn(StrictRecord):
     """A metric on the board. Results whose own direction or target say otherwise are refused."""
 
     metric: MetricKey
@@ -62,7 +68,7 @@ class MetricColumn(_Part):
         return self.metric.partition("/")[2]
 
 
-class Board(_Part):
+class Board(StrictRecord):
     """`board.toml`: what is compared, and what an entry must bring.
 
     Attributes:
@@ -103,12 +109,17 @@ class Board(_Part):
         return self
 
     @property
+    def basis(self) -> Basis:
+        """What the scores of all entries depend on."""
+        return Basis(self.task, self.task_version, "test", self.dataset_sha256[:12], self.events, self.definitions)
+
+    @property
     def primary_column(self) -> MetricColumn:
         """The column of the metric that ranks."""
         return next(column for column in self.columns if column.metric == self.primary)
 
 
-class PrintedRow(_Part):
+class PrintedRow(StrictRecord):
     """A model in a paper: its numbers as printed, by the paper's column."""
 
     model: str
@@ -118,7 +129,7 @@ class PrintedRow(_Part):
     values: dict[str, str]
 
 
-class Published(_Part):
+class Published(StrictRecord):
     """`published.toml`: numbers in print, of other data or other definitions. Context, never ranked."""
 
     note: str
@@ -245,11 +256,8 @@ def _read_toml(path: Path, model: type[Model]) -> Model:
             tomllib.loads(read_bytes(path, MAX_TOML, "Restore it from version control.").decode("utf-8"))
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise DataError(
-            f"{path}: the field {where!r} is wrong", got=repr(first["input"])[:80], expected=first["msg"]
-        ) from error
+        where, found = first_error(error)
+        raise DataError(f"{path}: the field {where or 'file'!r} is wrong", **found) from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise DataError(f"{path} is no TOML", got=str(error)[:200]) from error
 
@@ -271,11 +279,9 @@ def read_entries(folder: Path, board: Board) -> list[Entry]:
             continue
         entries.append(Entry.of(result, path.name, board))
     if broken:
-        more = f" (and {len(broken) - LISTED} more)" if len(broken) > LISTED else ""
         raise DataError(
             f"{len(broken)} of {len(broken) + len(entries)} entries of {folder} are not what `simbench leaderboard add` accepts: "
-            + "; ".join(text.rstrip(".") for text in broken[:LISTED])
-            + more,
+            + listed(broken),
             fix="Restore them from version control, or remove them.",
         )
     return entries
@@ -296,20 +302,13 @@ def objections(board: Board, result: Result) -> list[str]:
 
 def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
     task, spec = result.task, result.spec
-    for what, got, expected in (
-        ("task", task.name, board.task),
-        ("task in its spec", spec.task, board.task),
-        ("task version", task.version, board.task_version),
-        ("split", task.split, "test"),
-        ("definitions", spec.definitions, board.definitions),
-    ):
-        if got != expected:
+    for what, got, expected in Basis.of(task, spec.definitions).unlike(board.basis):
+        if what != "number of events":
             yield f"other {what}: {got!r} instead of {expected!r}"
-    if task.dataset_sha256 != board.dataset_sha256:
-        yield f"other data set: sha256 {task.dataset_sha256[:12]}… instead of {board.dataset_sha256[:12]}…"
-    for got_events in {task.events, spec.events}:
-        if got_events != board.events:
-            yield f"{'too few' if got_events < board.events else 'too many'} events: {got_events} instead of {board.events}"
+    if spec.task != board.task:
+        yield f"other task in its spec: {spec.task!r} instead of {board.task!r}"
+    for events in {task.events, spec.events} - {board.events}:
+        yield f"{'too few' if events < board.events else 'too many'} events: {events} instead of {board.events}"
     if spec.repetitions < board.repetitions:
         yield f"missing repetitions: {spec.repetitions} instead of {board.repetitions} (--repetitions {board.repetitions})"
     if result.status != "complete":

@@ -12,7 +12,6 @@ from simbench.cli.options import DataDirOption, JsonOption, print_json, stdout_c
 from simbench.core.errors import DataError, UsageError
 
 DRIFTED = 1
-LISTED = 5
 """Metrics that differ that a message names before it only counts."""
 
 BoardsOption = Annotated[Path, typer.Option("--boards", metavar="FOLDER", help="The folder of boards.")]
@@ -114,6 +113,7 @@ def verify(
     """
     from simbench.boards.board import verify as verify_entry
     from simbench.core.progress import Progress
+    from simbench.core.text import listed
     from simbench.results.schema import read_result
     from simbench.tasks import get_task
 
@@ -129,10 +129,11 @@ def verify(
     else:
         _print_verified([(one.key, one.submitted, one.again, one.agrees) for one in compared])
     if wrong:
-        named = f"{', '.join(wrong[:LISTED])}{f' and {len(wrong) - LISTED} more' if len(wrong) > LISTED else ''}"
         raise DataError(
-            f"{entry} is not what these samples score: {len(wrong)} of {len(result.measurements)} metrics differ, {named}",
-            fix="Pass the samples of the entry's own repetitions, in their order; or submit the result of these very samples.",
+            f"{entry} is not what these samples score: {len(wrong)} of {len(result.measurements)} metrics differ, "
+            + listed(wrong, ", "),
+            fix="Pass the samples of the entry's own repetitions, in their order; "
+            "or submit the result of these very samples.",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 THIN = "\u202f"
 """The narrow no-break space between thousands."""
@@ -114,6 +115,12 @@ def printable(text: str, limit: int = 200) -> str:
     flat = re.sub(r"\s+", " ", text).strip()
     safe = "".join(character if character.isprintable() else "\ufffd" for character in flat)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def listed(texts: Sequence[str], separator: str = "; ", most: int = 5) -> str:
+    """The first few texts on one line, and how many more there are: `a; b; and 3 more`."""
+    more = [f"and {len(texts) - most} more"] if len(texts) > most else []
+    return separator.join([*(text.rstrip(".") for text in texts[:most]), *more])
 
 
 def engine_name(engine: str) -> str:

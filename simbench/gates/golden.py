@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, FiniteFloat, ValidationEr
 from simbench.core.errors import DataError, NothingMeasuredError, UsageError
 from simbench.core.files import read_bytes, replace_text
 from simbench.metrics.direction import Direction, Way
-from simbench.results.schema import GeneratorRecord, Result, Short, Spec, StrictRecord, TaskRecord
+from simbench.results.schema import GeneratorRecord, Result, Short, Spec, StrictRecord, TaskRecord, first_error
 
 SCHEMA: Literal["simbench.golden/1"] = "simbench.golden/1"
 MEND = "Golden files are not edited by hand: restore it from git, then use `simbench gate --update --reason`."
@@ -121,13 +121,11 @@ def read_golden(path: Path) -> Golden:
     try:
         golden = Golden.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "whole file"
+        where, found = first_error(error)
         raise DataError(
-            f"{path} is no golden file: its {where} is wrong",
-            got=repr(first["input"])[:80],
-            expected=first["msg"],
-            fix=fix if first["loc"] in ((), ("schema",)) else MEND,
+            f"{path} is no golden file: its {where or 'whole file'} is wrong",
+            **found,
+            fix=fix if where in ("", "schema") else MEND,
         ) from error
     if golden.sha256 != checksum(data):
         raise DataError(f"{path} was edited by hand: its checksum does not fit", fix=MEND)

@@ -24,10 +24,11 @@ from scipy.special import nctdtrinc, stdtr, stdtrit
 
 from simbench.core.errors import DataError, NothingMeasuredError
 from simbench.core.statistics import holm
-from simbench.core.text import number, percent, printable
+from simbench.core.text import listed, number, percent, printable
 from simbench.gates.ci import Case, Report
 from simbench.gates.golden import GoldenEntry, GoldenValue
 from simbench.metrics.direction import Direction
+from simbench.results.comparable import Basis
 from simbench.results.schema import Measurement, Result, TaskRecord
 
 FAMILY_ERROR = 0.01
@@ -57,13 +58,13 @@ class Check:
     """
 
     golden: GoldenValue
-    measured: float | None
-    worse: float | None
-    tolerance: float | None
-    smallest: float | None
-    p: float | None
-    p_better: float | None
     status: Status
+    measured: float | None = None
+    worse: float | None = None
+    tolerance: float | None = None
+    smallest: float | None = None
+    p: float | None = None
+    p_better: float | None = None
     reason: str = ""
 
     @property
@@ -148,14 +149,10 @@ def judge(golden: Mapping[str, GoldenValue], measured: Mapping[str, Sequence[flo
     adjusted, adjusted_better = holm(p_worse), holm(p_better)
     checks = {}
     for key, value in golden.items():
-        status: Status = (
-            "regression"
-            if adjusted[key] < FAMILY_ERROR
-            else "improved"
-            if adjusted_better[key] < FAMILY_ERROR
-            else "pass"
-        )
         tolerance, smallest = limits(value, len(measured[key]), len(golden))
+        status: Status = "improved" if adjusted_better[key] < FAMILY_ERROR else "pass"
+        if adjusted[key] < FAMILY_ERROR:
+            status = "regression"
         checks[key] = Check(
             golden=value,
             measured=fmean(measured[key]),
@@ -192,22 +189,24 @@ def _quantiles(freedom: int, error: float) -> tuple[float, float]:
 
 def check_same(entry: GoldenEntry, task: TaskRecord, definitions: str) -> None:
     """Refuse golden values of something else. Raises DataError."""
-    fields = {
-        "task": (entry.task.name, task.name),
-        "task version": (entry.task.version, task.version),
-        "split": (entry.task.split, task.split),
-        "data set": (entry.task.dataset_sha256[:12], task.dataset_sha256[:12]),
-        "number of events": (entry.task.events, task.events),
-        "definitions": (entry.spec.definitions, definitions),
-    }
-    for name, (expected, got) in fields.items():
-        if expected != got:
-            raise DataError(
-                f"the golden values are of another {name}",
-                got=str(got),
-                expected=str(expected),
-                fix="Run with the golden file's own options, or make new golden values with --update.",
-            )
+    for name, golden, now in Basis.of(entry.task, entry.spec.definitions).unlike(Basis.of(task, definitions)):
+        raise DataError(
+            f"the golden values are of another {name}",
+            got=str(now),
+            expected=str(golden),
+            fix="Run with the golden file's own options, or make new golden values with --update.",
+        )
+
+
+def check_version(value: GoldenValue, versions: Sequence[str]) -> None:
+    """Refuse a golden value of another version of its metric than those at hand, if there are any. Raises DataError."""
+    if versions and value.version not in versions:
+        raise DataError(
+            f"the golden value of {value.metric} is of another version",
+            got=", ".join(versions),
+            expected=value.version,
+            fix="Make new golden values with --update.",
+        )
 
 
 def report(outcome: Gate, strict: bool = False) -> Report:
@@ -286,14 +285,7 @@ def _measurement(result: Result, value: GoldenValue) -> Measurement | None:
     """The measurement of a golden metric, None where there is none. Raises DataError where its definition is another."""
     found = result.measurement(value.key)
     if found is None:
-        others = [m.version for m in result.measurements if m.metric == value.metric]
-        if others:
-            raise DataError(
-                f"the golden value of {value.metric} is of another version",
-                got=", ".join(others),
-                expected=value.version,
-                fix="Make new golden values with --update.",
-            )
+        check_version(value, [m.version for m in result.measurements if m.metric == value.metric])
         return None
     golden, now = ((v.direction, v.target, v.unit) for v in (value, found))
     if golden != now or not found.ranks:
@@ -313,22 +305,12 @@ def _measurement(result: Result, value: GoldenValue) -> Measurement | None:
 
 def _without_value(value: GoldenValue, found: Measurement | None) -> Check:
     skipped = found is not None and found.status == "skipped"
-    return Check(
-        value,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        "skipped" if skipped else "missing",
-        (found.error or "") if found else "",
-    )
+    return Check(value, status="skipped" if skipped else "missing", reason=(found.error or "") if found else "")
 
 
 def _reasons(found: Mapping[str, Measurement | None]) -> str:
-    return "; ".join(
-        f"{key}: {printable(m.error or 'no value', 100) if m else 'not measured'}" for key, m in list(found.items())[:5]
+    return listed(
+        [f"{key}: {printable(m.error or 'no value', 100) if m else 'not measured'}" for key, m in found.items()]
     )
 
 

@@ -11,10 +11,9 @@ from simbench.core.errors import DataError, UsageError
 from simbench.core.progress import Progress
 from simbench.evaluation.evaluate import DEFINITIONS, Options, evaluate, metric_keys
 from simbench.gates.golden import GoldenEntry
-from simbench.gates.quality import check_same
+from simbench.gates.quality import check_same, check_version
 from simbench.generators.parameters import Plain
 from simbench.generators.resolve import Resolved, resolve
-from simbench.metrics.base import Metric
 from simbench.metrics.registry import get_metric
 from simbench.results.schema import GeneratorRecord, Result, TaskRecord
 from simbench.tasks import DEFAULT, get_task
@@ -91,18 +90,9 @@ def check_task(entry: GoldenEntry, task: Task, events: int) -> None:
         name=task.name, version=task.version, split="test", dataset_sha256=task.dataset_sha256, events=events
     )
     check_same(entry, record, entry.spec.definitions)
-    known: dict[str, list[Metric]] = {}
-    for metric in map(get_metric, metric_keys(task, entry.spec.definitions)):
-        known.setdefault(metric.name, []).append(metric)
+    known = [get_metric(key) for key in metric_keys(task, entry.spec.definitions)]
     for value in entry.values:
-        versions = [metric.version for metric in known.get(value.metric, [])]
-        if versions and value.version not in versions:
-            raise DataError(
-                f"the golden value of {value.metric} is of another version",
-                got=", ".join(versions),
-                expected=value.version,
-                fix="Make new golden values with --update.",
-            )
+        check_version(value, [metric.version for metric in known if metric.name == value.metric])
 
 
 def golden_generator(entry: GoldenEntry) -> Resolved:

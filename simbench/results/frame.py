@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import new_file
-from simbench.core.text import no_formula
+from simbench.core.text import listed, no_formula
 from simbench.results.schema import Result, many_results, read_result
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LISTED = 5
-"""Bad files that a message names before it only counts."""
 
 RUN: dict[str, Callable[[Result], Any]] = {
     "run": lambda r: r.id,
@@ -49,44 +46,17 @@ RUN: dict[str, Callable[[Result], Any]] = {
 """The columns that are of the run: equal in all rows of one. `events_per_s` is the fastest median of its speed table."""
 
 METRIC = (
-    "status",
-    "value",
-    "stderr",
-    "sd_repetition",
-    "unit",
-    "direction",
-    "target",
-    "ranks",
-    "n",
-    "floor",
-    "floor_sd",
-    "ratio",
-    "p",
-    "memoriser",
-    "seconds",
-    "error",
-)
+    "status", "value", "stderr", "sd_repetition", "unit", "direction", "target", "ranks", "n",
+    "floor", "floor_sd", "ratio", "p", "memoriser", "seconds", "error",
+)  # fmt: skip
 """The columns that are fields of the measurement."""
 
 MEASURED = ("metric", *METRIC, "calibrated")
 COLUMNS = [*RUN, *MEASURED, "file"]
 NUMBERS = (
-    "equivalent_events",
-    "speedup",
-    "speedup_per_core",
-    "events_per_s",
-    "value",
-    "stderr",
-    "sd_repetition",
-    "target",
-    "floor",
-    "floor_sd",
-    "ratio",
-    "p",
-    "memoriser",
-    "calibrated",
-    "seconds",
-)
+    "equivalent_events", "speedup", "speedup_per_core", "events_per_s", "value", "stderr", "sd_repetition",
+    "target", "floor", "floor_sd", "ratio", "p", "memoriser", "calibrated", "seconds",
+)  # fmt: skip
 """The columns of float64, NaN where there is none, even if none has a value."""
 
 Pattern = str | PathLike[str]
@@ -135,16 +105,13 @@ def read_frame(patterns: Sequence[Pattern]) -> tuple[pd.DataFrame, list[str]]:
             dict.fromkeys(NUMBERS, "float64")
         )
     if bad and len(bad) == len(files):
-        raise DataError(
-            f"none of {len(files)} files is a result: {'; '.join(text.rstrip('.') for text in bad[:LISTED])}"
-        )
+        raise DataError(f"none of {len(files)} files is a result: {listed(bad)}")
     return frame, bad
 
 
 def bad_files(bad: Sequence[str]) -> str:
     """One message for all files that are left out."""
-    more = f"; and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
-    return f"{len(bad)} file{'s are' if len(bad) > 1 else ' is'} left out: {'; '.join(text.rstrip('.') for text in bad[:LISTED])}{more}"
+    return f"{len(bad)} file{'s are' if len(bad) > 1 else ' is'} left out: {listed(bad)}"
 
 
 def find_files(patterns: Iterable[Pattern]) -> list[Path]:
@@ -192,7 +159,7 @@ def _need_pyarrow() -> None:
 
 
 def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """As `DataFrame.to_csv`, in a fifth of its time: the columns of a run repeat few values, and each value is made text once."""
+    """As `DataFrame.to_csv`, in a fifth of its time: the columns of a run repeat few values, each made text once."""
     columns = [_csv_fields(frame[name]) for name in frame.columns]
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(map(_csv_field, frame.columns)) + "\n")

@@ -28,6 +28,12 @@ class StrictRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def first_error(error: ValidationError) -> tuple[str, dict[str, str]]:
+    """The first field of a file that is wrong (empty: the whole), and what a SimbenchError says of it: got, expected."""
+    first = error.errors(include_url=False)[0]
+    return ".".join(map(str, first["loc"])), {"got": repr(first["input"])[:80], "expected": first["msg"]}
+
+
 class Spec(StrictRecord):
     """What was asked for."""
 
@@ -252,6 +258,7 @@ def write_result(result: Result, out: Path) -> Path:
 
 
 PASS_RESULT = "Pass the JSON file that `simbench run` wrote."
+RUN_AGAIN = "Results are not edited by hand: run again."
 
 
 def read_result(path: Path, *, of_many: bool = False) -> Result:
@@ -291,23 +298,15 @@ def parse_result(data: bytes, path: Path, *, of_many: bool = False) -> Result:
         return result
     except ValidationError as error:
         _explain(data, path)
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{path}: the field {where!r} is wrong",
-            got=repr(first["input"])[:80],
-            expected=first["msg"],
-            fix="Results are not edited by hand: run again.",
-        ) from error
+        where, found = first_error(error)
+        raise DataError(f"{path}: the field {where!r} is wrong", **found, fix=RUN_AGAIN) from error
 
 
 def _no_name_twice(pairs: list[tuple[str, Any]], path: Path) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(
-            f"{path}: the field {twice[:80]!r} is there twice", fix="Results are not edited by hand: run again."
-        )
+        raise DataError(f"{path}: the field {twice[:80]!r} is there twice", fix=RUN_AGAIN)
 
 
 def _explain(data: bytes, path: Path) -> None:
