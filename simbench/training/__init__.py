@@ -1,5 +1,10 @@
-"""Training: one loop for every model, shipped or a stranger's. `protocol` says what a model must offer, `loop` trains it, `weights` stores it."""
+"""Training: one loop for every model, shipped or a stranger's.
 
-from simbench.training.protocol import Trainable
+`protocol` says what a model must offer, `loop` trains it, `weights` stores what it learnt.
+"""
 
-__all__ = ["Trainable"]
+from simbench.core.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(
+    __name__, {"Trainable": "protocol", "Plan": "plan", "train": "loop", "load_weights": "weights"}
+)
