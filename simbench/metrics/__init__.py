@@ -35,7 +35,7 @@ __getattr__, __dir__, __all__ = public_names(
         "prdc": "manifolds",
         "rmse": "physics",
         "separation": "physics",
-        "sinkhorn": "entropic",
-        "sinkhorn_loss": "entropic",
+        "sinkhorn": "transport",
+        "sinkhorn_loss": "transport",
     },
 )

@@ -118,7 +118,8 @@ def channel_wasserstein(generated: Array, reference: Array) -> float:
     "channel_wasserstein/1",
     unit="photons",
     label="channel Wasserstein",
-    meaning="How far the distribution of the photon sum in each read-out channel is from the real one, in photons, averaged over the channels.",
+    meaning="How far the distribution of the photon sum in each read-out channel is from the real one, in photons, "
+    "averaged over the channels.",
     of=channel_wasserstein,
 )
 def channel_wasserstein_metric(pair: Comparison) -> Estimate:
@@ -156,7 +157,8 @@ def channel_mae(generated: Array, reference: Array) -> float:
     unit="photons",
     ranks=False,
     label="channel MAE",
-    meaning="Photon error per channel, event by event against the real answer; a constant guess does well here, so it ranks nothing.",
+    meaning="Photon error per channel, event by event against the real answer; a constant guess does well here, "
+    "so it ranks nothing.",
     of=channel_mae,
 )
 def channel_mae_metric(pair: Comparison) -> Estimate:
@@ -212,7 +214,8 @@ def conditional_energy(generated: Array, reference: Array, condition_id: Array) 
 @metric(
     "conditional_energy/1",
     unit="√photons",
-    meaning="How far the answers to one and the same particle are from the real ones, averaged over particles; 0 for a perfect model.",
+    meaning="How far the answers to one and the same particle are from the real ones, averaged over particles; "
+    "0 for a perfect model.",
     of=conditional_energy,
 )
 def conditional_energy_metric(pair: Comparison) -> Estimate:
@@ -270,7 +273,8 @@ def _dispersion(generated: Tensor, reference: Tensor, condition: Tensor, conditi
     direction="target",
     target=1.0,
     label="dispersion",
-    meaning="How much the answers to one and the same particle spread, relative to the real ones: 1 is right, 0 is collapse.",
+    meaning="How much the answers to one and the same particle spread, relative to the real ones: 1 is right, "
+    "0 is collapse.",
     of=dispersion_ratio,
 )
 def dispersion_ratio_metric(pair: Comparison) -> Estimate:
@@ -371,7 +375,8 @@ HALF = 4
     unit="photons",
     ranks=False,
     label="conditional Wasserstein",
-    meaning="Distance between four generated and four real answers to the same particle; it flatters samples with too little spread.",
+    meaning="Distance between four generated and four real answers to the same particle; "
+    "it flatters samples with too little spread.",
 )
 def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
     """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk samples: only reports."""

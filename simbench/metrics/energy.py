@@ -56,7 +56,8 @@ def _energy_sums(
 
 @metric(
     "energy_distance/1",
-    meaning="How far the generated events are from the real ones in feature space, in value and in variety; 0 for a perfect model at any number of events.",
+    meaning="How far the generated events are from the real ones in feature space, in value and in variety; "
+    "0 for a perfect model at any number of events.",
     of=energy_distance,
 )
 def energy_distance_metric(pair: Comparison) -> Estimate:
@@ -124,7 +125,8 @@ def within_scatter(values: Tensor, condition_id: Tensor, weights: Tensor) -> Ten
     direction="target",
     target=1.0,
     label="diversity",
-    meaning="How much events of the same condition differ from each other in feature space, relative to the real ones: 1 is right, 0 is one event over and over.",
+    meaning="How much events of the same condition differ from each other in feature space, relative to the real ones: "
+    "1 is right, 0 is one event over and over.",
     of=diversity_ratio,
 )
 def diversity_ratio_metric(pair: Comparison) -> Estimate:

@@ -1,10 +1,11 @@
-"""Debiased Sinkhorn divergence: the founding paper's measure, and the training loss of its autoencoder.
+"""Entropic optimal transport between two samples, solved to a proven gap.
 
-Entropic optimal transport is solved in its dual, a smooth concave maximum over two potentials, to a proven gap. The temperature is lowered
-in few large steps; at each, Sinkhorn and Newton steps (conjugate gradients on the Hessian, whose products are products with the plan)
-alternate until the marginals are met. At high temperature the plan is a dense float32 matrix. Once few entries of it count, only those are
-kept, with float64 costs; a last pass over all pairs looks for an entry that was wrongly left out. Newton steps on a sparsified plan follow Tang
-et al. 2024 (arXiv:2401.12253), the cooling Schmitzer 2019 (arXiv:1610.06519).
+The dual is a smooth concave maximum over two potentials. The temperature is lowered in few large steps; at each,
+Sinkhorn and Newton steps (conjugate gradients on the Hessian, whose products are products with the plan) alternate
+until the marginals are met. At high temperature the plan is a dense float32 matrix. Once few of its entries count, only
+those are kept, with float64 costs; a last pass over all pairs looks for an entry that was wrongly left out. References:
+Tang et al. 2024 (arXiv:2401.12253) for Newton steps on a sparse plan, Schmitzer 2019 (arXiv:1610.06519) for the
+cooling.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import log
-from typing import Any, Protocol, cast
+from typing import cast
 
 import numpy as np
 import scipy.sparse
@@ -23,35 +24,29 @@ from torch import Tensor
 
 from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_features, chunks, squared_distances
-from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import SEED, dense, finite_or_none, jackknife_groups, jackknife_sd, resampling
 
 BLUR = 0.05
-SUBSET_SIZE = 2000
-JACKKNIFE_EVENTS = 500
-"""Up to this many events a single subset's error comes from 20 more solutions with a group left out."""
-
+FLOAT64_SIZE = 2000
+"""Up to this many events a side, a dense plan at the last temperature is float64."""
 COOLING = 4.0
 """Ratio of successive temperatures."""
 LOOSE, TIGHT = 0.001, 1e-6
 """Mean relative error of the column marginals at which a passing temperature, and the last one, is left."""
-WINDOW = 5.0
-"""Becoming sparse, the plan keeps the entries above exp(-WINDOW) of the largest of their row or column; the next temperature is lower ..."""
-LAST_WINDOW = 32.0
-"""... and at the last, every entry above exp(-LAST_WINDOW) of the independent plan's is found and kept."""
+WINDOW, LAST_WINDOW = 5.0, 32.0
+"""Becoming sparse, the plan keeps the entries above exp(-WINDOW) of the largest of their row or column. At the last
+temperature every entry above exp(-LAST_WINDOW) of the independent plan's is found and kept."""
 SPARSE = 0.05
 """The plan is made sparse once no larger share of its entries counts."""
 MAX_NEWTON, MAX_CG = 60, 300
 DAMPING = 0.1
 """Newton's Hessian is raised by this times the error, which bounds the step where the plan falls into pieces."""
-MAX_STEP = 30.0
-"""No Newton step changes a column's scaling by more than exp(MAX_STEP) ..."""
-ABSORB = 40.0
-"""... and the kernel is computed anew once one has changed by more than exp(ABSORB)."""
+MAX_STEP, ABSORB = 30.0, 40.0
+"""No Newton step changes a column's scaling by more than exp(MAX_STEP); the kernel is computed anew once one has
+changed by more than exp(ABSORB)."""
 GATHER = 300
 """A matrix product makes about this many squared distances in the time that one takes from two gathered rows."""
 MAX_ROUNDS = 20
-UNSOLVED, EXACT_PAIRS, MAX_EXACT_ITERATIONS = 1e-4, 10_000_000, 100_000_000
+UNSOLVED, EXACT_PAIRS, MAX_ITERATIONS = 1e-4, 10_000_000, 100_000_000
 """A solution left with a larger error starts again from the exact one, up to this many pairs of events."""
 
 Vector = NDArray[np.float64]
@@ -63,7 +58,7 @@ class EntropicPlan:
 
     Attributes:
         value: min_P <P, 1/2|x-y|^2> + eps KL(P | a b), from below: the dual at the potentials.
-        f, g: (N,), (M,) float64 dual potentials; the rows of the plan a_i b_j exp((f_i + g_j - c_ij) / eps) sum to 1/N exactly.
+        f, g: (N,), (M,) float64 dual potentials; rows of the plan a_i b_j exp((f_i + g_j - c_ij) / eps) sum to 1/N.
         marginal_error: mean over columns of |M * column sum - 1|.
         gap: how much larger the true value can be at most.
     """
@@ -86,43 +81,18 @@ def entropic_ot(generated: Array, reference: Array, blur: float = BLUR) -> Entro
         blur: the length scale, in feature units, below which the plan is blurred.
 
     Returns:
-        the value in squared feature units, potentials, marginal error and duality gap. The gap bound is that of a concave maximum:
-        <gradient, g* - g>, at most half the marginal error times the oscillation of g* - g.
+        the value in squared feature units, potentials, marginal error and duality gap. The gap bound is that of a
+        concave maximum: <gradient, g* - g>, at most half the marginal error times the oscillation of g* - g.
 
-    Reference: Deja et al., "End-to-end Sinkhorn Autoencoder" (arXiv:2006.06704), eq. (3); Feydy et al. 2019 (arXiv:1810.08278), eq. (1).
+    Reference: Deja et al., "End-to-end Sinkhorn Autoencoder" (arXiv:2006.06704), eq. (3); Feydy et al. 2019
+    (arXiv:1810.08278), eq. (1).
     """
-    x, y = _prepare(generated, reference, blur)
-    return _symmetric(x, blur**2) if x is y or torch.equal(x, y) else _solve(x, y, blur**2)
+    x, y = prepared(generated, reference, blur)
+    return solve_with_itself(x, blur**2) if torch.equal(x, y) else solve(x, y, blur**2)
 
 
-def sinkhorn(generated: Array, reference: Array, blur: float = BLUR) -> float:
-    """Debiased Sinkhorn divergence between two samples.
-
-    S(x, y) = OT(x, y) - 1/2 OT(x, x) - 1/2 OT(y, y),   OT(x, y) = min_P <P, 1/2|x_i - y_j|^2> + eps KL(P | a b),   eps = blur^2
-
-    Args:
-        generated: (N, d) features.
-        reference: (M, d) features.
-        blur: the length scale, in feature units, below which the plan is blurred.
-
-    Returns:
-        the divergence in squared feature units, >= 0, lower is better; 0 for a set against itself. Blur to 0 gives the exact transport
-        cost, a large blur half the squared distance of the means.
-
-    Estimator: converged (see `entropic_ot`), unlike an annealed loop that stops on a schedule. At finite N a perfect model is far from 0 in
-    high dimension, and samples shrunk towards their mean score better than true ones: report it, do not rank by it. O(N M) memory above blur 0.
-
-    Reference: Deja et al., "End-to-end Sinkhorn Autoencoder" (arXiv:2006.06704), eq. (4); Feydy et al. 2019 (arXiv:1810.08278), eq. (3).
-    """
-    x, y = _prepare(generated, reference, blur)
-    if x is y or torch.equal(x, y):
-        return 0.0
-    eps = blur**2
-    return _solve(x, y, eps).value - (_symmetric(x, eps).value + _symmetric(y, eps).value) / 2
-
-
-def _prepare(generated: Array, reference: Array, blur: float) -> tuple[Tensor, Tensor]:
-    """Centred float64 features: the divergence is blind to common translations, the rounding is not."""
+def prepared(generated: Array, reference: Array, blur: float) -> tuple[Tensor, Tensor]:
+    """Centred float64 features: the cost does not change with a common translation, its rounding error does."""
     if not 0 < blur < float("inf"):
         raise UsageError(
             "blur is not a length", got=repr(blur), expected="a positive number", fix=f"The benchmark uses {BLUR}."
@@ -132,23 +102,8 @@ def _prepare(generated: Array, reference: Array, blur: float) -> tuple[Tensor, T
     return x.double() - centre, y.double() - centre
 
 
-class _Kernel(Protocol):
-    """K_ij = exp((f_i + g_j - c_ij) / eps), scaled so that rows have mean 1: the plan over a b. Only products with it are needed."""
-
-    f: Vector
-
-    def rows(self, v: Vector) -> Vector:
-        """mean_j K_ij v_j."""
-
-    def columns(self, u: Vector) -> Vector:
-        """mean_i K_ij u_i."""
-
-    def squares(self, w: Vector) -> Vector:
-        """mean_i K_ij^2 w_i / M."""
-
-
 class _Dense:
-    """The kernel as a matrix on the device of the features."""
+    """The kernel K_ij = exp((f_i + g_j - c_ij) / eps) as a matrix, scaled so that rows have mean 1."""
 
     def __init__(self, x: Tensor, y: Tensor, g: Vector, eps: float, dtype: torch.dtype) -> None:
         n, m = len(x), len(y)
@@ -170,19 +125,23 @@ class _Dense:
         return cast(Vector, product.double().cpu().numpy())
 
     def rows(self, v: Vector) -> Vector:
+        """mean_j K_ij v_j."""
         return self._product(self.matrix, v) / len(v)
 
     def columns(self, u: Vector) -> Vector:
+        """mean_i K_ij u_i."""
         return self._product(self.matrix.T, u) / len(u)
 
     def squares(self, w: Vector) -> Vector:
+        """mean_i K_ij^2 w_i / M."""
         total = np.zeros(self.matrix.shape[1])
         for rows in chunks(*self.matrix.shape):
             total += self._product(self.matrix[rows].square().T, w[rows])
         return total / self.matrix.numel()
 
     def pairs(self, u: Vector, v: Vector) -> Tensor:
-        """Rows and columns, (P, 2), of the entries of u K v above exp(-WINDOW) of the largest of their row or of their column."""
+        """Rows and columns, (P, 2), of the entries of u K v above exp(-WINDOW) of the largest of their row or
+        column."""
         v_ = torch.as_tensor(v, dtype=self.matrix.dtype, device=self.matrix.device)
         u_ = torch.as_tensor(u, dtype=self.matrix.dtype, device=self.matrix.device).unsqueeze(1)
         highest = torch.zeros_like(v_)
@@ -205,7 +164,8 @@ class _Dense:
 
 
 def _pair_costs(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
-    """1/2 |x_i - y_j|^2 of pairs sorted by i, (P,): from differences, or, of many pairs, from whole blocks of a matrix product."""
+    """1/2 |x_i - y_j|^2 of pairs sorted by i, (P,): from differences, or, of many pairs, from whole blocks of a matrix
+    product."""
     if len(i) * GATHER < len(x) * len(y):
         return (
             torch.cat([(x[a] - y[b]).square_().sum(1) for a, b in zip(i.split(50_000), j.split(50_000), strict=True)])
@@ -231,7 +191,7 @@ class _Pairs:
 
 
 class _Sparse:
-    """The kernel on the pairs that count."""
+    """The same kernel on the pairs that count; the methods are those of `_Dense`."""
 
     def __init__(self, pairs: _Pairs, g: Vector, eps: float) -> None:
         n, m = pairs.shape
@@ -257,11 +217,14 @@ class _Sparse:
         return cast(Vector, squared @ w) / (squared.shape[0] * squared.shape[1])
 
 
+_Kernel = _Dense | _Sparse
+
+
 @dataclass(frozen=True)
 class _Match:
-    """A kernel whose scaling u K v has exact rows, and columns to within `error`."""
+    """Potentials, and a kernel whose scaling u K v has exact rows, and columns to within `error`."""
 
-    kernel: _Kernel
+    kernel: _Kernel | None
     u: Vector
     v: Vector
     f: Vector
@@ -272,8 +235,9 @@ class _Match:
 def _match(build: Callable[[Vector], _Kernel], g: Vector, eps: float, tolerance: float) -> _Match:
     """Sinkhorn and Newton steps at one temperature, until the columns are met (or Newton's steps are used up).
 
-    Unknown is the logarithm s of the column scaling; rows follow exactly. The dual is mean log u + mean s, its gradient (1 - c) / M with c the
-    column sums, its Hessian -(diag c - K' diag(u)^2 K) / M: concave, singular only along constants.
+    Unknown is the logarithm s of the column scaling; rows follow exactly. The dual is mean log u + mean s, its gradient
+    (1 - c) / M with c the column sums, its Hessian -(diag c - K' diag(u)^2 K) / M: concave, singular only along
+    constants.
     """
     kernel, s = build(g), np.zeros(len(g))
     v = np.ones_like(s)
@@ -308,10 +272,10 @@ def _newton_step(kernel: _Kernel, u: Vector, v: Vector, s: Vector, c: Vector, er
     length = MAX_STEP / max(MAX_STEP, float(np.abs(step).max()))
     while length > 1e-4:
         rows = kernel.rows(np.exp(s + length * step))
-        if (rows > 0).all() and -float(np.log(rows).mean()) + length * float(
-            step.mean()
-        ) >= dual + 1e-4 * length * slope:
-            return length * step
+        if (rows > 0).all():
+            gained = -float(np.log(rows).mean()) + length * float(step.mean())
+            if gained >= dual + 1e-4 * length * slope:
+                return length * step
         length /= 2
     return np.zeros_like(step)
 
@@ -337,8 +301,8 @@ def _conjugate_gradients(product: Callable[[Vector], Vector], b: Vector, diagona
     return x
 
 
-def _solve(x: Tensor, y: Tensor, eps: float) -> EntropicPlan:
-    """Cool from the mean cost down to eps, as the module's docstring tells."""
+def solve(x: Tensor, y: Tensor, eps: float) -> EntropicPlan:
+    """Transport between centred samples: cooled from the mean cost down to eps, as the module's docstring tells."""
     n, m = len(x), len(y)
     start = float(x.square().sum(1).mean() + y.square().sum(1).mean()) / 8
     steps = int(np.ceil(log(max(start / eps, 1)) / log(COOLING)))
@@ -346,14 +310,11 @@ def _solve(x: Tensor, y: Tensor, eps: float) -> EntropicPlan:
     pairs: _Pairs | None = None
     for step in range(steps, -1, -1):
         level = eps * (start / eps) ** (step / max(steps, 1)) if step else eps
-        last = step == 0
-        if pairs is not None:
-            match = _match(partial(_Sparse, pairs, eps=level), g, level, TIGHT if last else LOOSE)
-        else:
-            dtype = torch.float64 if last and n * m <= SUBSET_SIZE**2 else torch.float32
-            match = _match(partial(_Dense, x, y, eps=level, dtype=dtype), g, level, TIGHT if last else LOOSE)
-            if not last and cast(_Dense, match.kernel).density(match.v) <= SPARSE:
-                pairs = _Pairs(x, y, cast(_Dense, match.kernel).pairs(match.u, match.v))
+        dtype = torch.float64 if step == 0 and n * m <= FLOAT64_SIZE**2 else torch.float32
+        build = partial(_Sparse, pairs) if pairs is not None else partial(_Dense, x, y, dtype=dtype)
+        match = _match(partial(build, eps=level), g, level, LOOSE if step else TIGHT)
+        if step and isinstance(match.kernel, _Dense) and match.kernel.density(match.v) <= SPARSE:
+            pairs = _Pairs(x, y, match.kernel.pairs(match.u, match.v))
         g = match.g
     if pairs is not None:
         match = _finish(x, y, match, pairs, eps)
@@ -380,17 +341,18 @@ def _finish(x: Tensor, y: Tensor, match: _Match, pairs: _Pairs | None, eps: floa
 
 
 def _exact_potentials(x: Tensor, y: Tensor) -> _Match:
-    """The dual of exact transport: within eps log N of the entropic one's, where cooling went astray (heavy tails, very small eps)."""
+    """The dual of exact transport, within eps log N of the entropic one's: where cooling failed (heavy tails, tiny
+    eps)."""
     import ot
 
     cost = squared_distances(x, y).div_(2).cpu().numpy()
-    log_ = ot.emd([], [], cost, numItermax=MAX_EXACT_ITERATIONS, log=True)[1]
+    log_ = ot.emd([], [], cost, numItermax=MAX_ITERATIONS, log=True)[1]
     f, g = np.asarray(log_["u"], np.float64), np.asarray(log_["v"], np.float64)
-    return _Match(cast(_Kernel, None), np.ones_like(f), np.ones_like(g), f, g, 1.0)
+    return _Match(None, np.ones_like(f), np.ones_like(g), f, g, 1.0)
 
 
 def _overlooked(x: Tensor, y: Tensor, match: _Match, eps: float) -> Tensor:
-    """All pairs whose entry of the plan exceeds exp(-LAST_WINDOW) of the independent plan's: rows and columns, (P, 2)."""
+    """All pairs whose entry of the plan exceeds exp(-LAST_WINDOW) of the independent plan's: rows, columns, (P, 2)."""
     f, g = (torch.as_tensor(potential, device=x.device) for potential in (match.f, match.g))
     row, column = (f - x.square().sum(1) / 2).unsqueeze(1), g - y.square().sum(1) / 2
     size = float(max(x.square().sum(1).max(), y.square().sum(1).max(), row.abs().max(), column.abs().max()))
@@ -405,17 +367,15 @@ def _overlooked(x: Tensor, y: Tensor, match: _Match, eps: float) -> Tensor:
     return torch.cat(found)
 
 
-def _symmetric(x: Tensor, eps: float) -> EntropicPlan:
-    """Transport of a sample to itself: averaged updates, whose error at least halves at each since the plan is positive definite."""
+def solve_with_itself(x: Tensor, eps: float) -> EntropicPlan:
+    """Transport of a sample to itself, by averaged updates: the plan is positive definite, so each halves the error."""
     n = len(x)
     g = np.zeros(n)
-    none = _Match(cast(_Kernel, None), g, g, g, g, 0.0)
     kernel: _Kernel
-    close = _overlooked(x, x, none, eps) if _self_density(x, eps) <= SPARSE else None
-    if close is not None:
-        kernel = _Sparse(_Pairs(x, x, close), g, eps)
+    if _self_density(x, eps) <= SPARSE:
+        kernel = _Sparse(_Pairs(x, x, _overlooked(x, x, _Match(None, g, g, g, g, 0.0), eps)), g, eps)
     else:
-        kernel = _Dense(x, x, g, eps, torch.float64 if n <= SUBSET_SIZE else torch.float32)
+        kernel = _Dense(x, x, g, eps, torch.float64 if n <= FLOAT64_SIZE else torch.float32)
     s = np.zeros(n)
     for _ in range(60):
         f = kernel.f / eps - np.log(kernel.rows(np.exp(s)))
@@ -424,109 +384,10 @@ def _symmetric(x: Tensor, eps: float) -> EntropicPlan:
             break
         s = (s + f) / 2
     reach = float(x.square().sum(1).max()) * 2
-    return EntropicPlan(
-        float(eps * (f.mean() + s.mean())), eps * f, eps * s, error, error / 2 * (reach + eps * float(np.ptp(s)))
-    )
+    gap = error / 2 * (reach + eps * float(np.ptp(s)))
+    return EntropicPlan(float(eps * (f.mean() + s.mean())), eps * f, eps * s, error, gap)
 
 
 def _self_density(x: Tensor, eps: float) -> float:
     rows = torch.linspace(0, len(x) - 1, min(len(x), 256), device=x.device).long()
     return float((squared_distances(x[rows], x) / 2 < eps * LAST_WINDOW).double().mean())
-
-
-def sinkhorn_loss(x: Tensor, y: Tensor, blur: float = BLUR) -> Tensor:
-    """The debiased Sinkhorn divergence of two batches as a training loss: `sinkhorn`, differentiable in both.
-
-    dS/dx_i = 1/N (T_xx(x_i) - T_xy(x_i)),   T_xy(x_i) = sum_j P_ij y_j / sum_j P_ij      (the barycentre of what x_i is sent to)
-
-    Args:
-        x: (N, d) batch, made for N up to a few thousand.
-        y: (M, d) batch on the same device.
-        blur: the length scale, in the units of x, below which the plan is blurred.
-
-    Returns:
-        a scalar of the dtype of x, in squared units of x. By the envelope theorem the potentials, being optimal, are constants to the
-        gradient: they are found without a graph, in float64, and nothing of the solution is kept but one gradient a batch.
-
-    Reference: Deja et al., "End-to-end Sinkhorn Autoencoder" (arXiv:2006.06704), eqs. (4) and (7); Feydy et al. 2019 (arXiv:1810.08278), section 3.2.
-    """
-    return cast(Tensor, _Divergence.apply(x, y, blur))
-
-
-class _Divergence(torch.autograd.Function):
-    """The value with its gradient; see `sinkhorn_loss`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, blur: float) -> Tensor:
-        a, b = _prepare(x, y, blur)
-        eps = blur**2
-        cross, self_a, self_b = _solve(a, b, eps), _symmetric(a, eps), _symmetric(b, eps)
-        plan = _plan(a, b, cross, eps)
-        grad_x = (_plan(a, a, self_a, eps) @ a) - plan @ b
-        grad_y = (_plan(b, b, self_b, eps) @ b) - plan.T @ a
-        ctx.save_for_backward(grad_x.to(x.dtype), grad_y.to(y.dtype))
-        return torch.as_tensor(cross.value - (self_a.value + self_b.value) / 2, dtype=x.dtype, device=x.device)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        grad_x, grad_y = ctx.saved_tensors
-        return gradients[0] * grad_x, gradients[0] * grad_y, None
-
-
-def _plan(x: Tensor, y: Tensor, solution: EntropicPlan, eps: float) -> Tensor:
-    """The plan as a matrix, (N, M), float64."""
-    f, g = (torch.as_tensor(potential, device=x.device) for potential in (solution.f, solution.g))
-    exponent = (f.unsqueeze(1) + g - squared_distances(x, y) / 2) / eps
-    return exponent.exp_() / (len(x) * len(y))
-
-
-def subset_rows(unit_id: Tensor, size: int = SUBSET_SIZE) -> list[Tensor]:
-    """Rows of disjoint subsets of `size` events (of all events, where there are fewer): whole units, in a fixed random order."""
-    inverse, units = dense(unit_id)
-    rank = torch.randperm(units, generator=torch.Generator().manual_seed(SEED))
-    order = torch.argsort(rank[inverse], stable=True)
-    size = min(size, len(order))
-    return [order[at : at + size] for at in range(0, len(order) - size + 1, size)]
-
-
-def estimate_over_subsets(pair: Comparison, divergence: Callable[[Tensor, Tensor], float]) -> Estimate:
-    """Mean and spread of a divergence of the features over the subsets of `subset_rows`."""
-    x, y = as_features(*pair.derived("features"))
-    unit_id = pair.generated.unit_id
-    subsets = subset_rows(unit_id)
-    values = torch.tensor([divergence(x[rows], y[rows]) for rows in subsets], dtype=torch.float64)
-    if len(values) > 1:
-        sd = float(values.std())
-        return Estimate(float(values.mean()), sd / len(values) ** 0.5, len(x), parts={"sd": sd})
-    stderr = None
-    if resampling() and len(x) <= JACKKNIFE_EVENTS:
-        groups = jackknife_groups(unit_id)
-        left_out = [divergence(x[groups != group], y[groups != group]) for group in range(int(groups.max()) + 1)]
-        stderr = (
-            finite_or_none(jackknife_sd(torch.tensor(left_out, dtype=torch.float64))) if len(left_out) > 1 else None
-        )
-    return Estimate(float(values[0]), stderr, len(x))
-
-
-def shrinkage_curve() -> str:
-    """The divergence of Gaussian samples shrunk towards their mean, against as many of the same Gaussian (N = 400, d = 84): a table, computed."""
-    rng = torch.Generator().manual_seed(SEED)
-    x, y = (torch.randn(400, 84, generator=rng, dtype=torch.float64) for _ in range(2))
-    lines = ["At finite N it prefers samples shrunk towards their mean. Gaussian, N = 400, d = 84, 0 is the truth:", ""]
-    lines += [
-        f"  shrunk by {shrunk:.2f}: {sinkhorn(x * (1 - shrunk), y):6.1f}"
-        for shrunk in (0.0, 0.1, 0.2, 0.36, 0.5, 0.7, 1.0)
-    ]
-    return "\n".join(lines)
-
-
-@metric(
-    "sinkhorn/1",
-    ranks=False,
-    meaning="Transport distance between generated and real features, as in the founding paper; it flatters samples that are too alike, so it ranks nothing.",
-    of=sinkhorn,
-    example=shrinkage_curve,
-)
-def sinkhorn_metric(pair: Comparison) -> Estimate:
-    """Debiased Sinkhorn divergence with cost 1/2|x-y|^2 and blur 0.05 on subsets of 2000: reported, never ranked."""
-    return estimate_over_subsets(pair, sinkhorn)

@@ -87,7 +87,8 @@ def _left_out(features: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
 @metric(
     "lenet_fid/1",
     label="LeNet FID",
-    meaning="How far mean and covariance of the features that a pinned LeNet-5 reads off the events are from the real ones.",
+    meaning="How far mean and covariance of the features that a pinned LeNet-5 reads off the events are from the real "
+    "ones.",
     of=frechet_distance,
 )
 def lenet_fid_metric(pair: Comparison) -> Estimate:
@@ -98,7 +99,8 @@ def lenet_fid_metric(pair: Comparison) -> Estimate:
 @metric(
     "inception_fid/1",
     label="Inception FID",
-    meaning="How far mean and covariance of the features that a pinned Inception network reads off the images are from the real ones.",
+    meaning="How far mean and covariance of the features that a pinned Inception network reads off the images are from "
+    "the real ones.",
     of=frechet_distance,
 )
 def inception_fid_metric(pair: Comparison) -> Estimate:

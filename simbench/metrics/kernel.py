@@ -74,7 +74,8 @@ def _subsets(n: int, m: int, size: int, subsets: int | None, paired: bool) -> It
 @metric(
     "kid/1",
     label="KID",
-    meaning="How far the generated features are from the real ones by a polynomial kernel; 0 for a perfect model at any number of events.",
+    meaning="How far the generated features are from the real ones by a polynomial kernel; "
+    "0 for a perfect model at any number of events.",
     of=kid,
 )
 def kid_metric(pair: Comparison) -> Estimate:

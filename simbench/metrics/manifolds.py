@@ -299,7 +299,8 @@ def _estimate(pair: Comparison, name: str, inclusive: bool = False) -> Estimate:
 @metric(
     "precision/1",
     direction="higher",
-    meaning="Share of generated events that lie among the real ones: low where the model makes events that nature does not.",
+    meaning="Share of generated events that lie among the real ones: low where the model makes events that nature does "
+    "not.",
     of=prdc,
 )
 def precision_metric(pair: Comparison) -> Estimate:

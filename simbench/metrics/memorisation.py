@@ -61,7 +61,8 @@ def _subsets(train: list[NDArray[np.int64]], size: int, rng: np.random.Generator
     "memorisation/1",
     direction="target",
     target=0.5,
-    meaning="Share of generated events nearer to a training event than to an unseen one: 0.5 is right, more is copying.",
+    meaning="Share of generated events nearer to a training event than to an unseen one: 0.5 is right, "
+    "more is copying.",
 )
 def memorisation_metric(pair: Comparison) -> Estimate:
     """Share of generated events nearer to a training than to an equally probable held-out event; 0.5 is right, 1 is a copy machine.

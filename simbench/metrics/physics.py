@@ -214,7 +214,8 @@ def _power(p: Tensor, q: Tensor) -> Tensor:
 
 @metric(
     "separation/1",
-    meaning="How far the distributions of the shower's physics quantities are from the real ones, bin by bin: 0 is equal, 1 is apart.",
+    meaning="How far the distributions of the shower's physics quantities are from the real ones, bin by bin: "
+    "0 is equal, 1 is apart.",
     of=separation,
 )
 def separation_metric(pair: Comparison) -> Estimate:
@@ -249,7 +250,8 @@ def rmse(generated: Array, reference: Array) -> float:
     unit="photons",
     ranks=False,
     label="RMSE",
-    meaning="Photon error per pixel, event by event against the real answer; a blurred guess does well here, so it ranks nothing.",
+    meaning="Photon error per pixel, event by event against the real answer; a blurred guess does well here, "
+    "so it ranks nothing.",
     of=rmse,
 )
 def rmse_metric(pair: Comparison) -> Estimate:

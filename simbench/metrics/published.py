@@ -11,9 +11,9 @@ from torch import Tensor
 
 from simbench.metrics.base import Comparison, Estimate, Metric, metric
 from simbench.metrics.channels import CHANNEL_VARIANTS, channel_masks, channel_sums, mae_estimate, wasserstein_estimate
-from simbench.metrics.entropic import sinkhorn
 from simbench.metrics.physics import root_mean, squared_errors
 from simbench.metrics.resampling import bootstrap_mean
+from simbench.metrics.transport import sinkhorn
 
 PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
     "deja2020": {

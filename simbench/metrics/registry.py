@@ -21,7 +21,6 @@ from simbench.metrics.channels import (
 )
 from simbench.metrics.classifier import classifier_auc_metric
 from simbench.metrics.energy import diversity_ratio_metric, energy_distance_metric
-from simbench.metrics.entropic import sinkhorn_metric
 from simbench.metrics.frechet import inception_fid_metric, lenet_fid_metric
 from simbench.metrics.kernel import kid_metric
 from simbench.metrics.labels import label_accuracy_metric
@@ -35,7 +34,7 @@ from simbench.metrics.manifolds import (
 from simbench.metrics.memorisation import memorisation_metric
 from simbench.metrics.physics import fpd_metric, kpd_metric, rmse_metric, separation_metric
 from simbench.metrics.published import ON_VARIANTS, channel_mae_wojnar2025, rmse_wojnar2024, sinkhorn_deja2020
-from simbench.metrics.transport import exact_ot_metric
+from simbench.metrics.transport import exact_ot_metric, sinkhorn_metric
 
 SHIPPED = (
     channel_wasserstein_metric,

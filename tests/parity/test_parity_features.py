@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from simbench.metrics.entropic import sinkhorn, sinkhorn_loss
 from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.kernel import kid
 from simbench.metrics.manifolds import prdc
-from simbench.metrics.transport import exact_ot
+from simbench.metrics.transport import exact_ot, sinkhorn, sinkhorn_loss
 
 with warnings.catch_warnings():  # the peers' own deprecations, not ours
     warnings.simplefilter("ignore")

@@ -21,12 +21,11 @@ from scipy.stats import wasserstein_distance
 from simbench.core.errors import DataError
 from simbench.metrics.channels import wasserstein_1d, weighted_wasserstein
 from simbench.metrics.energy import energy_distance
-from simbench.metrics.entropic import sinkhorn
 from simbench.metrics.frechet import frechet_distance, frechet_left_out
 from simbench.metrics.kernel import kid
 from simbench.metrics.manifolds import prdc
 from simbench.metrics.resampling import bootstrap_counts
-from simbench.metrics.transport import exact_ot
+from simbench.metrics.transport import exact_ot, sinkhorn
 from simbench.samples.files import write_samples
 from simbench.tasks import get_task
 

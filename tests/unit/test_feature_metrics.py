@@ -11,7 +11,6 @@ from simbench.core.errors import UsageError
 from simbench.core.events import Events
 from simbench.metrics.base import Comparison
 from simbench.metrics.energy import diversity_ratio, diversity_ratio_metric, energy_distance, energy_distance_metric
-from simbench.metrics.entropic import sinkhorn
 from simbench.metrics.frechet import frechet_distance, frechet_left_out, lenet_fid_metric
 from simbench.metrics.kernel import kid, kid_metric
 from simbench.metrics.manifolds import (
@@ -24,7 +23,7 @@ from simbench.metrics.manifolds import (
     recall_metric,
 )
 from simbench.metrics.resampling import PAIR_GROUPS, jackknife_groups, jackknife_sd
-from simbench.metrics.transport import exact_ot
+from simbench.metrics.transport import exact_ot, sinkhorn
 
 DISTANCES = [frechet_distance, kid, energy_distance, sinkhorn, exact_ot]
 names = {"ids": lambda function: function.__name__}

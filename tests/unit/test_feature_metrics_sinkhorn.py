@@ -12,10 +12,10 @@ from torch import Tensor
 from simbench.core.errors import UsageError
 from simbench.core.events import Events
 from simbench.metrics.base import Comparison
-from simbench.metrics.entropic import entropic_ot, sinkhorn, sinkhorn_loss, sinkhorn_metric, subset_rows
-from simbench.metrics.transport import exact_ot, exact_ot_metric
+from simbench.metrics.entropic import entropic_ot
+from simbench.metrics.transport import exact_ot, exact_ot_metric, sinkhorn, sinkhorn_loss, sinkhorn_metric, subset_rows
 
-module = importlib.import_module("simbench.metrics.entropic")
+solver, module = (importlib.import_module(f"simbench.metrics.{name}") for name in ("entropic", "transport"))
 
 
 def normal(n: int, d: int, seed: int) -> Tensor:
@@ -124,8 +124,8 @@ class TestConvergence:
         """The path of more than 2000 events."""
         x, y = normal(150, 8, 0), normal(150, 8, 1)
         before = [sinkhorn(x, y, blur) for blur in (0.05, 0.5, 3.0)]
-        monkeypatch.setattr(module, "SUBSET_SIZE", 10)
-        monkeypatch.setattr(module, "SPARSE", -1.0)
+        monkeypatch.setattr(solver, "FLOAT64_SIZE", 10)
+        monkeypatch.setattr(solver, "SPARSE", -1.0)
         assert [sinkhorn(x, y, blur) for blur in (0.05, 0.5, 3.0)] == pytest.approx(before, rel=1e-4)
 
     @pytest.mark.parametrize("blur", [0, -1.0, math.inf, math.nan])
