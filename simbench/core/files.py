@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, never over another's; read up to a limit; where data sets that simbench does not ship are looked for."""
+"""Files: written whole or not at all, read up to a limit and with a checksum; the folders that are searched for data sets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from simbench.core.errors import DataError, UsageError
 
 MAX_BYTES = 16 * 2**20
 """The largest file of text that is read."""
+
+MAX_PINNED_BYTES = 2**30
+"""The largest file that is read with a checksum."""
 
 
 def safe_name(name: str) -> str:
@@ -39,7 +42,7 @@ def _reason(error: OSError, folder: Path) -> str:
 
 @contextlib.contextmanager
 def _scratch_for(path: Path, move: Callable[[Path, Path], object]) -> Iterator[Path]:
-    """A scratch file beside `path`, which is moved there if all goes well and removed if not. Raises UsageError where it cannot be written."""
+    """A scratch file beside `path`, moved there if all goes well, else removed. Raises UsageError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
@@ -110,9 +113,16 @@ def write_new(path: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8", newline="")
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a derived file atomically over an old one: readers see the one or the other. Raises UsageError where it cannot be written."""
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """A scratch path to write to, which takes the place of `path` if all goes well. Raises UsageError where it cannot be written."""
     with _scratch_for(path, Path.replace) as scratch:
+        yield scratch
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a derived file over an old one: readers see the one or the other. Raises UsageError where it cannot be written."""
+    with replaced_file(path) as scratch:
         scratch.write_text(text, encoding="utf-8", newline="")
 
 
@@ -131,6 +141,26 @@ def read_bytes(path: Path, limit: int = MAX_BYTES, fix: str = "") -> bytes:
         raise DataError(f"{path} cannot be read", got=error.strerror or str(error), fix=fix) from error
 
 
+def check_sha256(content: bytes, sha256: str, path: Path, what: str, fix: str) -> bytes:
+    """`content`, read from `path`, if its sha256 begins with the one given. Raises DataError that it is not `what`."""
+    got = hashlib.sha256(content).hexdigest()
+    if not got.startswith(sha256):
+        raise DataError(
+            f"{path} is damaged or replaced: it is not {what}",
+            got=f"sha256 {got[:12]}…",
+            expected=f"{sha256[:12]}…",
+            fix=fix,
+        )
+    return content
+
+
+def read_pinned(path: Path, sha256: str, what: str, fix: str) -> bytes:
+    """The bytes of a file whose sha256 is known. Raises DataError where it is missing or not `what`."""
+    if not path.exists():
+        raise DataError(f"{path} is missing", got="no such file", expected=f"{what}, sha256 {sha256[:12]}…", fix=fix)
+    return check_sha256(read_bytes(path, MAX_PINNED_BYTES, fix), sha256, path, what, fix)
+
+
 def file_sha256(path: Path) -> str:
     """The checksum of a file, read in pieces. Raises OSError."""
     with path.open("rb") as file:
@@ -143,7 +173,7 @@ def cache_dir() -> Path:
 
 
 def candidates(name: str, data_dir: Path | None) -> list[Path]:
-    """The folders searched for the data set `name`: below `data_dir`, `$SIMBENCH_DATA` and the cache, each with and without `name`."""
+    """The folders to search for the data set `name`: `data_dir`, `$SIMBENCH_DATA` and the cache, with and without `name`."""
     roots = [data_dir] if data_dir else []
     if os.environ.get("SIMBENCH_DATA"):
         roots.append(Path(os.environ["SIMBENCH_DATA"]))

@@ -8,7 +8,6 @@ of unit variance by some 3e-6, and so a score by as much of itself.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -18,7 +17,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from simbench.core.errors import DataError
+from simbench.core.files import read_pinned
 from simbench.core.plugins import unknown_name
 from simbench.features.lenet import VARIANTS, LeNet5
 
@@ -39,23 +38,8 @@ def weights_file(task_name: str) -> Path:
 
 def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     """The tensors in a safetensors file, if it is byte for byte the pinned one. Raises DataError."""
-    if not path.is_file():
-        raise DataError(
-            f"the weights of a feature extractor are missing: {path}",
-            got="no file",
-            expected=f"sha256 {sha256[:12]}…",
-            fix="Install simbench again: the package ships them.",
-        )
-    content = path.read_bytes()
-    got = hashlib.sha256(content).hexdigest()
-    if got != sha256:
-        raise DataError(
-            f"{path} is not the pinned feature extractor",
-            got=f"sha256 {got[:12]}…",
-            expected=f"{sha256[:12]}…",
-            fix="Install simbench again: the package ships the file. Scores made with other weights cannot be compared.",
-        )
-    return load_safetensors(content)
+    fix = "Install simbench again: the package ships it. Scores made with other weights cannot be compared."
+    return load_safetensors(read_pinned(path, sha256, "the pinned feature extractor", fix))
 
 
 @functools.cache

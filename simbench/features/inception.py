@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from simbench.core.errors import DataError
-from simbench.core.files import cache_dir, candidates
+from simbench.core.files import cache_dir, candidates, read_pinned
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS}"
@@ -46,16 +46,9 @@ def weights_path(data_dir: Path | None = None) -> Path:
 @functools.lru_cache(maxsize=1)
 def load_network(path: Path, sha256_prefix: str) -> Any:
     """The extractor with the weights of `path`, which is unpickled as tensors only. Raises DataError where it is not the published file."""
-    got = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not got.startswith(sha256_prefix):
-        raise DataError(
-            f"{path} is not the published Inception",
-            got=f"sha256 {got[:8]}…",
-            expected=f"{sha256_prefix}…",
-            fix="Fetch it again.",
-        )
+    content = read_pinned(path, sha256_prefix, "the published Inception", "Fetch it again.")
     try:
-        torch.load(path, weights_only=True)
+        torch.load(io.BytesIO(content), weights_only=True)
     except Exception as error:  # whatever unpickling raises: the file is not a plain dictionary of tensors
         raise DataError(f"{path} cannot be read as tensors", got=type(error).__name__, fix="Fetch it again.") from error
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3

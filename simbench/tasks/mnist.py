@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from simbench.core.errors import DataError
 from simbench.core.events import Events
-from simbench.core.files import cache_dir, candidates
+from simbench.core.files import cache_dir, candidates, check_sha256
 from simbench.core.seeds import derive_seed
 from simbench.tasks.base import Split, Task
 
@@ -30,7 +30,6 @@ FILES = {
 
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz"
 MAX_BYTES = 64 * 2**20
-HELD_OUT = 10_000
 
 
 def find(data_dir: Path | None) -> Path | None:
@@ -67,23 +66,11 @@ def read_verified(folder: Path, name: str) -> bytes:
     """The decompressed bytes of one of the four files, with the right checksum. Raises DataError."""
     path = folder / name if (folder / name).is_file() else folder / f"{name}.gz"
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as file:
-                content = file.read(MAX_BYTES + 1)
-        else:
-            with path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read", got=str(error), fix="Fetch the file again.") from error
-    got = hashlib.sha256(content).hexdigest()
-    if got != FILES[name]:
-        raise DataError(
-            f"{path} is not the MNIST file of that name",
-            got=f"sha256 {got[:12]}… of the decompressed bytes",
-            expected=f"{FILES[name][:12]}…",
-            fix="Fetch the file again.",
-        )
-    return content
+    return check_sha256(content, FILES[name], path, "the MNIST file of that name", "Fetch the file again.")
 
 
 def parse_idx(content: bytes) -> NDArray[np.uint8]:

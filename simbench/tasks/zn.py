@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar
@@ -13,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from simbench.core.errors import DataError
 from simbench.core.events import Events
+from simbench.core.files import read_pinned
 from simbench.tasks.base import Fibres, MonteCarlo, Split, Task, energy_quintiles
 
 SPECIES = {
@@ -117,18 +116,7 @@ class ZnGeant3(Task):
 @functools.cache
 def _verify(path: Path, sha256: str) -> None:
     """Refuse a file that is not, byte for byte, the data set of this version."""
-    if not path.is_file():
-        raise DataError(
-            f"the data of zn-geant3 are missing: {path}", fix="Install simbench again: the package ships them."
-        )
-    got = hashlib.sha256(path.read_bytes()).hexdigest()
-    if got != sha256:
-        raise DataError(
-            f"{path} is damaged or of another version",
-            got=f"sha256 {got[:12]}…",
-            expected=f"{sha256[:12]}…",
-            fix="Install simbench again: the package ships the file.",
-        )
+    read_pinned(path, sha256, "the data of zn-geant3", "Install simbench again: the package ships the file.")
 
 
 @functools.cache

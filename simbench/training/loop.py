@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import math
-import os
 import pickle
 import signal
 import threading
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 
 from simbench.core.errors import DataError, SimbenchError, UsageError
 from simbench.core.events import Events
+from simbench.core.files import replace_text, replaced_file
 from simbench.core.progress import Advance, Progress
 from simbench.core.seeds import derive_seed
 from simbench.tasks.base import Task
@@ -141,7 +141,7 @@ def train(
                     f"training stopped at step {loop.step} of {plan.steps}; {kept}{best}",
                     fix="The same command again goes on from there.",
                 ) from None
-        _write_json(out / REQUEST, {**request, "finished": True})
+        replace_text(out / REQUEST, json.dumps({**request, "finished": True}, indent=1))
         return _finish(model, weights)
 
 
@@ -177,7 +177,7 @@ def _open_folder(out: Path, request: dict[str, Any], *, resume: bool) -> Path | 
         return _readable(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
     for name in (CHECKPOINT, CURVE, WEIGHTS):
         (out / name).unlink(missing_ok=True)
-    _write_json(out / REQUEST, request)
+    replace_text(out / REQUEST, json.dumps(request, indent=1))
     return None
 
 
@@ -204,16 +204,6 @@ def _finish(model: nn.Module, weights: Path) -> Path:
     model.load_state_dict(state)
     model.eval()
     return weights
-
-
-def _write_json(path: Path, content: object) -> None:
-    _write_text(path, json.dumps(content, indent=1))
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 class _Interrupted(Exception):
@@ -362,7 +352,7 @@ class _Loop(LightningModule):
                 **{f"validation.{k}": v for k, v in scores.items()},
             }
         )
-        _write_text(self.out / CURVE, _as_csv(self.rows))
+        replace_text(self.out / CURVE, _as_csv(self.rows))
         if improved:
             self.best, self.stale = scores["score"], 0
             record = {
@@ -383,9 +373,8 @@ class _Loop(LightningModule):
             self.bars.note(f"stopped at step {self.step}: {self.stale} validations without improvement")
 
     def _save(self) -> None:
-        temporary = self.out / f".{CHECKPOINT}.part"
-        self.trainer.save_checkpoint(temporary)
-        os.replace(temporary, self.out / CHECKPOINT)
+        with replaced_file(self.out / CHECKPOINT) as scratch:
+            self.trainer.save_checkpoint(scratch)
         self.saved_step = self.step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

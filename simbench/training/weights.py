@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from simbench.core.errors import DataError, UsageError
+from simbench.core.files import replaced_file
 from simbench.core.version import __version__
 
 FORMAT = "simbench.weights/1"
@@ -36,20 +35,11 @@ def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> N
             "the metadata of the weights are incomplete", got=f"no {', '.join(missing)}", expected=", ".join(REQUIRED)
         )
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
+    with replaced_file(path) as scratch:
         try:
-            save_file(state, temporary, metadata=complete)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(
-            f"the weights cannot be written to {path}", got=str(error), fix="Choose another --out."
-        ) from error
+            save_file(state, scratch, metadata=complete)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
