@@ -80,15 +80,18 @@ def _task(name: str, data_dir: Path | None) -> Check:
 
 
 def _extractors() -> Iterator[Check]:
-    from simbench.features import extractors
+    from simbench.features.extractors import read_weights, weights_file
 
-    for name, sha256 in extractors.SHA256.items():
+    for name in task_names():
+        variant = get_task(name).lenet
+        if variant is None:
+            continue
         try:
-            extractors.read_weights(extractors.weights_file(name), sha256)
+            read_weights(weights_file(variant), variant.sha256)
         except SimbenchError as error:
             yield _of_error(f"LeNet of {name}", "fail", error)
         else:
-            yield Check(f"LeNet of {name}", "ok", f"sha256 {sha256[:12]}… verified.")
+            yield Check(f"LeNet of {name}", "ok", f"sha256 {variant.sha256[:12]}… verified.")
 
 
 def _disk(out: Path) -> Iterator[Check]:

@@ -35,13 +35,10 @@ def init(
       simbench init mymodel.py
       simbench init digits.py --task mnist
     """
-    from simbench.core.plugins import unknown_name
     from simbench.generators.template import write_scaffold
-    from simbench.tasks import task_names
+    from simbench.tasks import get_task
 
-    if task not in task_names():
-        raise unknown_name("task", task, task_names())
-    write_scaffold(file, task)
+    write_scaffold(file, get_task(task))
     chosen = "" if task == DEFAULT else f" --task {task}"
     following = [f"simbench check {file}:Model{chosen}", f"simbench run --generator {file}:Model{chosen} --smoke"]
     if json:

@@ -45,8 +45,7 @@ def selftest(
       simbench selftest --fast --curves docs/curves
     """
     from simbench.core.progress import Progress
-    from simbench.selftest.controls import controls
-    from simbench.selftest.run import CURVES
+    from simbench.selftest.run import CURVES, controls
     from simbench.selftest.run import curves as run_curves
     from simbench.selftest.run import selftest as run_selftest
     from simbench.tasks import get_task
@@ -54,7 +53,7 @@ def selftest(
     chosen = get_task(task, data_dir)
     events = chosen.smoke_events if smoke else None
     with Progress() as progress:
-        with progress.step("controls", len(controls(task))) as advance:
+        with progress.step("controls", len(controls(chosen))) as advance:
             results = run_selftest(chosen, events=events, fast=fast, advance=advance)
         if curves is not None:
             from simbench.selftest.curves import write_curves

@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Advance(Protocol):
-    """What a step is told its progress with."""
+    """A function to call as a step goes on."""
 
     def __call__(self, amount: int = 1, /) -> None:
         """`amount` more units are done."""

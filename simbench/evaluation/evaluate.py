@@ -19,7 +19,6 @@ from simbench.evaluation.throughput import LADDER, Clock, measure_ladder, speedu
 from simbench.generators.preflight import Preflight, preflight
 from simbench.generators.session import Session
 from simbench.metrics.base import Comparison
-from simbench.metrics.published import PRESETS
 from simbench.results.schema import GeneratorRecord, Result, Spec, TaskRecord, Throughput
 from simbench.samples.repetitions import read_repetitions
 from simbench.tasks.base import Task
@@ -28,26 +27,20 @@ if TYPE_CHECKING:
     from simbench.generators.resolve import Resolved
 
 DEFINITIONS = "simbench"
-"""simbench's own definitions; the others are the presets of `simbench.metrics.published`."""
+"""simbench's own definitions; the others are a task's `definitions`."""
 
 
 def metric_keys(task: Task, definitions: str) -> tuple[str, ...]:
-    """The metrics of a task under a set of definitions. Raises UsageError where the set or the task's part of it does not exist."""
-    if definitions == DEFINITIONS:
-        return task.metrics
-    if definitions not in PRESETS:
-        known = [DEFINITIONS, *PRESETS]
+    """The metrics of a task under a set of definitions. Raises UsageError where the task has no such set."""
+    known = {DEFINITIONS: task.metrics, **task.definitions}
+    if definitions not in known:
         raise UsageError(
             "unknown definitions",
             got=repr(definitions),
-            expected=f"one of {', '.join(known)}",
+            expected=f"for {task.name} one of {', '.join(known)}",
             fix=did_you_mean(definitions, known),
         )
-    if task.name not in PRESETS[definitions]:
-        raise UsageError(
-            f"{definitions} defines no metric for {task.name}", expected=f"--task {' or '.join(PRESETS[definitions])}"
-        )
-    return PRESETS[definitions][task.name]
+    return known[definitions]
 
 
 CALIBRATION = 2**30

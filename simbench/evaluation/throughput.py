@@ -6,6 +6,7 @@ the copy to the host is apart. Definition: METRICS `throughput/1`, `speedup/1`.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,12 +30,25 @@ MIN_REPEAT_SECONDS = 0.02
 """A repeat is as many calls as fit in this time, at least one: a single call at batch 1 is too short for the clock's noise."""
 
 
-def synchronise(device: str) -> None:
-    """Wait until the device has done all it was asked to do."""
+def synchronise(device: str) -> bool:
+    """Wait until the device has done all it was asked to do. False for a kind of device that cannot be waited for."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device.startswith("mps"):
         torch.mps.synchronize()
+    else:
+        return device.startswith("cpu")
+    return True
+
+
+def is_compiled(generator: object) -> bool:
+    """Whether the generator, or a module that it holds, is compiled by torch."""
+    dynamo = sys.modules.get("torch._dynamo")
+    if dynamo is None:  # importing it takes seconds, and without it nothing is compiled
+        return False
+    held = (generator, *getattr(generator, "__dict__", {}).values())
+    modules = (part for value in held if isinstance(value, torch.nn.Module) for part in value.modules())
+    return any(isinstance(part, dynamo.OptimizedModule) or part._compiled_call_impl for part in modules)
 
 
 def tile(values: Tensor, count: int) -> Tensor:
@@ -125,7 +139,7 @@ class Clock:
             threads=threads,
             batch=batch,
             precision=str(torch.as_tensor(samples).dtype).removeprefix("torch."),
-            compiled=False,
+            compiled=is_compiled(self.session.generator),
             repeats=repeats,
             events_per_s=Percentiles(p5=p5, p50=p50, p95=p95),
             latency_ms=Latency(p50=low, p95=high),
@@ -133,7 +147,7 @@ class Clock:
             host_copy_ms=copy * 1000,
             peak_mib=peak,
             joules_per_event=used,
-            synchronised=True,
+            synchronised=synchronise(device),
         )
 
 

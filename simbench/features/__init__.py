@@ -2,4 +2,6 @@
 
 from simbench.core.lazy import public_names
 
-__getattr__, __dir__, __all__ = public_names(__name__, {"lenet_labels": "extractors", "LeNet5": "lenet"})
+__getattr__, __dir__, __all__ = public_names(
+    __name__, {"LeNetFeatures": "extractors", "LeNetLabels": "extractors", "LeNet5": "lenet"}
+)

@@ -18,22 +18,15 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from simbench.core.files import read_pinned
-from simbench.core.plugins import unknown_name
-from simbench.features.lenet import VARIANTS, LeNet5
-
-SHA256 = {
-    "mnist": "a00b3adf0be89ff8d5db30d168210358b38354a90f30c851e38ea3a46d783310",
-    "zn-geant3": "b24cba1a49ee70e87b7c44cfbc20a3c967b6ce8797e8ac22316da8758445d4da",
-}
-"""sha256 of `lenet-<task>.safetensors`, which `python -m simbench.training.lenet` writes and prints."""
+from simbench.features.lenet import LeNet5, Variant
 
 CHUNK = 250
 """Events that pass through the network at once: what the processor's cache holds, without effect on the result."""
 
 
-def weights_file(task_name: str) -> Path:
+def weights_file(variant: Variant) -> Path:
     """Where the package ships the weights of a task's LeNet-5."""
-    return Path(str(resources.files("simbench") / "data" / f"lenet-{task_name}.safetensors"))
+    return Path(str(resources.files("simbench") / "data" / f"lenet-{variant.task}.safetensors"))
 
 
 def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
@@ -43,17 +36,10 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
 
 
 @functools.cache
-def network(task_name: str) -> LeNet5:
-    """The pinned network of a task, in evaluation mode and double precision, shared by all who ask.
-
-    Raises:
-        UsageError: the task has no LeNet-5.
-        DataError: its weights are missing or damaged.
-    """
-    if task_name not in VARIANTS:
-        raise unknown_name("task with a LeNet-5", task_name, VARIANTS)
-    lenet5 = LeNet5(VARIANTS[task_name])
-    lenet5.load_state_dict(read_weights(weights_file(task_name), SHA256[task_name]))
+def network(variant: Variant) -> LeNet5:
+    """A pinned network, in evaluation mode and double precision, shared by all who ask. Raises DataError."""
+    lenet5 = LeNet5(variant)
+    lenet5.load_state_dict(read_weights(weights_file(variant), variant.sha256))
     return lenet5.frozen()
 
 
@@ -70,40 +56,27 @@ def in_chunks(function: Callable[[Tensor], Tensor], samples: Tensor, shape: tupl
 
 @dataclass(frozen=True)
 class LeNetFeatures:
-    """(N, *shape) in task units -> (N, 84) float32: penultimate activations after the ReLU, times the pinned scalar."""
+    """(N, *shape) in task units -> (N, 84) float32: penultimate activations after the ReLU, times one pinned scalar.
 
-    task_name: str
+    The scalar makes the mean over the 84 dimensions of the variance over the training split 1.
+    """
+
+    variant: Variant
 
     def __call__(self, samples: Tensor) -> Tensor:
         """The features. Raises ValueError for events of another shape, DataError where the weights are not the pinned ones."""
-        lenet5 = network(self.task_name)
-        return in_chunks(
-            lambda x: (lenet5.activations(x) * lenet5.feature_scale).float(), samples, lenet5.variant.shape
-        )
+        lenet5 = network(self.variant)
+        return in_chunks(lambda x: (lenet5.activations(x) * lenet5.feature_scale).float(), samples, self.variant.shape)
 
 
 @dataclass(frozen=True)
 class LeNetLabels:
     """(N, *shape) in task units -> (N,) int64: the most probable class of the head `head`."""
 
-    task_name: str
+    variant: Variant
     head: str
 
     def __call__(self, samples: Tensor) -> Tensor:
         """The labels. Raises as `LeNetFeatures` does."""
-        lenet5 = network(self.task_name)
-        return in_chunks(lambda x: lenet5(x)[self.head].argmax(1), samples, lenet5.variant.shape)
-
-
-def lenet(task_name: str) -> LeNetFeatures:
-    """The feature extractor of a task.
-
-    Features are the 84 penultimate activations of the pinned LeNet-5, after the non-linearity, times one pinned scalar: the mean over the
-    84 dimensions of the variance over the training split is 1.
-    """
-    return LeNetFeatures(task_name)
-
-
-def lenet_labels(task_name: str) -> LeNetLabels:
-    """The label that the pinned LeNet-5 of a task reads off an event: the digit for `mnist`, the index in `lenet.SPECIES` for `zn-geant3`."""
-    return LeNetLabels(task_name, "species" if task_name == "zn-geant3" else "digit")
+        lenet5 = network(self.variant)
+        return in_chunks(lambda x: lenet5(x)[self.head].argmax(1), samples, self.variant.shape)

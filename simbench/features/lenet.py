@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from simbench.core.events import Events
+
 FEATURES = 84
 """Width of the penultimate layer."""
-
-SPECIES = ("photon", "neutron", "proton", "other")
-"""Classes of the species head of `zn-geant3`: the strata of the task, in the order of the logits."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What a task fixes of the network.
+    """What a task fixes of the network and of its training.
 
     Attributes:
+        task: the name of the task, and so of the file of weights.
         shape: of one event of the task.
-        heads: name and width of each output.
+        heads: name and width of each output; `log_energy` is a regression, every other one a classification.
         logarithm: the input is log(1 + photons) / 3 (of order 1 on a lit pixel, 0 on a dark one) instead of the values themselves.
+        sha256: of the file of weights, which `python -m simbench.training.lenet` writes and prints.
+        targets: what each head learns of the events.
+        epochs: of the training.
+        batch: events in a batch.
+        peak_rate: the largest learning rate.
     """
 
+    task: str
     shape: tuple[int, ...]
-    heads: Mapping[str, int]
+    heads: tuple[tuple[str, int], ...]
     logarithm: bool
-
-
-VARIANTS = {
-    "mnist": Variant((1, 28, 28), {"digit": 10}, logarithm=False),
-    "zn-geant3": Variant((44, 44), {"log_energy": 1, "species": len(SPECIES)}, logarithm=True),
-}
+    sha256: str
+    targets: Callable[[Events], dict[str, Tensor]]
+    epochs: int
+    batch: int
+    peak_rate: float
 
 
 class LeNet5(nn.Module):
@@ -66,11 +71,11 @@ class LeNet5(nn.Module):
             nn.BatchNorm1d(FEATURES, affine=False),
             nn.ReLU(),
         )
-        self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, width) for name, width in variant.heads.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, width) for name, width in variant.heads})
         self.feature_scale: Tensor
         self.log_energy_moments: Tensor
         self.register_buffer("feature_scale", torch.tensor(1.0, dtype=torch.float64))
-        if "log_energy" in variant.heads:
+        if "log_energy" in self.heads:
             self.register_buffer("log_energy_moments", torch.tensor([0.0, 1.0], dtype=torch.float64))
 
     def frozen(self) -> LeNet5:

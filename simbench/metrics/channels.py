@@ -23,7 +23,8 @@ def channel_masks(height: int, width: int, variant: str = "zn_2x2") -> Tensor:
     """Pixels of each channel of a read-out, (H*W, 5) float64 of 0 and 1; row i, column j, h = H/2, w = W/2.
 
     `zn_2x2`: ch1..ch4 are the quadrants (i < h, j < w), (i < h, j >= w), (i >= h, j < w), (i >= h, j >= w) of pixels with i + j even; ch5 is
-    every pixel with i + j odd: every second fibre goes to the common photomultiplier. `zp_2x2`: the same on the proton detector's shape.
+    every pixel with i + j odd: every second fibre goes to the common photomultiplier. `zp_2x2`: the same
+    for the proton detector, which is read out alike: on a task of one shape its channels are those of `zn_2x2`.
     `zn_2x2_odd`: the quadrants on odd pixels, in the order bottom left, bottom right, top left, top right (row 0 is the top), as in the
     ExpertSim code. `zp_4x1`: four equal bands along the rows, the proton detector's real towers, on even pixels.
 

@@ -1,6 +1,6 @@
 """Metrics as particular papers defined them, so that a printed number can be reproduced or contradicted. They report and never rank.
 
-`PRESETS` says which metrics each paper's numbers are; `simbench run --definitions wojnar2024` scores with them.
+A task's `definitions` say which metrics each paper's numbers are; `simbench run --definitions wojnar2024` scores with them.
 """
 
 from __future__ import annotations
@@ -14,21 +14,6 @@ from simbench.metrics.channels import CHANNEL_VARIANTS, channel_masks, channel_s
 from simbench.metrics.physics import root_mean, squared_errors
 from simbench.metrics.resampling import bootstrap_mean
 from simbench.metrics.transport import sinkhorn
-
-PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
-    "deja2020": {
-        "mnist": ("lenet_fid/1", "sinkhorn/deja2020"),
-        "zn-geant3": ("channel_mae/1", "channel_wasserstein/1"),
-    },
-    "wojnar2024": {"zn-geant3": ("channel_wasserstein/1", "channel_mae/1", "rmse/wojnar2024")},
-    "wojnar2025": {"zn-geant3": ("channel_wasserstein/1", "channel_mae/wojnar2025")},
-    "bedkowski2024": {"zn-geant3": ("channel_wasserstein/zn_2x2_odd", "channel_mae/zn_2x2_odd")},
-    "zn_2x2": {"zn-geant3": ("channel_wasserstein/1", "channel_mae/1")},
-    "zn_2x2_odd": {"zn-geant3": ("channel_wasserstein/zn_2x2_odd", "channel_mae/zn_2x2_odd")},
-    "zp_2x2": {"zn-geant3": ("channel_wasserstein/zp_2x2", "channel_mae/zp_2x2")},
-    "zp_4x1": {"zn-geant3": ("channel_wasserstein/zp_4x1", "channel_mae/zp_4x1")},
-}
-"""Metric keys of each preset, by task: the papers', and the read-out variants of `channels.channel_masks`."""
 
 
 @metric("sinkhorn/deja2020", ranks=False)

@@ -223,6 +223,7 @@ class Result(StrictRecord):
     generator: GeneratorRecord
     measurements: list[Measurement]
     throughput: list[Throughput]
+    # why nothing was timed although scores were made: for runs that go on without a clock; none does yet
     throughput_error: Annotated[str, Field(max_length=5000)] | None
     speedup: Speedup | None
     equivalent_events: EquivalentEvents | None

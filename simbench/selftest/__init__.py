@@ -2,4 +2,4 @@
 
 from simbench.core.lazy import public_names
 
-__getattr__, __dir__, __all__ = public_names(__name__, {"Control": "controls", "selftest": "run"})
+__getattr__, __dir__, __all__ = public_names(__name__, {"controls": "run", "ControlResult": "run"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from simbench.core.errors import UsageError
 from simbench.core.events import Events
 from simbench.core.seeds import derive_seed
 from simbench.core.statistics import holm
@@ -15,9 +16,10 @@ from simbench.evaluation.scoring import measure_all
 from simbench.metrics.base import Comparison
 from simbench.metrics.registry import get_metric
 from simbench.results.schema import Measurement
-from simbench.selftest.controls import Control, controls, emptied, scaled, shrunk
 from simbench.tasks.base import Task
+from simbench.tasks.controls import Control, emptied, scaled, shrunk
 
+FLOOR = Control("floor (must be flagged by none)", (), lambda events, rng: events.samples)
 ALPHA = 0.01
 """Family error of the flags of one control, over all metrics."""
 
@@ -57,6 +59,13 @@ class ControlResult:
         return not self.missed if self.control.must_flag else not self.flags
 
 
+def controls(task: Task) -> tuple[Control, ...]:
+    """The floor and the task's negative controls. Raises UsageError where it has none."""
+    if not task.controls:
+        raise UsageError(f"{task.name} has no negative controls", fix="Name some in the `controls` of the Task class.")
+    return (FLOOR, *task.controls)
+
+
 def real_pair(task: Task, events: int | None) -> Comparison:
     """Real events against real events, dealt once more from `floor` and `test` (the shipped floors are of another deal)."""
     floor, test = task.load("floor", events), task.load("test", events)
@@ -81,7 +90,7 @@ def selftest(
     keys = [key for key in task.metrics if get_metric(key).ranks and not (fast and get_metric(key).slow)]
     pair = real_pair(task, events)
     results = []
-    for control in controls(task.name):
+    for control in controls(task):
         results.append(judge(control, pair, task, keys))
         advance(1)
     return results

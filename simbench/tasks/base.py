@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,8 +14,25 @@ from torch import Tensor
 
 from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.events import Events
+from simbench.features.lenet import Variant
+from simbench.tasks.controls import Control
 
 Split = Literal["train", "validation", "test", "floor"]
+
+NOISE = '''\
+"""Nothing but noise yet. Measure it: simbench run --task {task} --generator {file}:Model"""
+import torch
+
+
+class Model:
+    def setup(self, task, device):  # optional; called once and not timed: load weights here
+        self.shape, self.device = task.shape, device
+
+    def sample(self, conditions, *, seed):  # (event, conditions) -> (event, *task.shape) in task.unit
+        rng = torch.Generator(self.device).manual_seed(seed)  # draw everything from it: same seed, same events
+        return torch.rand((len(conditions), *self.shape), generator=rng, device=self.device)
+'''
+"""A generator for any task, for `simbench init`."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,14 @@ class Task(ABC):
     equivalent_metric: ClassVar[str]
     """Key of the metric whose floor-against-N curve gives the equivalent Monte Carlo events."""
     dataset_sha256: ClassVar[str]
+    definitions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Keys of the metrics that published numbers are, by the name for `--definitions`."""
+    controls: ClassVar[tuple[Control, ...]] = ()
+    """The negative controls of `simbench selftest`."""
+    lenet: ClassVar[Variant | None] = None
+    """The pinned LeNet-5 of the task, where `features` come from one."""
+    template: ClassVar[str] = NOISE
+    """The generator that `simbench init` writes; {task} and {file} are filled in."""
 
     @abstractmethod
     def load_split(self, split: Split) -> Events:

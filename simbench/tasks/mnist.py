@@ -13,12 +13,23 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from simbench.core.errors import DataError
 from simbench.core.events import Events
 from simbench.core.files import cache_dir, candidates, check_sha256
 from simbench.core.seeds import derive_seed
+from simbench.features.lenet import Variant
 from simbench.tasks.base import Split, Task
+from simbench.tasks.controls import (
+    Control,
+    conditions_shuffled,
+    constant_median,
+    emptied,
+    gaussian,
+    shrunk,
+    training_replayed,
+)
 
 FILES = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -80,6 +91,50 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
+TEMPLATE = '''\
+"""Pixels drawn from the digit's mean image. Measure it: simbench run --task {task} -g {file}:Model"""
+import torch
+
+
+class Model:
+    def setup(self, task, device):  # optional; called once and not timed: load weights here
+        real = task.load("train")
+        mean = real.conditions.T @ real.samples.flatten(1) / real.conditions.sum(0)[:, None]
+        self.mean = mean.clamp(0, 1).to(device)
+
+    def sample(self, conditions, *, seed):  # (event, 10) one-hot digits -> (event, 1, 28, 28) in [0, 1]
+        rng = torch.Generator(conditions.device).manual_seed(seed)  # draw everything from it: same seed, same events
+        return torch.bernoulli(conditions @ self.mean, generator=rng).reshape(-1, 1, 28, 28)
+'''
+
+
+def lenet_targets(events: Events) -> dict[str, Tensor]:
+    """What the LeNet-5 learns: the digit of each event."""
+    return {"digit": events.condition_id}
+
+
+LENET = Variant(
+    task="mnist",
+    shape=(1, 28, 28),
+    heads=(("digit", 10),),
+    logarithm=False,
+    sha256="a00b3adf0be89ff8d5db30d168210358b38354a90f30c851e38ea3a46d783310",
+    targets=lenet_targets,
+    epochs=12,
+    batch=128,
+    peak_rate=3e-3,
+)
+
+
+def digit_dropped(events: Events, rng: torch.Generator) -> Tensor:
+    """Requests for a 9 answered with other digits."""
+    nine = events.condition_id == 9
+    others = torch.nonzero(~nine).squeeze(1)
+    samples = events.samples.clone()
+    samples[nine] = events.samples[others[torch.randint(len(others), (int(nine.sum()),), generator=rng)]]
+    return samples
+
+
 class Mnist(Task):
     """`mnist`: 28 x 28 digits in [0, 1]; the 10 000 test labels are the conditions.
 
@@ -115,6 +170,18 @@ class Mnist(Task):
     )
     primary = ("lenet_fid/1", "energy_distance/1")
     equivalent_metric = "lenet_fid/1"
+    definitions: ClassVar[dict[str, tuple[str, ...]]] = {"deja2020": ("lenet_fid/1", "sinkhorn/deja2020")}
+    controls = (
+        Control("mean image per digit", ("diversity_ratio/1", "energy_distance/1"), shrunk(1.0)),
+        Control("constant median", ("diversity_ratio/1", "energy_distance/1"), constant_median),
+        Control("10 % of the images emptied", ("energy_distance/1",), emptied(0.10)),
+        Control("labels shuffled", ("label_accuracy/1",), conditions_shuffled),
+        Control("training images replayed", ("memorisation/1",), training_replayed),
+        Control("Gaussian noise, right mean and covariance", ("energy_distance/1",), gaussian),
+        Control("one digit dropped", ("label_accuracy/1", "energy_distance/1"), digit_dropped),
+    )
+    lenet = LENET
+    template = TEMPLATE
     dataset_sha256 = hashlib.sha256("".join(FILES.values()).encode()).hexdigest()
 
     def __init__(self, data_dir: Path | None = None) -> None:
@@ -168,7 +235,7 @@ def _load_split(folder: Path, split: str) -> Events:
         held_out = held_out_rows(train_labels, test_labels)
         rows = np.setdiff1d(np.arange(len(train_labels)), held_out) if split == "train" else held_out
         images, labels = train_images[rows], train_labels[rows]
-    from simbench.features.extractors import lenet, lenet_labels
+    from simbench.features.extractors import LeNetFeatures, LeNetLabels
 
     label = torch.from_numpy(labels.astype(np.int64))
     return Events(
@@ -177,6 +244,6 @@ def _load_split(folder: Path, split: str) -> Events:
         condition_id=label,
         unit_id=torch.arange(len(label)),
         strata={"label": labels.astype(str)},
-        derivations={"features": lenet("mnist"), "predicted_label": lenet_labels("mnist")},
+        derivations={"features": LeNetFeatures(LENET), "predicted_label": LeNetLabels(LENET, "digit")},
         other_split=lambda name: _load_split(folder, name),
     )

@@ -11,10 +11,24 @@ import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from simbench.core.events import Events
 from simbench.core.files import read_pinned
+from simbench.features.lenet import Variant
 from simbench.tasks.base import Fibres, MonteCarlo, Split, Task, energy_quintiles
+from simbench.tasks.controls import (
+    Control,
+    channels_permuted,
+    conditions_shuffled,
+    constant_median,
+    emptied,
+    gaussian,
+    pixels_shuffled,
+    scaled,
+    shrunk,
+    training_replayed,
+)
 
 SPECIES = {
     22: "photon",
@@ -43,6 +57,58 @@ MIN_STRATUM_CONDITIONS = 20
 def data_file() -> Path:
     """The full-simulation file that the package ships."""
     return Path(str(resources.files("simbench") / "data" / "zn_geant3.h5"))
+
+
+LENET_SPECIES = ("photon", "neutron", "proton", "other")
+"""Classes of the species head of the LeNet-5: the strata of the task, in the order of the logits."""
+
+TEMPLATE = '''\
+"""A Poisson blob as bright as the energy. Measure it: simbench run --generator {file}:Model"""
+import torch
+
+
+class Model:
+    def __init__(self, photons_per_gev: float = 0.7, width: float = 5.0):  # set by --param width=4
+        self.photons_per_gev, self.axis = photons_per_gev, (torch.arange(44) - 21.5) / width
+
+    def sample(self, conditions, *, seed):  # (event, 9), the first is the energy -> (event, 44, 44) photons
+        rng = torch.Generator(conditions.device).manual_seed(seed)  # draw everything from it: same seed, same events
+        blob = torch.softmax(-self.axis.square() / 2, 0).to(conditions.device)
+        return torch.poisson(self.photons_per_gev * conditions[:, :1, None] * blob[:, None] * blob, generator=rng)
+'''
+
+
+def lenet_targets(events: Events) -> dict[str, Tensor]:
+    """What the LeNet-5 learns: the log of the energy in GeV and the index of the species of each event."""
+    species = [LENET_SPECIES.index(str(name)) for name in events.strata["species"]]
+    return {"log_energy": events.conditions[:, 0].double().log(), "species": torch.tensor(species)}
+
+
+LENET = Variant(
+    task="zn-geant3",
+    shape=(44, 44),
+    heads=(("log_energy", 1), ("species", len(LENET_SPECIES))),
+    logarithm=True,
+    sha256="b24cba1a49ee70e87b7c44cfbc20a3c967b6ce8797e8ac22316da8758445d4da",
+    targets=lenet_targets,
+    epochs=20,
+    batch=64,
+    peak_rate=2e-3,
+)
+
+
+def neutrons_as_photons(events: Events, rng: torch.Generator) -> Tensor:
+    """Neutron requests answered with training photon showers of the nearest energy."""
+    assert events.other_split is not None
+    train = events.other_split("train")
+    photons = train.take(torch.from_numpy(train.strata["species"] == "photon"))
+    neutrons = torch.from_numpy(events.strata["species"] == "neutron")
+    energy, order = photons.conditions[:, 0].sort()
+    at = torch.searchsorted(energy, events.conditions[neutrons, 0].contiguous())
+    shift = torch.randint(-4, 5, at.shape, generator=rng)
+    samples = events.samples.clone()
+    samples[neutrons] = photons.samples[order[(at + shift).clamp(0, len(energy) - 1)]]
+    return samples
 
 
 class ZnGeant3(Task):
@@ -89,6 +155,33 @@ class ZnGeant3(Task):
     )
     primary = ("channel_wasserstein/1", "conditional_energy/1")
     equivalent_metric = "channel_wasserstein/1"
+    definitions: ClassVar[dict[str, tuple[str, ...]]] = {
+        "deja2020": ("channel_mae/1", "channel_wasserstein/1"),
+        "wojnar2024": ("channel_wasserstein/1", "channel_mae/1", "rmse/wojnar2024"),
+        "wojnar2025": ("channel_wasserstein/1", "channel_mae/wojnar2025"),
+        "bedkowski2024": ("channel_wasserstein/zn_2x2_odd", "channel_mae/zn_2x2_odd"),
+        "zn_2x2": ("channel_wasserstein/1", "channel_mae/1"),
+        "zn_2x2_odd": ("channel_wasserstein/zn_2x2_odd", "channel_mae/zn_2x2_odd"),
+        "zp_2x2": ("channel_wasserstein/zp_2x2", "channel_mae/zp_2x2"),
+        "zp_4x1": ("channel_wasserstein/zp_4x1", "channel_mae/zp_4x1"),
+    }
+    """The papers', and the read-out variants of `simbench.metrics.channels.channel_masks` (zp_2x2 has the channels of zn_2x2)."""
+    controls = (
+        Control("channels permuted between events", ("correlation_distance/1",), channels_permuted),
+        Control("mean response per condition", ("dispersion_ratio/1", "conditional_energy/1"), shrunk(1.0)),
+        Control("constant median", ("channel_wasserstein/1", "conditional_energy/1"), constant_median),
+        Control("45 % of the events emptied", ("empty_fraction/1",), emptied(0.45)),
+        Control("10 % of the events emptied", ("empty_fraction/1",), emptied(0.10)),
+        Control("photons x 0.83", ("channel_wasserstein/1",), scaled(0.83)),
+        Control("photons x 0.95", ("channel_wasserstein/1",), scaled(0.95)),
+        Control("conditions shuffled", ("conditional_energy/1",), conditions_shuffled),
+        Control("training events replayed", ("memorisation/1",), training_replayed),
+        Control("Gaussian noise, right mean and covariance", ("separation/1",), gaussian),
+        Control("pixels shuffled within each channel", ("separation/1",), pixels_shuffled),
+        Control("neutrons answered with photon showers", ("conditional_energy/1",), neutrons_as_photons),
+    )
+    lenet = LENET
+    template = TEMPLATE
     dataset_sha256 = "ed88b7f1b811928b95dac8335716ec21facd55a6ad0f1e93b7c1cc927269b1dc"
 
     def __init__(self, path: Path | None = None) -> None:
@@ -140,7 +233,7 @@ def _load_split(path: Path, split: str, sha256: str) -> Events:
         seconds = group["mc_seconds"][:].astype(np.float64)
         test_pdg, test_energy = file["test/pdg"][:: ZnGeant3.repeats], file["test/conditions"][:: ZnGeant3.repeats, 0]
     ids = torch.from_numpy(condition_id)
-    from simbench.features.extractors import lenet
+    from simbench.features.extractors import LeNetFeatures
     from simbench.metrics.channels import channel_sums
     from simbench.metrics.physics import physics_features
 
@@ -153,7 +246,7 @@ def _load_split(path: Path, split: str, sha256: str) -> Events:
             "species": species_strata(pdg, test_pdg),
             "energy": energy_quintiles(conditions[:, 0], np.quantile(test_energy, [0.2, 0.4, 0.6, 0.8])),
         },
-        derivations={"features": lenet("zn-geant3"), "channels": channel_sums, "physics": physics_features},
+        derivations={"features": LeNetFeatures(LENET), "channels": channel_sums, "physics": physics_features},
         mc_seconds=torch.from_numpy(seconds),
         other_split=lambda name: _load_split(path, name, sha256),
     )

@@ -11,7 +11,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,39 +22,24 @@ from simbench.core.events import Events
 from simbench.core.seeds import derive_seed
 from simbench.core.version import __version__
 from simbench.features.extractors import in_chunks, weights_file
-from simbench.features.lenet import SPECIES, VARIANTS, LeNet5
-from simbench.tasks.base import Task
-from simbench.tasks.mnist import Mnist
-from simbench.tasks.zn import ZnGeant3
+from simbench.features.lenet import LeNet5
+from simbench.tasks import get_task, task_names
 
+WEIGHT_DECAY = 1e-2
 Targets = dict[str, Tensor]
+Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
-def mnist_targets(events: Events) -> Targets:
-    """The digit of each event."""
-    return {"digit": events.condition_id}
-
-
-def zn_targets(events: Events) -> Targets:
-    """The log of the energy in GeV and the index of the species of each event."""
-    index = {name: number for number, name in enumerate(SPECIES)}
-    species = torch.tensor([index[str(name)] for name in events.strata["species"]])
-    return {"log_energy": events.conditions[:, 0].double().log(), "species": species}
-
-
-def mnist_loss(network: LeNet5, images: Tensor, targets: Targets) -> Tensor:
-    """Cross entropy of the digit."""
-    return functional.cross_entropy(network(images)["digit"], targets["digit"])
-
-
-def zn_loss(network: LeNet5, images: Tensor, targets: Targets) -> Tensor:
-    """Squared error of the standardised log energy, plus the cross entropy of the species."""
-    outputs = network(images)
-    mean, sd = network.log_energy_moments
-    energy = ((targets["log_energy"] - mean) / sd).float()
-    return functional.mse_loss(outputs["log_energy"][:, 0], energy) + functional.cross_entropy(
-        outputs["species"], targets["species"]
-    )
+def loss_of(network: LeNet5, images: Tensor, targets: Targets) -> Tensor:
+    """The sum over the heads: squared error of the standardised log energy, cross entropy of every class."""
+    outputs, terms = network(images), []
+    for name, truth in targets.items():
+        if name == "log_energy":
+            mean, sd = network.log_energy_moments
+            terms.append(functional.mse_loss(outputs[name][:, 0], ((truth - mean) / sd).float()))
+        else:
+            terms.append(functional.cross_entropy(outputs[name], truth))
+    return torch.stack(terms).sum()
 
 
 def shifted(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -71,33 +55,11 @@ def mirrored(images: Tensor, rng: torch.Generator) -> Tensor:
     return images.transpose(-2, -1) if exchange else images
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What differs between the two trainings."""
-
-    task: Callable[[], Task]
-    targets: Callable[[Events], Targets]
-    loss: Callable[[LeNet5, Tensor, Targets], Tensor]
-    augment: Callable[[Tensor, torch.Generator], Tensor]
-    epochs: int
-    batch: int
-    peak_rate: float
-    weight_decay: float
-
-
-RECIPES = {
-    "mnist": Recipe(Mnist, mnist_targets, mnist_loss, shifted, epochs=12, batch=128, peak_rate=3e-3, weight_decay=1e-2),
-    "zn-geant3": Recipe(
-        ZnGeant3, zn_targets, zn_loss, mirrored, epochs=20, batch=64, peak_rate=2e-3, weight_decay=1e-2
-    ),
-}
-
-
-def train(network: LeNet5, recipe: Recipe, images: Tensor, targets: Targets, seed: int) -> None:
+def train(network: LeNet5, augment: Augment, images: Tensor, targets: Targets, seed: int) -> None:
     """AdamW with a one-cycle learning rate over batches drawn without replacement; the last incomplete batch of an epoch is left out."""
-    rng = torch.Generator().manual_seed(seed)
+    rng, recipe = torch.Generator().manual_seed(seed), network.variant
     steps = len(images) // recipe.batch
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.peak_rate, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.peak_rate, epochs=recipe.epochs, steps_per_epoch=steps
     )
@@ -105,9 +67,8 @@ def train(network: LeNet5, recipe: Recipe, images: Tensor, targets: Targets, see
         total = 0.0
         order = torch.randperm(len(images), generator=rng)[: steps * recipe.batch]
         for batch in torch.split(order, recipe.batch):
-            loss = recipe.loss(
-                network, recipe.augment(images[batch], rng), {name: values[batch] for name, values in targets.items()}
-            )
+            part = {name: values[batch] for name, values in targets.items()}
+            loss = loss_of(network, augment(images[batch], rng), part)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -140,23 +101,24 @@ def report(network: LeNet5, events: Events, targets: Targets) -> dict[str, float
 def main() -> None:
     """Train one network, print its scores, the scalar and the sha256, and write the file."""
     parser = argparse.ArgumentParser(description="Train the pinned LeNet-5 of a task.")
-    parser.add_argument("--task", choices=sorted(RECIPES), required=True)
+    parser.add_argument("--task", choices=[name for name in task_names() if get_task(name).lenet], required=True)
     parser.add_argument("-o", "--output", type=Path, help="default: the file in the package")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    recipe, seed = RECIPES[options.task], derive_seed(0, "lenet", options.task)
-    task = recipe.task()
+    task, seed = get_task(options.task), derive_seed(0, "lenet", options.task)
+    variant = task.lenet
+    assert variant is not None
     events = task.load("train")
     # An empty event says nothing about its particle: predicting from it would only teach the network the mean.
     lit = events.take(events.samples.flatten(1).any(1))
-    targets = recipe.targets(lit)
+    targets = variant.targets(lit)
     torch.manual_seed(seed)
-    network = LeNet5(VARIANTS[options.task])
+    network = LeNet5(variant)
     if "log_energy" in targets:
         network.log_energy_moments.copy_(torch.stack([targets["log_energy"].mean(), targets["log_energy"].std()]))
-    train(network.train(), recipe, lit.samples, targets, seed)
+    train(network.train(), mirrored if task.fibres else shifted, lit.samples, targets, seed)
     network.frozen()
     network.feature_scale.copy_(pinned_scale(network, events.samples))
 
@@ -168,7 +130,7 @@ def main() -> None:
         part = task.load(split)
         for kind, kept in (("all", part), ("not empty", part.take(part.samples.flatten(1).any(1)))):
             scores = ", ".join(
-                f"{name} {value:.4f}" for name, value in report(network, kept, recipe.targets(kept)).items()
+                f"{name} {value:.4f}" for name, value in report(network, kept, variant.targets(kept)).items()
             )
             print(f"{split} ({kind}, {len(kept)} events): {scores}")
 
@@ -184,7 +146,7 @@ def main() -> None:
         "torch": torch.__version__,
     }
     content = save(state, metadata={"simbench": json.dumps(record)})
-    output = options.output or weights_file(options.task)
+    output = options.output or weights_file(variant)
     output.write_bytes(content)
     print(f"{output}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
 

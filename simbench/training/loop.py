@@ -36,7 +36,7 @@ from simbench.core.seeds import derive_seed
 from simbench.tasks.base import Task
 from simbench.training.batches import Batches
 from simbench.training.plan import Plan
-from simbench.training.protocol import Augmented, Players, Prepared, Trainable
+from simbench.training.protocol import Trainable
 from simbench.training.validation import sample_like, validation_events, validation_score
 from simbench.training.weights import load_weights, save_weights
 
@@ -108,7 +108,7 @@ def train(
         torch.manual_seed(derive_seed(seed, "training", "initial weights"))
         events = task.load("train")
         if hasattr(model, "prepare"):
-            cast(Prepared, model).prepare(task, events)
+            cast(Any, model).prepare(task, events)
         if _is_finished(out):
             return _finish(model, weights)
         bars = Progress(quiet=not progress)
@@ -240,7 +240,8 @@ class _Loop(LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.model, self.average = model, copy.deepcopy(model).requires_grad_(False)
+        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.model: Any = model  # a Trainable
         self.task, self.plan, self.out, self.seed, self.record = task, plan, out, seed, dict(record)
         self.bars, self.advance, self.interrupted = bars, advance, interrupted
         self.batches = Batches(
@@ -254,7 +255,7 @@ class _Loop(LightningModule):
 
     def _players(self) -> dict[str, list[nn.Parameter]]:
         if hasattr(self.model, "players"):
-            return cast(Players, self.model).players()
+            return cast(dict[str, list[nn.Parameter]], self.model.players())
         return {"": [parameter for parameter in self.model.parameters() if parameter.requires_grad]}
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -282,7 +283,7 @@ class _Loop(LightningModule):
         torch.manual_seed(derive_seed(self.seed, "training", "step", self.step))
         samples, conditions = batch
         if hasattr(self.model, "augment"):
-            samples, conditions = cast(Augmented, self.model).augment(samples, conditions)
+            samples, conditions = self.model.augment(samples, conditions)
         optimisers = self.optimizers()
         for player, optimiser in zip(
             self._names, optimisers if isinstance(optimisers, list) else [optimisers], strict=True
@@ -292,9 +293,9 @@ class _Loop(LightningModule):
                 group["lr"] = self.plan.rate(self.step)
             if player:
                 self.toggle_optimizer(optimiser)
-                losses = cast(Players, self.model).losses(samples, conditions, player=player)
+                losses = self.model.losses(samples, conditions, player=player)
             else:
-                losses = cast(Trainable, self.model).losses(samples, conditions)
+                losses = self.model.losses(samples, conditions)
             total = torch.stack(list(losses.values())).sum()
             optimiser.zero_grad()
             self.manual_backward(total)

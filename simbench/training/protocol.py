@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
-from torch.nn import Parameter
-
-from simbench.core.events import Events
-from simbench.tasks.base import Task
 
 
 @runtime_checkable
@@ -47,40 +43,4 @@ class Trainable(Protocol):
         Returns:
             scalars by name, weights included.
         """
-        ...
-
-
-class Prepared(Protocol):
-    """The optional `prepare`."""
-
-    def prepare(self, task: Task, events: Events) -> None:
-        """Build what depends on the task and on its training events."""
-        ...
-
-
-class Players(Protocol):
-    """The optional `players`, and the form that `losses` then has."""
-
-    def players(self) -> dict[str, list[Parameter]]:
-        """The parameters of each player, in the order in which they step."""
-        ...
-
-    def losses(self, samples: Tensor, conditions: Tensor, *, player: str) -> dict[str, Tensor]:
-        """The terms of one player's loss."""
-        ...
-
-
-class Augmented(Protocol):
-    """The optional `augment`."""
-
-    def augment(self, samples: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
-        """Random symmetries of the data, each event its own where that is cheap."""
-        ...
-
-
-class Planned(Protocol):
-    """The optional `plan`."""
-
-    def plan(self, preset: str, task_name: str) -> dict[str, Any]:
-        """Fields of the plan that this model wants otherwise."""
         ...

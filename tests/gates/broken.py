@@ -7,8 +7,8 @@ from torch import Tensor
 
 from simbench.core.events import Events
 from simbench.generators.protocol import Generator
-from simbench.selftest.controls import Spoil, channels_permuted, emptied, scaled
 from simbench.tasks.base import Task
+from simbench.tasks.controls import Spoil, channels_permuted, emptied, scaled
 from simbench_baselines.vae import VAE
 
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from simbench.core.events import Events
-from simbench.features.extractors import lenet
+from simbench.features.extractors import LeNetFeatures
 from simbench.metrics.base import Comparison
 from simbench.metrics.channels import channel_sums
 from simbench.metrics.physics import physics_features
 from simbench.metrics.registry import get_metric
+from simbench.tasks.zn import LENET
 
 CONDITIONS, REPEATS, DRAWS = 250, 8, 200
 PIXELS = 44
@@ -63,7 +64,7 @@ def events(samples: torch.Tensor, condition: torch.Tensor, energy: np.ndarray) -
         conditions=torch.from_numpy(energy).float()[:, None],
         condition_id=condition,
         unit_id=condition,
-        derivations={"channels": channel_sums, "features": lenet("zn-geant3"), "physics": physics_features},
+        derivations={"channels": channel_sums, "features": LeNetFeatures(LENET), "physics": physics_features},
     )
 
 

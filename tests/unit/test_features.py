@@ -1,28 +1,37 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from simbench.core.errors import DataError, UsageError
+from simbench.core.errors import DataError
 from simbench.core.events import Events
-from simbench.features.extractors import SHA256, LeNetFeatures, lenet, lenet_labels, network, read_weights, weights_file
-from simbench.features.lenet import VARIANTS, LeNet5
+from simbench.features.extractors import LeNetFeatures, LeNetLabels, network, read_weights, weights_file
+from simbench.features.lenet import LeNet5
+from simbench.tasks import get_task
 from simbench.tasks.base import Split
-from simbench.tasks.mnist import find
-from simbench.training.lenet import RECIPES, Recipe, mirrored, report, shifted
+from simbench.tasks.mnist import Mnist, find
+from simbench.tasks.zn import ZnGeant3
+from simbench.training.lenet import mirrored, report, shifted
 
 TASKS = ["mnist", "zn-geant3"]
+VARIANTS = {"mnist": Mnist.lenet, "zn-geant3": ZnGeant3.lenet}
+LABELS = LeNetLabels(Mnist.lenet, "digit")
+
+
+def lenet(name: str) -> LeNetFeatures:
+    return LeNetFeatures(VARIANTS[name])
 
 
 @functools.cache
 def events(name: str, split: Split) -> Events:
     if name == "mnist" and find(None) is None:
         pytest.skip("the MNIST files are not on this machine: set SIMBENCH_DATA")
-    return RECIPES[name].task().load(split)
+    return get_task(name).load(split)
 
 
 def some(name: str, count: int = 64) -> Tensor:
@@ -34,14 +43,14 @@ def some(name: str, count: int = 64) -> Tensor:
 
 def test_mnist_labels() -> None:
     test = events("mnist", "test")
-    predicted = lenet_labels("mnist")(test.samples)
+    predicted = LABELS(test.samples)
     assert predicted.dtype == torch.int64
     assert float((predicted == test.condition_id).double().mean()) >= 0.99
 
 
 def test_mnist_held_out_images_were_not_trained_on() -> None:
     held_out = events("mnist", "floor")
-    accuracy = float((lenet_labels("mnist")(held_out.samples) == held_out.condition_id).double().mean())
+    accuracy = float((LABELS(held_out.samples) == held_out.condition_id).double().mean())
     assert 0.985 < accuracy < 0.999
 
 
@@ -49,8 +58,7 @@ def test_mnist_held_out_images_were_not_trained_on() -> None:
 def test_zn_energy_and_species(split: Split) -> None:
     everything = events("zn-geant3", split)
     lit = everything.take(everything.samples.flatten(1).any(1))
-    recipe: Recipe = RECIPES["zn-geant3"]
-    scores = report(network("zn-geant3"), lit, recipe.targets(lit))
+    scores = report(network(ZnGeant3.lenet), lit, ZnGeant3.lenet.targets(lit))
     assert scores["log_energy R²"] > 0.85
     assert scores["species accuracy"] > scores["species majority"] + 0.15
 
@@ -106,30 +114,25 @@ def test_other_shapes_are_refused(name: str, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_flipped_byte_is_refused(name: str, tmp_path: Path) -> None:
-    content = bytearray(weights_file(name).read_bytes())
+    content = bytearray(weights_file(VARIANTS[name]).read_bytes())
     content[-1] ^= 1
     damaged = tmp_path / "lenet.safetensors"
     damaged.write_bytes(content)
     with pytest.raises(DataError, match=r"is not the pinned feature extractor: got sha256 .*, expected .*\. Install"):
-        read_weights(damaged, SHA256[name])
+        read_weights(damaged, VARIANTS[name].sha256)
     with pytest.raises(DataError, match="missing"):
-        read_weights(tmp_path / "nowhere", SHA256[name])
+        read_weights(tmp_path / "nowhere", VARIANTS[name].sha256)
 
 
-def test_weights_are_read_at_first_use_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SHA256, "mnist", "0" * 64)
-    network.cache_clear()
-    try:
-        extractor = lenet("mnist")
-        with pytest.raises(DataError, match="pinned"):
-            extractor(some("mnist"))
-    finally:
-        network.cache_clear()
+def test_weights_are_read_at_first_use_only() -> None:
+    extractor = LeNetFeatures(replace(Mnist.lenet, sha256="0" * 64))
+    with pytest.raises(DataError, match="pinned"):
+        extractor(some("mnist"))
 
 
-def test_unknown_task() -> None:
-    with pytest.raises(UsageError, match="Did you mean 'mnist'"):
-        LeNetFeatures("mnst")(some("mnist"))
+def test_weights_of_a_task_that_ships_none() -> None:
+    with pytest.raises(DataError, match=r"lenet-mnst\.safetensors is missing"):
+        LeNetFeatures(replace(Mnist.lenet, task="mnst"))(some("mnist"))
 
 
 @pytest.mark.parametrize("name", TASKS)

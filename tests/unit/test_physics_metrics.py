@@ -24,7 +24,6 @@ from simbench.metrics.channels import (
 from simbench.metrics.classifier import auc, classifier_auc
 from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.physics import PHYSICS_FEATURES, fpd, physics_features, quantile_scaled, rmse, separation
-from simbench.metrics.published import PRESETS
 from simbench.metrics.registry import get_metric, metrics
 from simbench.tasks import get_task
 from simbench.tasks.zn import ZnGeant3
@@ -220,9 +219,9 @@ def test_memorisation_finds_a_planted_copy_and_full_replay() -> None:
     planted[row] = train.samples[bright]
     found = metric(Comparison(floor.with_samples(planted), test))
     assert found.parts["copies"] == pytest.approx(1 / found.n)
-    from simbench.selftest.controls import _training_replayed
+    from simbench.tasks.controls import training_replayed
 
-    replayed = metric(Comparison(floor.with_samples(_training_replayed(floor, torch.Generator().manual_seed(0))), test))
+    replayed = metric(Comparison(floor.with_samples(training_replayed(floor, torch.Generator().manual_seed(0))), test))
     assert replayed.parts["copies"] > 0.9
     assert replayed.value > clean.value + 2 * (clean.stderr or 0)
 
@@ -273,10 +272,10 @@ def test_every_metric_says_what_it_is(key: str) -> None:
 
 
 def test_presets_name_known_metrics() -> None:
-    for preset in PRESETS.values():
-        for task, keys in preset.items():
-            assert get_task(task)
-            assert all(get_metric(key) for key in keys)
+    for name in ("zn-geant3", "mnist"):
+        presets = get_task(name).definitions
+        assert presets
+        assert all(get_metric(key) for keys in presets.values() for key in keys)
 
 
 def test_an_unknown_metric_gets_a_suggestion() -> None:
@@ -296,6 +295,6 @@ def test_every_variant_is_a_preset_that_scores_its_own_channels(variant: str) ->
     task = get_task("zn-geant3")
     pair = Comparison(task.load("floor", 80), task.load("test", 80))
     sums = [channel_sums(events.samples, variant) for events in (pair.generated, pair.reference)]
-    keys = PRESETS[variant]["zn-geant3"]
+    keys = task.definitions[variant]
     values = [get_metric(key)(pair).value for key in keys]
     assert values == pytest.approx([channel_wasserstein(*sums), channel_mae(*sums)])

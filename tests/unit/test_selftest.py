@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 from simbench.core.errors import UsageError
 from simbench.metrics.channels import channel_sums
 from simbench.metrics.registry import get_metric
-from simbench.selftest.controls import Control, controls, emptied, scaled, shrunk
 from simbench.selftest.curves import curve_table
-from simbench.selftest.run import ControlResult, Response, judge, real_pair, selftest
+from simbench.selftest.run import ControlResult, Response, controls, judge, real_pair, selftest
 from simbench.tasks import get_task
+from simbench.tasks.controls import Control, emptied, scaled, shrunk
 
 NEED_MORE_EVENTS = {"photons x 0.95", "training events replayed"}
 """Defects that 400 events cannot show; the full size does (`simbench selftest`)."""
@@ -40,11 +40,11 @@ def test_nothing_flags_the_floor(results: list[ControlResult]) -> None:
 
 def test_every_named_metric_is_not_a_classifier_and_is_of_the_task() -> None:
     for name in ("zn-geant3", "mnist"):
-        for control in controls(name):
+        for control in controls(get_task(name)):
             assert "classifier_auc/1" not in control.must_flag
             assert all(get_metric(key).ranks for key in control.must_flag)
     with pytest.raises(UsageError, match="no negative controls"):
-        controls("celeba64")
+        controls(get_task("celeba64"))
 
 
 def test_a_control_that_its_metric_does_not_see_fails() -> None:
@@ -64,7 +64,7 @@ def test_defects_do_what_they_say() -> None:
     assert torch.equal(shrunk(0.0)(events, rng), events.samples)
     mean = shrunk(1.0)(events, rng)
     assert torch.allclose(mean[0], events.samples[:8].mean(0), atol=1e-4)
-    by_name = {control.name: control.spoil for control in controls("zn-geant3")}
+    by_name = {control.name: control.spoil for control in controls(get_task("zn-geant3"))}
     shuffled = by_name["pixels shuffled within each channel"](events, rng)
     assert torch.allclose(channel_sums(shuffled), channel_sums(events.samples))
     assert not torch.equal(shuffled, events.samples)

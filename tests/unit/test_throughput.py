@@ -9,7 +9,7 @@ import torch
 
 from simbench.core.errors import GeneratorError
 from simbench.core.threads import torch_threads
-from simbench.evaluation.throughput import Clock, measure_ladder, speedup, tile
+from simbench.evaluation.throughput import Clock, is_compiled, measure_ladder, speedup, tile
 from simbench.generators.session import Session
 from simbench.tasks import get_task
 
@@ -101,3 +101,17 @@ def test_threads_are_given_back() -> None:
     with torch_threads(1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+def test_a_compiled_module_is_found_wherever_the_generator_holds_it() -> None:
+    class Holder(Zeros):
+        def __init__(self, network: object) -> None:
+            super().__init__()
+            self.network = network
+
+    network = torch.nn.Linear(2, 2)
+    assert not is_compiled(Zeros())
+    assert not is_compiled(Holder(network))
+    assert is_compiled(Holder(torch.nn.Sequential(torch.compile(network))))  # type: ignore[arg-type]
+    network.compile()
+    assert is_compiled(Holder(network))
