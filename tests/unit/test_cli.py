@@ -372,10 +372,10 @@ class Engine:
         self.result = make_result(status=status)
         self.asked: dict[str, Any] = {}
 
-    def __call__(self, resolved: Any, task: Any, **asked: Any) -> Any:
+    def __call__(self, resolved: Any, task: Any, options: Any, progress: Any) -> Any:
         from simbench.evaluation.evaluate import Evaluated
 
-        self.asked = asked | {"resolved": resolved, "task": task}
+        self.asked = vars(options) | {"resolved": resolved, "task": task}
         resolved.generator.sample(task.load("test", 8).conditions, seed=1)
         return Evaluated(self.result, None)  # type: ignore[arg-type]
 
