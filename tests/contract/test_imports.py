@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,11 @@ def test_nothing_imports_against_the_direction(folder: str) -> None:
 def test_every_folder_has_a_place_in_the_order() -> None:
     assert {path.parent.name for path in (ROOT / "simbench").glob("*/__init__.py")} == set(FOLDERS)
     assert {path.name for path in (ROOT / "simbench").glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+def test_the_architecture_lists_the_folders_in_this_order() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == FOLDERS
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
