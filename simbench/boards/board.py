@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
@@ -36,10 +36,6 @@ from simbench.results.schema import (
     read_result,
 )
 from simbench.results.words import equivalent_count, standing
-
-if TYPE_CHECKING:
-    from simbench.core.progress import Progress
-    from simbench.tasks.base import Task
 
 DEFAULT_FOLDER = Path("leaderboards")
 MAX_TOML = 2**20
@@ -280,8 +276,8 @@ def read_entries(folder: Path, board: Board) -> list[Entry]:
         entries.append(Entry.of(result, path.name, board))
     if broken:
         raise DataError(
-            f"{len(broken)} of {len(broken) + len(entries)} entries of {folder} are not what `simbench leaderboard add` accepts: "
-            + listed(broken),
+            f"{len(broken)} of {len(broken) + len(entries)} entries of {folder} are not what `simbench leaderboard add` "
+            f"accepts: {listed(broken)}",
             fix="Restore them from version control, or remove them.",
         )
     return entries
@@ -424,66 +420,3 @@ def _other_floors(board: Board, result: Result, folder: Path) -> list[str]:
                 f"other floor of {column.metric}: {mine.floor:.6g} instead of {theirs.floor:.6g} as in {files[-1].name}"
             )
     return reasons
-
-
-# Verification
-
-TRAINED = frozenset({"classifier_auc"})
-"""Metrics that train a network, whose last digits depend on the machine: shown by `verify`, not compared."""
-
-RELATIVE, OF_ERROR = 1e-4, 0.05
-"""Two values of a deterministic metric agree to this share of the value, plus this share of its standard error: float32 on another processor
-moves a feature in the seventh digit, and a nearest neighbour or two."""
-
-
-@dataclass(frozen=True)
-class Verified:
-    """A metric of an entry against the same metric of the samples. `agrees` is None where it is not compared."""
-
-    key: str
-    submitted: float | None
-    again: float | None
-    agrees: bool | None
-
-
-def verify(entry: Path, samples: Sequence[Path], task: Task, progress: Progress) -> list[Verified]:
-    """Score the samples of an entry again and compare every metric of the entry: file k with its repetition k.
-
-    Raises:
-        DataError: the entry or a file cannot be read, or there are more files than repetitions.
-        GeneratorError: the samples are not events of the task.
-    """
-    from simbench.evaluation.evaluate import Options, score_files
-
-    result = read_result(entry)
-    if result.task.name != task.name:
-        raise DataError(f"{entry} is of another task", got=result.task.name, expected=task.name)
-    if len(samples) > result.spec.repetitions:
-        raise DataError(
-            f"{entry} has fewer repetitions than there are files",
-            got=f"{len(samples)} files",
-            expected=f"at most {result.spec.repetitions}",
-        )
-    compared = []
-    for repetition, path in enumerate(samples):
-        again = score_files([path], task, Options(definitions=result.spec.definitions), progress).result
-        if again.task.events != result.task.events:
-            raise DataError(
-                f"{path} holds another number of events than were scored",
-                got=str(again.task.events),
-                expected=str(result.task.events),
-            )
-        compared += [_compare_again(measurement, again, repetition) for measurement in result.measurements]
-    return compared
-
-
-def _compare_again(submitted: Measurement, again: Result, repetition: int) -> Verified:
-    found = again.measurement(submitted.key)
-    before = submitted.per_repetition[repetition] if repetition < len(submitted.per_repetition) else None
-    after = found.value if found is not None else None
-    if submitted.metric in TRAINED or submitted.status == "skipped":
-        return Verified(submitted.key, before, after, None)
-    if before is None or after is None:
-        return Verified(submitted.key, before, after, before is after)
-    room = RELATIVE * abs(after) + OF_ERROR * ((found.stderr if found else None) or 0.0) + 1e-9
-    return Verified(submitted.key, before, after, abs(before - after) <= room)

@@ -9,11 +9,9 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-
-import jinja2
 
 from simbench.boards.board import (
     Board,
@@ -40,6 +38,8 @@ from simbench.boards.table import (
 )
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import read_bytes, replace_text
+from simbench.core.statistics import pareto_front
+from simbench.core.templates import render_template
 from simbench.core.text import count, duration, number, printable, thread_count, times, with_error
 from simbench.metrics.direction import Direction
 from simbench.results.schema import Throughput, many_results
@@ -258,11 +258,9 @@ def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
     tables = []
     for index, hardware in enumerate(sorted(by_hardware), 1):
         found = by_hardware[hardware]
-        front = _front(
-            (max(row.events_per_s.p50 for row in rows), entry_of[file].primary.badness, (file, variant))
-            for (file, variant), rows in found.items()
-            if entry_of[file].ranked
-        )
+        ranked = [key for key in found if entry_of[key[0]].ranked]
+        trades = [(max(r.events_per_s.p50 for r in found[key]), entry_of[key[0]].primary.badness) for key in ranked]
+        front = {ranked[place] for place in pareto_front(trades)}
         kept = [key for place, key in enumerate(found) if place < LONG or key in front]
         rows = tuple(_speed_row(board, entry_of[key[0]], key[1], found[key], key in front) for key in kept)
         tables.append(Table(f"speed-{index}", f"Speed on {hardware}", f"Speed on {hardware}.", columns, rows))
@@ -293,16 +291,6 @@ def _speed_row(board: Board, entry: Entry, variant: str, speeds: Sequence[Throug
         Cell("●") if best else EMPTY,
     )
     return Row(cells, "entry" if entry.ranked else "reference")
-
-
-def _front(points: Iterable[tuple[float, float, tuple[str, str]]]) -> set[tuple[str, str]]:
-    """The points that no other beats in both speed and badness."""
-    front, least = set(), float("inf")
-    for _, badness, key in sorted(points, key=lambda point: (-point[0], point[1])):
-        if badness < least:
-            front.add(key)
-            least = badness
-    return front
 
 
 def _printed(published: Published) -> Table:
@@ -378,14 +366,8 @@ def _summary(board: Board, main: Table, base: str) -> str:
 
 def _html(board: Board, tables: Sequence[Table], entries: int) -> str:
     script = (resources.files("simbench") / "data" / "board.js").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("simbench", "data"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("board.html.j2").render(
+    return render_template(
+        "board.html.j2",
         board=board,
         tables=tables,
         bodies={table.name: to_html(table) for table in tables},

@@ -8,20 +8,20 @@ from typing import Annotated
 
 import typer
 
-from simbench.cli.options import DataDirOption, JsonOption, print_json, stdout_console, stdout_kept_for_data
+from simbench.cli import options
+from simbench.cli.output import answer, print_json, print_table, working
 from simbench.core.errors import DataError, UsageError
 
 DRIFTED = 1
-"""Metrics that differ that a message names before it only counts."""
 
-BoardsOption = Annotated[Path, typer.Option("--boards", metavar="FOLDER", help="The folder of boards.")]
+BoardsOption = Annotated[Path, options.folder("--boards", help="The folder of boards.")]
 BOARDS = Path("leaderboards")
 
 
 def add(
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="The JSON file that `simbench run` wrote.")],
     boards: BoardsOption = BOARDS,
-    json: JsonOption = False,
+    json: options.Json = False,
 ) -> None:
     """Make a result an entry of its task's board. Exits with 4, and says why, where the board does not take it.
 
@@ -30,29 +30,23 @@ def add(
       simbench leaderboard add runs/zn-geant3/vae/20260102T030405Z-0a1b2c3d.json
       simbench leaderboard add result.json --boards ../benchmarks/leaderboards
     """
-    from simbench.boards import board as leaderboard
+    from simbench.boards.board import add as add_entry
 
-    entry = leaderboard.add(result, boards)
-    if json:
-        print_json({"entry": str(entry)})
-    else:
-        print(f"{entry} is added. Next: simbench leaderboard render{'' if boards == BOARDS else f' --boards {boards}'}")
+    entry = add_entry(result, boards)
+    following = f"simbench leaderboard render{'' if boards == BOARDS else f' --boards {boards}'}"
+    answer(json, {"entry": str(entry)}, f"{entry} is added. Next: {following}")
 
 
 def render(
     boards: BoardsOption = BOARDS,
     readme: Annotated[
         Path | None,
-        typer.Option(
-            "--readme",
-            metavar="FILE",
-            help="The README whose results are rewritten; that beside the boards if not given.",
-        ),
+        options.file("--readme", help="The README whose results are rewritten; that beside the boards if not given."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 1 where a file is not up to date.")
     ] = False,
-    json: JsonOption = False,
+    json: options.Json = False,
 ) -> None:
     """Render the pages of all boards from their entries: README.md, board.csv, board.tex, board.html.
 
@@ -63,32 +57,21 @@ def render(
       simbench leaderboard render
       simbench leaderboard render --check
     """
-    from simbench.boards import pages as board_pages
+    from simbench.boards import pages
 
-    pages = board_pages.render(boards, readme)
-    changed = board_pages.drift(pages) if check else board_pages.write(pages)
-    if json:
-        print_json(
-            {
-                "pages": [str(path) for path in pages],
-                "out_of_date" if check else "written": [str(path) for path in changed],
-            }
-        )
-    elif check:
-        print(
-            f"{len(pages)} files are up to date."
-            if not changed
-            else f"{len(changed)} of {len(pages)} files are not up to date:"
-        )
-        for path in changed:
-            print(f"  {path}")
-        if changed:
-            print("Render them: simbench leaderboard render", file=sys.stderr)
+    rendered = pages.render(boards, readme)
+    changed = [str(path) for path in (pages.drift(rendered) if check else pages.write(rendered))]
+    if not check:
+        summary = f"{len(rendered)} files rendered, {len(changed)} of them changed."
+    elif changed:
+        summary = f"{len(changed)} of {len(rendered)} files are not up to date:"
     else:
-        print(f"{len(pages)} files rendered, {len(changed)} of them changed.")
-        for path in changed:
-            print(f"  {path}")
+        summary = f"{len(rendered)} files are up to date."
+    found = {"pages": [str(path) for path in rendered], "out_of_date" if check else "written": changed}
+    answer(json, found, summary, *(f"  {path}" for path in changed))
     if check and changed:
+        if not json:
+            print("Render them: simbench leaderboard render", file=sys.stderr)
         raise typer.Exit(DRIFTED)
 
 
@@ -98,12 +81,10 @@ def verify(
     ],
     samples: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--samples", metavar="FILE", help="The samples of the first repetition; again for each further one."
-        ),
+        options.file("--samples", help="The samples of the first repetition; again for each further one."),
     ] = None,
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """Score submitted samples again and compare every deterministic metric. Exits with 4 where one differs.
 
@@ -111,9 +92,8 @@ def verify(
     Examples:
       simbench leaderboard verify leaderboards/mnist/entries/flow-20260102T030405Z-0a1b2c3d.json --samples samples.h5
     """
-    from simbench.boards.board import verify as verify_entry
-    from simbench.core.progress import Progress
     from simbench.core.text import listed
+    from simbench.evaluation.verify import verify as verify_entry
     from simbench.results.schema import read_result
     from simbench.tasks import get_task
 
@@ -121,7 +101,7 @@ def verify(
         raise UsageError("no samples are named", fix="Pass --samples FILE, once for each repetition.")
     result = read_result(entry)
     task = get_task(result.task.name, data_dir)
-    with stdout_kept_for_data(json), Progress() as progress:
+    with working(json) as progress:
         compared = verify_entry(entry, samples, task, progress)
     wrong = list(dict.fromkeys(one.key for one in compared if one.agrees is False))
     if json:
@@ -131,33 +111,29 @@ def verify(
     if wrong:
         raise DataError(
             f"{entry} is not what these samples score: {len(wrong)} of {len(result.measurements)} metrics differ, "
-            + listed(wrong, ", "),
-            fix="Pass the samples of the entry's own repetitions, in their order; "
-            "or submit the result of these very samples.",
+            f"{listed(wrong, ', ')}",
+            fix="Pass the samples of the entry's own repetitions, in their order; or submit the result of these very "
+            "samples.",
         )
 
 
-def _print_verified(rows: list[tuple[str, float | None, float | None, bool | None]]) -> None:
-    from rich.table import Table
+def _print_verified(compared: list[tuple[str, float | None, float | None, bool | None]]) -> None:
     from rich.text import Text
 
+    from simbench.core.console import right
+
     words = {True: Text("same", "green"), False: Text("differs", "red"), None: Text("not compared", "dim")}
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("metric", "submitted", "scored again", ""):
-        table.add_column(name, justify="left" if name in ("metric", "") else "right")
-    for key, submitted, again, agrees in rows:
-        table.add_row(
-            Text(key),
-            *(Text("none" if value is None else f"{value:.7g}") for value in (submitted, again)),
-            words[agrees],
-        )
-    stdout_console().print(table)
+    rows = [
+        (key, *("none" if value is None else f"{value:.7g}" for value in values), words[agrees])
+        for key, *values, agrees in compared
+    ]
+    print_table(["metric", *right("submitted", "scored again"), ""], rows)
 
 
 def export(
     patterns: Annotated[list[str], typer.Argument(metavar="RESULTS", help="Files, folders, or globs in quotes.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A new .csv or .parquet file.")],
-    json: JsonOption = False,
+    output: Annotated[Path, options.file("--output", "-o", help="A new .csv or .parquet file.")],
+    json: options.Json = False,
 ) -> None:
     """Write many results as one table: a row per run and metric. Files that are no results are left out and named.
 
@@ -175,10 +151,8 @@ def export(
     if bad:
         print(f"Warning: {printable(bad_files(bad), 2000)}", file=sys.stderr)
     runs = int(frame["file"].nunique())
-    if json:
-        print_json({"file": str(output), "runs": runs, "rows": len(frame), "left_out": bad})
-    else:
-        print(f"{output} holds {len(frame)} rows: {runs} runs.")
+    found = {"file": str(output), "runs": runs, "rows": len(frame), "left_out": bad}
+    answer(json, found, f"{output} holds {len(frame)} rows: {runs} runs.")
 
 
 def register(app: typer.Typer) -> None:
@@ -188,10 +162,5 @@ def register(app: typer.Typer) -> None:
     )
     for verb in (add, render, verify):
         leaderboard.command()(verb)
-    leaderboard.callback()(_leaderboard)
     app.add_typer(leaderboard, name="leaderboard")
     app.command()(export)
-
-
-def _leaderboard() -> None:
-    """Boards of submitted results: add, render, verify."""

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from simbench.cli.options import (
-    DataDirOption,
-    DeviceOption,
-    JsonOption,
-    ParamOption,
-    SeedOption,
-    TaskOption,
+from simbench.cli import options
+from simbench.cli.output import (
+    answer,
+    check_task_name,
     command_line,
     print_json,
-    stdout_console,
+    print_text,
+    read_options,
+    refuse_options,
     stdout_kept_for_data,
+    working,
 )
 from simbench.core.errors import SimbenchError, UsageError
 from simbench.tasks import DEFAULT
@@ -31,11 +31,8 @@ if TYPE_CHECKING:
     from simbench.results.schema import Result
 
 Format = Literal["table", "github"]
-JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML too.")]
+JunitOption = Annotated[Path | None, options.file("--junit", help="Write JUnit XML too.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="github: annotations and the job's summary, too.")]
-GeneratorOption = Annotated[
-    str, typer.Option("--generator", "-g", metavar="SPEC", help="As --generator of `simbench run`.")
-]
 
 
 def gate(
@@ -43,31 +40,21 @@ def gate(
         Path | None, typer.Argument(metavar="RESULT", help="A file of `simbench run`. Without it, a generator is run.")
     ] = None,
     golden: Annotated[
-        Path | None, typer.Option("--golden", metavar="FILE", help="The golden values: <task>-<generator>.golden.json.")
+        Path | None, options.file("--golden", help="The golden values: <task>-<generator>.golden.json.")
     ] = None,
-    generator: Annotated[
-        str | None,
-        typer.Option("--generator", "-g", metavar="SPEC", help="Run this; the golden file's own generator otherwise."),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", "-t", metavar="NAME", help="The golden file's task otherwise.")
-    ] = None,
-    param: ParamOption = None,
+    generator: Annotated[str | None, options.spec(help="Run this; the golden file's own generator otherwise.")] = None,
+    task: Annotated[str | None, options.name("--task", "-t", help="The golden file's task otherwise.")] = None,
+    param: options.Param = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, metavar="N", help="The root seed; the golden file's otherwise.")
+        int | None, options.number("--seed", min=0, help="The root seed; the golden file's otherwise.")
     ] = None,
-    events: Annotated[
-        int | None, typer.Option("--events", min=1, metavar="N", help="As many as the golden values otherwise.")
-    ] = None,
+    events: Annotated[int | None, options.number("--events", help="As many as the golden values otherwise.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="The few hundred events of a smoke run.")] = False,
     repetitions: Annotated[
-        int | None,
-        typer.Option(
-            "--repetitions", min=1, metavar="N", help="More find smaller defects.  [default: 1; --update: 10]"
-        ),
+        int | None, options.number("--repetitions", help="More find smaller defects.  [default: 1; --update: 10]")
     ] = None,
-    device: DeviceOption = "cpu",
-    fast: Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")] = False,
+    device: options.Device = "cpu",
+    fast: options.Fast = False,
     update: Annotated[bool, typer.Option("--update", help="Make these values golden; the old ones are kept.")] = False,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, with --update.")] = "",
     strict: Annotated[
@@ -75,8 +62,8 @@ def gate(
     ] = False,
     junit: JunitOption = None,
     format: FormatOption = "table",
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """Compare a result, or a generator, with its golden values: exit code 1 where it is worse by more than chance.
 
@@ -89,19 +76,18 @@ def gate(
       simbench gate runs/zn-geant3/mymodel/20260102T030405Z-0a1b2c3d.json --golden gates/zn-geant3-mymodel.golden.json
       simbench gate -g mymodel.py:Model --smoke --golden gates/zn-geant3-mymodel.golden.json --update --reason "first values"
     """
-    running = {
-        "--generator": generator,
-        "--task": task,
-        "--param": param,
-        "--seed": seed,
-        "--events": events,
-        "--smoke": smoke,
-        "--repetitions": repetitions,
-        "--fast": fast,
-    }
-    if result is not None and any(value not in (None, False) for value in running.values()):
-        given = ", ".join(option for option, value in running.items() if value not in (None, False))
-        raise UsageError("a result that is there already takes no such option", got=given, fix="Leave it out.")
+    if result is not None:
+        refuse_options(
+            "a result that is there already takes no such option",
+            generator=generator,
+            task=task,
+            param=param,
+            seed=seed,
+            events=events,
+            smoke=smoke,
+            repetitions=repetitions,
+            fast=fast,
+        )
     if golden is None:
         raise UsageError("no golden file is named", fix="Pass --golden FILE.")
     if reason and not update:
@@ -109,9 +95,8 @@ def gate(
     if smoke and events:
         raise UsageError("--smoke and --events exclude each other", fix="Leave one out.")
     if param and not generator:
-        raise UsageError(
-            "--param needs --generator", fix="The golden file's own generator has the parameters recorded there."
-        )
+        fix = "The golden file's own generator has the parameters recorded there."
+        raise UsageError("--param needs --generator", fix=fix)
 
     from simbench.core.devices import choose_device
     from simbench.gates.golden import MIN_REPETITIONS
@@ -155,13 +140,12 @@ def _update(golden: Path, path: Path | None, request: Request, reason: str, json
     with stdout_kept_for_data(json):
         result = _result(path, request, entry, comparable=False)
     written = update_golden(golden, result, reason)
-    if json:
-        print_json(written.model_dump(mode="json", by_alias=True))
-    else:
-        print(
-            f"{golden} holds {len(written.current.values)} golden values of {result.spec.repetitions} repetitions; entries before this "
-            f"one: {len(written.history)}."
-        )
+    answer(
+        json,
+        written.model_dump(mode="json", by_alias=True),
+        f"{golden} holds {len(written.current.values)} golden values of {result.spec.repetitions} repetitions; "
+        f"entries before this one: {len(written.history)}.",
+    )
 
 
 def _result(path: Path | None, request: Request, entry: GoldenEntry | None, *, comparable: bool = True) -> Result:
@@ -188,6 +172,7 @@ def _published(
     """Do the work, publish its report (that of an error, too) and exit with its code."""
     from rich.console import Console
 
+    from simbench.core.console import stdout_console
     from simbench.core.files import check_replaceable
     from simbench.gates.ci import of_error, publish
 
@@ -197,19 +182,17 @@ def _published(
     console = Console(stderr=True, highlight=False) if json else stdout_console()
     shown = None if json and not github else console
     start = time.monotonic()
+
+    def out(report: Report, console: Console | None) -> None:
+        publish(report, console, github=github, junit_path=junit, seconds=time.monotonic() - start)
+
     try:
         with stdout_kept_for_data(json):
             report, values, code = work()
     except SimbenchError as error:
-        publish(
-            of_error(suite, title, error),
-            shown if github else None,
-            github=github,
-            junit_path=junit,
-            seconds=time.monotonic() - start,
-        )
+        out(of_error(suite, title, error), shown if github else None)
         raise
-    publish(report, shown, github=github, junit_path=junit, seconds=time.monotonic() - start)
+    out(report, shown)
     if json:
         print_json(values)
     if code:
@@ -217,19 +200,19 @@ def _published(
 
 
 def gate_speed(
-    generator: GeneratorOption,
+    generator: options.Generator,
     base: Annotated[str, typer.Option("--base", metavar="REF", help="A branch, tag or commit to compare with.")],
-    task: TaskOption = DEFAULT,
-    param: ParamOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Events per call.")] = 1000,
-    threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads.")] = 1,
-    runs: Annotated[int, typer.Option("--runs", metavar="N", help="Runs of each side, at least 7.")] = 7,
-    device: DeviceOption = "cpu",
-    seed: SeedOption = 0,
+    task: options.Task = DEFAULT,
+    param: options.Param = None,
+    batch_size: Annotated[int, options.number("--batch-size", help="Events per call.")] = 1000,
+    threads: Annotated[int, options.number("--threads", help="CPU threads.")] = 1,
+    runs: Annotated[int, options.number("--runs", min=None, help="Runs of each side, at least 7.")] = 7,
+    device: options.Device = "cpu",
+    seed: options.Seed = 0,
     junit: JunitOption = None,
     format: FormatOption = "table",
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """Is the working tree slower than a git revision? Exit code 1 where it is, by more than 5 % and more than chance.
 
@@ -244,12 +227,8 @@ def gate_speed(
     from simbench.core.progress import Progress
     from simbench.gates.speed import Timing, as_dict, gate_speed, report
     from simbench.generators.parameters import parse_params
-    from simbench.tasks import task_names
 
-    if task not in task_names():
-        from simbench.core.plugins import unknown_name
-
-        raise unknown_name("task", task, task_names())
+    check_task_name(task)
     timing = Timing(
         generator=generator,
         task=task,
@@ -270,23 +249,19 @@ def gate_speed(
 
 
 def bench(
-    generator: GeneratorOption,
-    task: TaskOption = DEFAULT,
-    param: ParamOption = None,
+    generator: options.Generator,
+    task: options.Task = DEFAULT,
+    param: options.Param = None,
     batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", min=1, metavar="N", help="This one only.  [default: 1, 100, 1000, 10 000]"),
+        int | None, options.number("--batch-size", help="This one only.  [default: 1, 100, 1000, 10 000]")
     ] = None,
-    device: DeviceOption = "auto",
-    seed: SeedOption = 0,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
     pytest_benchmark: Annotated[
-        Path | None,
-        typer.Option(
-            "--pytest-benchmark", metavar="FILE", help="Write a new file for `pytest-benchmark compare`, too."
-        ),
+        Path | None, options.file("--pytest-benchmark", help="Write a new file for `pytest-benchmark compare`, too.")
     ] = None,
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """Time a generator: the throughput part of `run`, alone.
 
@@ -296,27 +271,21 @@ def bench(
       simbench bench -g vae --pytest-benchmark before.json
       pytest-benchmark compare before.json after.json
     """
-    from simbench.core.devices import choose_device
     from simbench.core.files import check_new, write_new
-    from simbench.core.progress import Progress
     from simbench.core.text import engine_name, times
     from simbench.evaluation.bench import bench, pytest_benchmark_json
     from simbench.evaluation.evaluate import Options
-    from simbench.generators.parameters import parse_params
     from simbench.generators.resolve import resolve
-    from simbench.tasks import get_task
 
-    params, chosen, on = parse_params(param or []), get_task(task, data_dir), choose_device(device)
+    params, chosen, on = read_options(param, task, device, data_dir)
     if pytest_benchmark is not None:
         check_new(pytest_benchmark)
-    with stdout_kept_for_data(json), Progress() as progress:
+    with working(json) as progress:
         resolved = resolve(generator, params)
         timed = bench(resolved, chosen, Options(root_seed=seed, batch_size=batch_size, device=on), progress)
     if pytest_benchmark is not None:
-        write_new(
-            pytest_benchmark,
-            pytest_benchmark_json(timed.rounds, generator=resolved.name, task=chosen.name, command=command_line()),
-        )
+        made = pytest_benchmark_json(timed.rounds, generator=resolved.name, task=chosen.name, command=command_line())
+        write_new(pytest_benchmark, made)
     if json:
         print_json(
             {
@@ -328,18 +297,15 @@ def bench(
             }
         )
         return
-    from rich.text import Text
-
+    from simbench.core.console import stdout_console
     from simbench.report.terminal import speed_table
 
-    console = stdout_console()
-    console.print(speed_table(timed.rows))
+    stdout_console().print(speed_table(timed.rows))
     for note in timed.notes:
-        console.print(Text(note, style="yellow"))
-    if timed.speedup is not None:
-        found = timed.speedup
-        console.print(
-            Text(f"{times(found.value)} {engine_name(found.monte_carlo.engine)} (batch {found.batch}, {found.device})")
+        print_text(note, "yellow")
+    if found := timed.speedup:
+        print_text(
+            f"{times(found.value)} {engine_name(found.monte_carlo.engine)} (batch {found.batch}, {found.device})"
         )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simbench.cli.options import DataDirOption, JsonOption, TaskOption, print_json, stdout_console
+from simbench.cli import options
+from simbench.cli.output import print_json, print_table, print_text
 from simbench.tasks import DEFAULT
 
 if TYPE_CHECKING:
@@ -17,21 +19,20 @@ FAILED = 1
 
 
 def selftest(
-    task: TaskOption = DEFAULT,
+    task: options.Task = DEFAULT,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="At a few hundred events; a weak defect may then go unseen.")
     ] = False,
-    fast: Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")] = False,
+    fast: options.Fast = False,
     curves: Annotated[
         Path | None,
-        typer.Option(
+        options.folder(
             "--curves",
-            metavar="FOLDER",
             help="Also measure every metric against the strength of every defect, as figures and a table in FOLDER.",
         ),
     ] = None,
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """Check the metrics themselves: real events are spoilt in known ways, and the metrics named beforehand must notice.
 
@@ -82,28 +83,31 @@ def _described(result: ControlResult) -> dict[str, Any]:
 
 
 def _show(results: list[ControlResult]) -> None:
-    from rich.table import Table
+    from rich.table import Column
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("", "control", "must be flagged by", "flagged by"):
-        table.add_column(column, overflow="fold")
-    for result in results:
-        must = ", ".join(key.partition("/")[0] for key in result.control.must_flag) or "none"
-        flags = (
-            ", ".join(key.partition("/")[0] for key in sorted(result.flags, key=lambda key: result.flags[key]))
-            or "none"
+    def named(keys: Iterable[str]) -> str:
+        return ", ".join(key.partition("/")[0] for key in keys) or "none"
+
+    rows = [
+        (
+            Text("ok", "green") if result.passed else Text("FAILED", "red"),
+            result.control.name,
+            named(result.control.must_flag),
+            named(sorted(result.flags, key=lambda key: result.flags[key])),
         )
-        table.add_row("[green]ok[/]" if result.passed else "[red]FAILED[/]", result.control.name, must, flags)
-    console = stdout_console()
-    console.print(table)
+        for result in results
+    ]
+    columns = [Column(name, overflow="fold") for name in ("", "control", "must be flagged by", "flagged by")]
+    print_table(columns, rows)
     passed = sum(result.passed for result in results)
-    console.print(f"{passed} of {len(results)} controls passed (family error 1 % a control).")
+    print_text(f"{passed} of {len(results)} controls passed (family error 1 % a control).")
 
 
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A.json", help="A result of `simbench run`.")],
     b: Annotated[Path, typer.Argument(metavar="B.json", help="Another, of the same task and size.")],
-    json: JsonOption = False,
+    json: options.Json = False,
 ) -> None:
     """Is B better than A? Paired differences with 95 % intervals, Holm-corrected over all metrics.
 
@@ -119,36 +123,27 @@ def compare(
     if json:
         print_json([vars(difference) for difference in found])
         return
-    from rich.table import Table
-    from rich.text import Text
-
+    from simbench.core.console import right
     from simbench.core.text import number, printable
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("metric", "A", "B", "B - A, 95 % interval", "p", "better"):
-        table.add_column(column, justify="left" if column in ("metric", "better") else "right")
-    for difference in found:
-        interval = f"{number(difference.value)} [{number(difference.low)}, {number(difference.high)}]"
-        style = "" if difference.ranks else "dim"
-        cells = (
-            difference.key,
-            number(difference.a),
-            number(difference.b),
-            interval,
-            f"{difference.p:.2g}",
-            difference.better,
+    for side, result in (("A", first), ("B", second)):
+        print_text(f"{side}: {printable(result.generator.name, 80)} {result.id}")
+    rows = [
+        (
+            d.key,
+            number(d.a),
+            number(d.b),
+            f"{number(d.value)} [{number(d.low)}, {number(d.high)}]",
+            f"{d.p:.2g}",
+            d.better,
         )
-        table.add_row(*(Text(cell) for cell in cells), style=style)
-    console = stdout_console()
-    console.print(
-        Text(
-            f"A: {printable(first.generator.name, 80)} {first.id}\nB: {printable(second.generator.name, 80)} {second.id}"
-        )
-    )
-    console.print(table)
+        for d in found
+    ]
+    columns = ["metric", *right("A", "B", "B - A, 95 % interval", "p"), "better"]
+    print_table(columns, rows, styles=["" if d.ranks else "dim" for d in found])
     wins = {side: sum(d.better == side and d.ranks for d in found) for side in ("A", "B")}
     ranked = sum(d.ranks for d in found)
-    console.print(f"B is better on {wins['B']} and A on {wins['A']} of {ranked} metrics that rank (family error 5 %).")
+    print_text(f"B is better on {wins['B']} and A on {wins['A']} of {ranked} metrics that rank (family error 5 %).")
 
 
 def register(app: typer.Typer) -> None:

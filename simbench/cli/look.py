@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from simbench.cli.options import DataDirOption, JsonOption, print_checks, print_json, stdout_console
+from simbench.cli import options
+from simbench.cli.output import print_checks, print_json, print_table
 
 DATA_PROBLEM = 4
+TASK = "name version summary shape unit maximum conditions repeats block_size test_events smoke_events metrics primary"
+METRIC = "key unit direction target ranks summary definition"
+"""What is told of a task and of a metric."""
 
 
 def tasks(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="One task, in full.")] = None,
-    json: JsonOption = False,
+    json: options.Json = False,
 ) -> None:
     """List the tasks, or describe one.
 
@@ -30,61 +36,35 @@ def tasks(
         print_json(described[0] if name else described)
     elif name:
         task = described[0]
-        rows = [
-            ("task", f"{task['name']} {task['version']}"),
-            ("what", task["summary"]),
-            ("events", task["test_events"]),
-        ]
-        rows += [("an event", f"{tuple(task['shape'])} {task['unit']}, 0 to {task['maximum']:g}")]
-        rows += [("conditions", ", ".join(f"{key} [{unit}]" for key, unit in task["conditions"].items()) or "none")]
-        rows += [
-            ("repeats", task["repeats"]),
-            ("metrics", ", ".join(task["metrics"])),
-            ("primary", ", ".join(task["primary"])),
-        ]
-        _table(("", ""), rows)
+        conditions = ", ".join(f"{key} [{unit}]" for key, unit in task["conditions"].items())
+        rows = {
+            "task": f"{task['name']} {task['version']}",
+            "what": task["summary"],
+            "events": task["test_events"],
+            "an event": f"{tuple(task['shape'])} {task['unit']}, 0 to {task['maximum']:g}",
+            "conditions": conditions or "none",
+            "repeats": task["repeats"],
+            "metrics": ", ".join(task["metrics"]),
+            "primary": ", ".join(task["primary"]),
+        }
+        _table(("", ""), rows.items())
     else:
-        columns = ("task", "version", "an event", "conditions", "test events", "what")
-        _table(
-            columns,
-            [
-                (
-                    t["name"],
-                    t["version"],
-                    " x ".join(map(str, t["shape"])),
-                    len(t["conditions"]),
-                    t["test_events"],
-                    t["summary"],
-                )
-                for t in described
-            ],
-        )
+        for t in described:
+            t |= {"event": " x ".join(map(str, t["shape"])), "count": len(t["conditions"])}
+        shown = itemgetter("name", "version", "event", "count", "test_events", "summary")
+        _table(("task", "version", "an event", "conditions", "test events", "what"), map(shown, described))
 
 
 def _describe_task(task: Any) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "version": task.version,
-        "summary": task.summary,
-        "shape": list(task.shape),
-        "unit": task.unit,
-        "maximum": task.maximum,
-        "conditions": dict(zip(task.condition_names, task.condition_units, strict=True)),
-        "repeats": task.repeats,
-        "block_size": task.block_size,
-        "test_events": task.test_events,
-        "smoke_events": task.smoke_events,
-        "metrics": list(task.metrics),
-        "primary": list(task.primary),
-        "dataset_sha256": task.dataset_sha256,
-    }
+    conditions = dict(zip(task.condition_names, task.condition_units, strict=True))
+    return {key: conditions if key == "conditions" else getattr(task, key) for key in (*TASK.split(), "dataset_sha256")}
 
 
 def metrics(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="One metric, in full: name, or name/version.")
     ] = None,
-    json: JsonOption = False,
+    json: options.Json = False,
 ) -> None:
     """List the metrics, or define one.
 
@@ -97,26 +77,14 @@ def metrics(
     from simbench.metrics.registry import metrics as known
 
     chosen = [get_metric(name if "/" in name else f"{name}/1")] if name else list(known().values())
-    described = [
-        {
-            "key": metric.key,
-            "unit": metric.unit,
-            "direction": metric.direction,
-            "target": metric.target,
-            "ranks": metric.ranks,
-            "summary": metric.summary,
-            "definition": metric.definition,
-        }
-        for metric in chosen
-    ]
+    described = [{field: getattr(metric, field) for field in METRIC.split()} for metric in chosen]
     if json:
         print_json(described[0] if name else described)
     elif name:
         metric = described[0]
         best = f"right at {metric['target']:g}" if metric["target"] is not None else f"{metric['direction']} is better"
-        print(
-            f"{metric['key']}: {best}; {'ranks models' if metric['ranks'] else 'reported, never ranks'}.\n\n{metric['definition']}"
-        )
+        role = "ranks models" if metric["ranks"] else "reported, never ranks"
+        print(f"{metric['key']}: {best}; {role}.\n\n{metric['definition']}")
         if chosen[0].example is not None:
             print(f"\n{chosen[0].example()}")
     else:
@@ -130,7 +98,7 @@ def _better(metric: dict[str, Any]) -> str:
     return f"at {metric['target']:g}" if metric["target"] is not None else str(metric["direction"])
 
 
-def generators(json: JsonOption = False) -> None:
+def generators(json: options.Json = False) -> None:
     """List the installed generators.
 
     simbench's own, and those that other packages register in the entry-point group `simbench.generators`.
@@ -143,25 +111,20 @@ def generators(json: JsonOption = False) -> None:
     from simbench.core.plugins import entry_points
     from simbench.generators.resolve import GROUP
 
-    points = sorted(entry_points(GROUP).items())
-    listed = [
-        {
-            "name": name,
-            "object": point.value,
-            "package": f"{point.dist.name} {point.dist.version}" if point.dist else "",
-        }
-        for name, point in points
-    ]
+    listed = []
+    for name, point in sorted(entry_points(GROUP).items()):
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else ""
+        listed.append({"name": name, "object": point.value, "package": package})
     if json:
         print_json(listed)
     else:
-        _table(("generator", "object", "package"), [tuple(entry.values()) for entry in listed])
+        _table(("generator", "object", "package"), [entry.values() for entry in listed])
 
 
 def doctor(
-    data_dir: DataDirOption = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where results would go.")] = Path("runs"),
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    out: Annotated[Path, options.folder("--out", "-o", help="Where results would go.")] = Path("runs"),
+    json: options.Json = False,
 ) -> None:
     """Say what this installation has and lacks.
 
@@ -175,11 +138,8 @@ def doctor(
     from simbench.cli.doctor import diagnose
     from simbench.core.progress import Progress
 
-    with Progress(quiet=True) as progress, progress.step("looking") as advance:
-        checks = []
-        for check in diagnose(data_dir, out):
-            checks.append(check.as_dict())
-            advance(1)
+    with Progress(quiet=True) as progress:
+        checks = [check.as_dict() for check in progress.each("looking", diagnose(data_dir, out))]
     failed = any(check["status"] == "fail" for check in checks)
     if json:
         print_json({"healthy": not failed, "checks": checks})
@@ -189,16 +149,11 @@ def doctor(
         raise typer.Exit(DATA_PROBLEM)
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+def _table(names: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    from rich.table import Column
 
-    table = Table(box=None, padding=(0, 1), pad_edge=False, show_header=any(columns))
-    for position, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=position == 0)
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    stdout_console().print(table)
+    columns = [Column(name, overflow="fold", no_wrap=place == 0) for place, name in enumerate(names)]
+    print_table(columns, rows, padding=(0, 1), show_header=any(names))
 
 
 def register(app: typer.Typer) -> None:

@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simbench.cli.options import (
-    DataDirOption,
-    DeviceOption,
-    JsonOption,
-    ParamOption,
-    SeedOption,
-    TaskOption,
-    command_line,
-    print_json,
-    stdout_console,
-    stdout_kept_for_data,
-)
+from simbench.cli import options
+from simbench.cli.output import answer, command_line, print_json, read_options, refuse_options, working
 from simbench.core.errors import NothingMeasuredError, UsageError
 from simbench.tasks import DEFAULT
 
@@ -27,15 +17,10 @@ if TYPE_CHECKING:
     from simbench.evaluation.evaluate import Evaluated
     from simbench.tasks.base import Task
 
-OutOption = Annotated[
-    Path, typer.Option("--out", "-o", metavar="FOLDER", help="Results go to FOLDER/<task>/<generator>/<id>.json.")
-]
-FastOption = Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")]
 DefinitionsOption = Annotated[
     str,
-    typer.Option(
+    options.name(
         "--definitions",
-        metavar="NAME",
         help="Whose definitions of the metrics: simbench, a paper (deja2020, wojnar2024, wojnar2025, bedkowski2024), or "
         "other read-out channels (zn_2x2_odd, zp_2x2, zp_4x1).",
     ),
@@ -46,38 +31,30 @@ ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write 
 def run(
     generator: Annotated[
         str | None,
-        typer.Option(
-            "--generator",
-            "-g",
-            metavar="SPEC",
-            help="pkg.module:attr, path/file.py:attr, a name of `simbench generators`, or samples:FILE.",
-        ),
+        options.spec(help="pkg.module:attr, path/file.py:attr, a name of `simbench generators`, or samples:FILE."),
     ] = None,
-    task: TaskOption = DEFAULT,
-    param: ParamOption = None,
-    seed: SeedOption = 0,
-    events: Annotated[
-        int | None, typer.Option("--events", min=1, metavar="N", help="The first N test events instead of all.")
-    ] = None,
+    task: options.Task = DEFAULT,
+    param: options.Param = None,
+    seed: options.Seed = 0,
+    events: options.Events = None,
     repetitions: Annotated[
-        int, typer.Option("--repetitions", min=1, metavar="N", help="Generate and score N times, with other seeds.")
+        int, options.number("--repetitions", help="Generate and score N times, with other seeds.")
     ] = 1,
     batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", min=1, metavar="N", help="Time this batch size only; scores do not change."),
+        int | None, options.number("--batch-size", help="Time this batch size only; scores do not change.")
     ] = None,
-    device: DeviceOption = "auto",
+    device: options.Device = "auto",
     smoke: Annotated[bool, typer.Option("--smoke", help="A few hundred events: a first try, not a result.")] = False,
-    fast: FastOption = False,
+    fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
-    out: OutOption = Path("runs"),
+    out: options.Out = Path("runs"),
     report: ReportOption = True,
     save_samples: Annotated[
         bool,
         typer.Option("--save-samples", help="Keep the events of the first repetition beside the result, as <id>.h5."),
     ] = False,
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """Measure a generator: how faithful, how diverse, how fast.
 
@@ -94,33 +71,25 @@ def run(
             fix="Pass --generator; `simbench generators` lists those installed, `simbench init mymodel.py` writes one.",
         )
     if generator.startswith("samples:"):
-        refused = {
-            "--param": param,
-            "--events": events,
-            "--batch-size": batch_size,
-            "--repetitions": repetitions > 1,
-            "--smoke": smoke,
-            "--save-samples": save_samples,
-        }
-        if any(refused.values()):
-            given = ", ".join(option for option, value in refused.items() if value)
-            raise UsageError("samples that are made already take no such option", got=given, fix="Leave it out.")
+        refuse_options(
+            "samples that are made already take no such option",
+            param=param,
+            events=events,
+            batch_size=batch_size,
+            repetitions=repetitions > 1,
+            smoke=smoke,
+            save_samples=save_samples,
+        )
         score([Path(generator.removeprefix("samples:"))], task, fast, definitions, out, report, data_dir, json)
         return
 
-    from simbench.core.devices import choose_device
     from simbench.core.files import check_writable
-    from simbench.core.progress import Progress
     from simbench.evaluation.evaluate import Options, evaluate
-    from simbench.generators.parameters import parse_params
     from simbench.generators.resolve import resolve
-    from simbench.tasks import get_task
 
-    params = parse_params(param or [])
-    chosen = get_task(task, data_dir)
-    on = choose_device(device)
+    params, chosen, on = read_options(param, task, device, data_dir)
     check_writable(out)
-    with stdout_kept_for_data(json), Progress() as progress:
+    with working(json) as progress:
         evaluated = evaluate(
             resolve(generator, params),
             chosen,
@@ -143,18 +112,19 @@ def score(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="HDF5 or npz, as below; several are repetitions.")
     ],
-    task: TaskOption = DEFAULT,
-    fast: FastOption = False,
+    task: options.Task = DEFAULT,
+    fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
-    out: OutOption = Path("runs"),
+    out: options.Out = Path("runs"),
     report: ReportOption = True,
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """Score files of samples that another program made.
 
-    A file answers the conditions of `simbench conditions export` and holds `samples` (N, *shape) in task units and `condition_index` (N), the rows of the test split that they answer, or in its
-    place `conditions` (N, C); whole conditions, each row once. Attributes (npz: scalars) task, generator and seed are optional. Several files are
+    A file answers the conditions of `simbench conditions export` and holds `samples` (N, *shape) in task units and
+    `condition_index` (N), the rows of the test split that they answer, or in its place `conditions` (N, C); whole
+    conditions, each row once. Attributes (npz: scalars) task, generator and seed are optional. Several files are
     repetitions of one generator: the same rows, answered with other random numbers.
 
     \b
@@ -165,20 +135,22 @@ def score(
       simbench score seed1.h5 seed2.h5 seed3.h5
     """
     from simbench.core.files import check_writable
-    from simbench.core.progress import Progress
     from simbench.evaluation.evaluate import Options, score_files
     from simbench.tasks import get_task
 
     chosen = get_task(task, data_dir)
     check_writable(out)
-    with stdout_kept_for_data(json), Progress() as progress:
-        options = Options(fast=fast, definitions=definitions, command=command_line())
-        evaluated = score_files(files, chosen, options, progress)
+    with working(json) as progress:
+        asked = Options(fast=fast, definitions=definitions, command=command_line())
+        evaluated = score_files(files, chosen, asked, progress)
     _finish(evaluated, chosen, out, report, json)
 
 
 def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: bool, save_samples: bool = False) -> None:
-    """Write the result, then its samples and the report, then show it. Raises NothingMeasuredError where a primary metric has no value."""
+    """Write the result, then its samples and the report, then show it.
+
+    Raises NothingMeasuredError where a primary metric has no value.
+    """
     from simbench.results.schema import write_result
 
     result = evaluated.result
@@ -192,6 +164,7 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
         if json:
             print(result.to_json(), end="")
         else:
+            from simbench.core.console import stdout_console
             from simbench.report.terminal import print_result
 
             print_result(result, path, stdout_console())
@@ -225,18 +198,15 @@ def report_(
     results: Annotated[
         list[Path], typer.Argument(metavar="RESULT.json", help="Results of one task, as `simbench run` wrote them.")
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The page; an old one is replaced.")
-    ] = Path("report.html"),
+    output: Annotated[Path, options.file("--output", "-o", help="The page; an old one is replaced.")] = Path(
+        "report.html"
+    ),
     samples: Annotated[
-        list[Path] | None,
-        typer.Option("--samples", metavar="FILE", help="Samples of one of the results; repeatable, in any order."),
+        list[Path] | None, options.file("--samples", help="Samples of one of the results; repeatable, in any order.")
     ] = None,
-    figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="FOLDER", help="Leave every figure as PDF and PNG here.")
-    ] = None,
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    figures: Annotated[Path | None, options.folder("--figures", help="Leave every figure as PDF and PNG here.")] = None,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """Put one or more results on one page.
 
@@ -264,19 +234,17 @@ def report_(
         entries = [ReportEntry(result, pair) for result, pair in zip(read, pairs, strict=True)]
         written = write_report(entries, task, output, figures=figures)
         advance(len(read))
-    if json:
-        print_json({"report": str(written), "results": [result.id for result in read]})
-    else:
-        print(f"The report is {written}.")
+    found = {"report": str(written), "results": [result.id for result in read]}
+    answer(json, found, f"The report is {written}.")
 
 
 def floor(
-    task: TaskOption = DEFAULT,
+    task: options.Task = DEFAULT,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Measure the floors again and write the shipped file (minutes).")
     ] = False,
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """What a perfect model would score: independent real events against the test events.
 
@@ -294,11 +262,9 @@ def floor(
     if rebuild:
         with Progress() as progress:
             _rebuild(chosen.name, data_dir, progress)
-    with Progress() as progress, progress.step("floors", len(chosen.metrics)) as advance:
-        floors = {}
-        for key in chosen.metrics:
-            floors[key] = floor_of(chosen, key, chosen.test_events)
-            advance(1)
+    with Progress() as progress:
+        keys = progress.each("floors", chosen.metrics, len(chosen.metrics))
+        floors = {key: floor_of(chosen, key, chosen.test_events) for key in keys}
     if json:
         print_json({key: found.model_dump() for key, found in floors.items()})
         return

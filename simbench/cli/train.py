@@ -7,15 +7,8 @@ from typing import Annotated
 
 import typer
 
-from simbench.cli.options import (
-    DataDirOption,
-    DeviceOption,
-    JsonOption,
-    ParamOption,
-    TaskOption,
-    print_json,
-    stdout_kept_for_data,
-)
+from simbench.cli import options
+from simbench.cli.output import answer, stdout_kept_for_data
 from simbench.tasks import DEFAULT
 
 
@@ -26,25 +19,21 @@ def train(
             metavar="SPEC", help="A model with `sample` and `losses`: pkg.module:attr, file.py:attr or a name."
         ),
     ],
-    task: TaskOption = DEFAULT,
-    param: ParamOption = None,
-    preset: Annotated[
-        str, typer.Option("--preset", metavar="NAME", help="cpu (minutes on two cores) or paper (for a GPU).")
-    ] = "cpu",
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of everything random in the training.")] = 0,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="In place of the preset's.")] = None,
+    task: options.Task = DEFAULT,
+    param: options.Param = None,
+    preset: Annotated[str, options.name("--preset", help="cpu (minutes on two cores) or paper (for a GPU).")] = "cpu",
+    seed: Annotated[int, options.number("--seed", min=0, help="Of everything random in the training.")] = 0,
+    steps: Annotated[int | None, options.number("--steps", help="In place of the preset's.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FOLDER", help="Weights, curve and checkpoint. [default: training/<model>-<task>]"
-        ),
+        options.folder("--out", "-o", help="Weights, curve and checkpoint. [default: training/<model>-<task>]"),
     ] = None,
-    device: DeviceOption = "auto",
+    device: options.Device = "auto",
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, if it is this training.")
     ] = True,
-    data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
 ) -> None:
     """Train a model on a task.
 
@@ -64,12 +53,9 @@ def train(
         weights = run_training(
             model, chosen, preset=preset, seed=seed, steps=steps, out=out, device=device, params=params, resume=resume
         )
-    if json:
-        print_json({"model": model, "task": task, "weights": str(weights)})
-    else:
-        print(
-            f"The weights are in {weights}. Measure them: simbench run --generator {model} --task {task} --param weights={weights}"
-        )
+    following = f"simbench run --generator {model} --task {task} --param weights={weights}"
+    found = {"model": model, "task": task, "weights": str(weights)}
+    answer(json, found, f"The weights are in {weights}. Measure them: {following}")
 
 
 def register(app: typer.Typer) -> None:

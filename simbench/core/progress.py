@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol, Self
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
+T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -78,3 +79,10 @@ class Progress:
 
         yield advance
         self.note(f"{name}: {time.monotonic() - start:.1f} s")
+
+    def each(self, name: str, things: Iterable[T], total: int | None = None) -> Iterator[T]:
+        """The things of a step, one by one, each reported when it is there."""
+        with self.step(name, total) as advance:
+            for thing in things:
+                yield thing
+                advance(1)

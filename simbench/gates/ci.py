@@ -59,18 +59,18 @@ def of_error(suite: str, title: str, error: Exception) -> Report:
 
 def print_report(report: Report, console: Console) -> None:
     """The table on a terminal."""
-    from rich.table import Table
+    from rich.table import Column
     from rich.text import Text
+
+    from simbench.core.console import right, text_table
 
     console.print(Text(report.title, style="bold"))
     if report.rows:
-        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-        for index, column in enumerate(report.columns):
-            inner = 0 < index < len(report.columns) - 1
-            table.add_column(column, justify="right" if inner else "left", overflow="fold", no_wrap=not inner)
-        for row, case in zip(report.rows, report.cases, strict=True):
-            table.add_row(*(Text(cell) for cell in row), style=STYLES[case.outcome])
-        console.print(table)
+        first, *inner, last = report.columns
+        ends = [Column(name, overflow="fold") for name in (first, last)]
+        columns = [ends[0], *right(*inner, overflow="fold", no_wrap=True), ends[1]]
+        styles = [STYLES[case.outcome] for case in report.cases]
+        console.print(text_table(columns, report.rows, styles, padding=(0, 1, 0, 0)))
     for note in report.notes:
         console.print(Text(f"Note: {note}", style="yellow"))
     console.print(Text(report.verdict, style="bold"))

@@ -10,23 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
 from simbench.core.errors import SimbenchError, UsageError
 from simbench.core.files import check_writable, replace_text
-from simbench.core.text import (
-    count,
-    duration,
-    engine_name,
-    matching,
-    number,
-    printable,
-    thread_count,
-    times,
-    with_error,
-)
+from simbench.core.templates import render_template
+from simbench.core.text import count, duration, engine_name, matching, number, printable, thread_count, with_error
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
 from simbench.report.channels import channel_histograms, correlations, dispersion, energy_response
@@ -115,15 +105,8 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
         check_writable(folder)
     groups = [group for group in _figures(series, task, folder) if group[1]]
     pareto = _pareto(results, labels, folder)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("simbench", "data"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["times"] = times
-    return environment.get_template("report.html.j2").render(
+    return render_template(
+        "report.html.j2",
         title=f"{', '.join(labels)} on {task.name}",
         task=task,
         entries=[

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from simbench.core.statistics import pareto_front
 from simbench.core.text import number
 from simbench.report.style import COLOURS, INK, MARKERS, REAL, make_figure, plain, styled
 
@@ -30,16 +31,6 @@ class Point:
     error: float | None
 
 
-def pareto(points: Sequence[tuple[float, float]], higher: bool) -> list[int]:
-    """Indices of the points that no other beats in both speed and quality, by falling speed."""
-    front: list[int] = []
-    sign = -1.0 if higher else 1.0
-    for index in sorted(range(len(points)), key=lambda i: (-points[i][0], sign * points[i][1])):
-        if not front or sign * points[index][1] < sign * points[front[-1]][1]:
-            front.append(index)
-    return front
-
-
 def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> Figure:
     """One point a generator, on one CPU core (filled) and on the fastest device measured (hollow); the Monte Carlo at its floor."""
     with styled():
@@ -47,7 +38,7 @@ def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> F
         axes = figure.subplots()
         axes.set_xscale("log")
         at = [(point.core or point.best or 1.0, point.value) for point in points]
-        front = pareto(at, higher)
+        front = pareto_front([(speed, -score if higher else score) for speed, score in at])
         axes.step(
             [at[i][0] for i in front], [at[i][1] for i in front], where="post", color=REAL, lw=1.2, ls=(0, (4, 2))
         )

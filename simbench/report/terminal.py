@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from simbench.core.console import cells, right, text_table
 from simbench.core.text import count, duration, matching, number, printable, with_error
 from simbench.metrics.direction import Direction
 from simbench.results.schema import Measurement, Result, Throughput
@@ -62,11 +63,16 @@ def _head(result: Result) -> Iterable[Text]:
 
 
 def _scores(ranking: list[Measurement], reported: list[Measurement]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("metric", overflow="fold", min_width=15)
-    for name in ("value ± error", "unit", "floor", "vs floor", "memoriser"):
-        table.add_column(name, justify="left" if name == "unit" else "right", no_wrap=name != "unit")
+    table = text_table(
+        [
+            Column("", no_wrap=True),
+            Column("metric", overflow="fold", min_width=15),
+            *right("value ± error", no_wrap=True),
+            "unit",
+            *right("floor", "vs floor", "memoriser", no_wrap=True),
+        ],
+        padding=(0, 1, 0, 0),
+    )
     for measurement in ranking:
         table.add_row(*_score(measurement))
     if ranking and reported:
@@ -78,18 +84,19 @@ def _scores(ranking: list[Measurement], reported: list[Measurement]) -> Table:
     return table
 
 
-def _score(measurement: Measurement) -> tuple[Text, ...]:
+def _score(measurement: Measurement) -> list[Text]:
     value, floor, memoriser = measurement.value or 0.0, measurement.floor, measurement.memoriser
-    cells = (
-        Direction.of(measurement).arrow,
-        metric_label(measurement),
-        with_error(value, measurement.stderr),
-        printable(measurement.unit, 12),
-        "" if floor is None else matching(floor, value, measurement.stderr),
-        standing(measurement).text,
-        "" if memoriser is None else matching(memoriser, value, measurement.stderr),
+    return cells(
+        (
+            Direction.of(measurement).arrow,
+            metric_label(measurement),
+            with_error(value, measurement.stderr),
+            printable(measurement.unit, 12),
+            "" if floor is None else matching(floor, value, measurement.stderr),
+            standing(measurement).text,
+            "" if memoriser is None else matching(memoriser, value, measurement.stderr),
+        )
     )
-    return tuple(Text(cell) for cell in cells)
 
 
 def _reason(measurement: Measurement) -> str:
@@ -98,24 +105,21 @@ def _reason(measurement: Measurement) -> str:
 
 def speed_table(rows: Sequence[Throughput]) -> Table:
     """The speeds on each device, for each number of threads and batch size."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("device", overflow="fold", min_width=8)
-    for name in ("threads", "batch", "events/s", "p5", "p95", "latency", "peak"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        rate = row.events_per_s
-        cells = (
-            printable(row.device, 40),
-            str(row.threads),
-            count(row.batch),
-            number(rate.p50),
-            number(rate.p5),
-            number(rate.p95),
-            duration(row.latency_ms.p50 / 1000),
-            "" if row.peak_mib is None else f"{number(row.peak_mib)} MiB",
-        )
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
+    columns = ("threads", "batch", "events/s", "p5", "p95", "latency", "peak")
+    return text_table(
+        [Column("device", overflow="fold", min_width=8), *right(*columns, no_wrap=True)],
+        [
+            (
+                printable(row.device, 40),
+                row.threads,
+                count(row.batch),
+                *(number(rate) for rate in (row.events_per_s.p50, row.events_per_s.p5, row.events_per_s.p95)),
+                duration(row.latency_ms.p50 / 1000),
+                "" if row.peak_mib is None else f"{number(row.peak_mib)} MiB",
+            )
+            for row in rows
+        ],
+    )
 
 
 def _print_section(console: Console, title: str, lines: Iterable[str], style: str) -> None:

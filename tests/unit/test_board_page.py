@@ -11,8 +11,9 @@ import pytest
 from boards import board_result, make_boards, shipped_board, write
 from browser import needs_chromium, opened
 
-from simbench.boards import pages as board_pages
 from simbench.boards.board import add
+from simbench.boards.pages import render
+from simbench.boards.pages import write as write_pages
 
 EVIL = "<img src=https://evil.example/x onerror=alert(1)>"
 
@@ -37,7 +38,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write(board_result(board, name, quality, seed, gpu=seed % 2 == 0, parameters=parameters), folder / "runs"),
             boards,
         )
-    board_pages.write(board_pages.render(boards))
+    write_pages(render(boards))
     return boards / board.task / "board.html"
 
 

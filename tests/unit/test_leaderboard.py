@@ -20,9 +20,9 @@ from boards import SHIPPED, board_measurements, board_result, make_boards, repli
 from factories import make_measurement, make_throughput
 from typer.testing import CliRunner
 
-from simbench.boards import board as leaderboard
-from simbench.boards import pages as board_pages
 from simbench.boards.board import Board, Published, add, entry_files, objections, read_board, read_published
+from simbench.boards.pages import BATCHES, drift, render
+from simbench.boards.pages import write as write_pages
 from simbench.boards.ranking import BLOCK, Score, ranks
 from simbench.cli.main import app
 from simbench.core.errors import DataError, UsageError
@@ -72,15 +72,15 @@ def test_a_shipped_board_agrees_with_its_task_and_metrics(task_name: str) -> Non
 
 
 def test_the_shipped_pages_are_up_to_date() -> None:
-    pages = board_pages.render(SHIPPED)
+    pages = render(SHIPPED)
     assert {path.name for path in pages} >= {"README.md", "board.csv", "board.tex", "board.html"}
-    assert board_pages.drift(pages) == []
+    assert drift(pages) == []
 
 
 def test_the_speed_tables_have_the_batches_that_runs_time() -> None:
     from simbench.evaluation.throughput import LADDER
 
-    assert tuple(LADDER) == board_pages.BATCHES
+    assert tuple(LADDER) == BATCHES
 
 
 # Adding
@@ -168,7 +168,7 @@ def test_skipped_metrics_are_refused_and_failed_ones_shown(tmp_path: Path) -> No
     with pytest.raises(DataError, match="skipped"):
         add(without("skipped", 1), boards)
     add(without("failed", 2), boards)
-    page = board_pages.render(boards)[boards / BOARD.task / "board.html"]
+    page = render(boards)[boards / BOARD.task / "board.html"]
     assert "failed" in page
     assert "&lt;b&gt;no&lt;/b&gt;" in page
 
@@ -270,7 +270,7 @@ def test_of_many_processes_that_add_at_once_each_entry_has_one_winner(tmp_path: 
 
 def test_a_full_disk_leaves_no_half_entry_and_no_half_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boards = filled(tmp_path, {"vae": 2.0})
-    board_pages.write(board_pages.render(boards))
+    write_pages(render(boards))
     before = {path: path.read_bytes() for path in boards.rglob("*") if path.is_file()}
     second = write(board_result(BOARD, "gan", 3.0, 2), tmp_path)
 
@@ -283,23 +283,23 @@ def test_a_full_disk_leaves_no_half_entry_and_no_half_page(tmp_path: Path, monke
     (boards / BOARD.task / "board.csv").write_text("old")
     before[boards / BOARD.task / "board.csv"] = b"old"
     with pytest.raises(UsageError, match="No space left"):
-        board_pages.write(board_pages.render(boards))
+        write_pages(render(boards))
     assert {path: path.read_bytes() for path in boards.rglob("*") if path.is_file()} == before
 
 
 def test_a_kill_in_the_middle_of_a_write_leaves_no_entry(tmp_path: Path) -> None:
     boards, path = make_boards(tmp_path), write(board_result(BOARD), tmp_path)
     code = (
-        "import os, sys, time; from pathlib import Path; from simbench.boards import board as leaderboard\n"
+        "import os, sys, time; from pathlib import Path; from simbench.boards.board import add\n"
         "os.fsync = lambda _: (print('writing', flush=True), time.sleep(60))\n"
-        "leaderboard.add(Path(sys.argv[1]), Path(sys.argv[2]))"
+        "add(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(path), str(boards)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"
         process.send_signal(signal.SIGKILL)
     assert entry_files(boards / BOARD.task) == []
-    assert board_pages.render(boards)  # the scratch file is not in the way
+    assert render(boards)  # the scratch file is not in the way
     add(path, boards)
     assert len(entry_files(boards / BOARD.task)) == 1
 
@@ -356,7 +356,7 @@ def test_ranks_do_not_depend_on_blocks_or_order() -> None:
 
 
 def rows_of(boards: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(board_pages.render(boards)[boards / BOARD.task / "board.csv"].splitlines()))
+    return list(csv.DictReader(render(boards)[boards / BOARD.task / "board.csv"].splitlines()))
 
 
 def test_order_shared_ranks_and_yardsticks(tmp_path: Path) -> None:
@@ -383,7 +383,7 @@ def test_the_oracles_of_the_yardsticks_replace_them_and_rank_nothing(tmp_path: P
 
 def test_numbers_in_print_are_marked_and_never_ranked(tmp_path: Path) -> None:
     boards = filled(tmp_path, {"vae": 3.0})
-    pages = {path.name: text for path, text in board_pages.render(boards).items()}
+    pages = {path.name: text for path, text in render(boards).items()}
     assert "SDI-GAN" not in pages["board.csv"]
     assert "other data, not comparable" in pages["README.md"]
     assert 'class="printed"' in pages["board.html"]
@@ -395,7 +395,7 @@ def test_speeds_stand_in_a_table_for_each_hardware(tmp_path: Path) -> None:
     add(write(board_result(BOARD, "slow", 1.2, 1, gpu=True), tmp_path), boards)
     odd = [make_throughput(7, 1.0), make_throughput(1000, 5e6, device="cuda:1 NVIDIA H100 80GB HBM3", threads=0)]
     add(write(board_result(BOARD, "fast", 4.0, 2, throughput=odd), tmp_path), boards)
-    text = board_pages.render(boards)[boards / BOARD.task / "README.md"]
+    text = render(boards)[boards / BOARD.task / "README.md"]
     titles = [line for line in text.splitlines() if line.startswith("## Speed")]
     assert titles == [
         "## Speed on Intel(R) Xeon(R) CPU @ 2.60GHz, 1 thread",
@@ -409,12 +409,12 @@ def test_speeds_stand_in_a_table_for_each_hardware(tmp_path: Path) -> None:
 
 def test_rendering_follows_from_the_files_alone(tmp_path: Path) -> None:
     boards = filled(tmp_path, {"vae": 2.0, "gan": 3.0})
-    first = board_pages.render(boards)
+    first = render(boards)
     for path in entry_files(boards / BOARD.task):
         os.utime(path, (0, 0))
-    assert board_pages.render(boards) == first
-    assert len(board_pages.write(first)) == 4
-    assert board_pages.write(first) == []
+    assert render(boards) == first
+    assert len(write_pages(first)) == 4
+    assert write_pages(first) == []
 
 
 class Links(HTMLParser):
@@ -437,7 +437,7 @@ def test_a_hostile_result_does_nothing_on_any_page(tmp_path: Path) -> None:
     )
     entry = add(write(result, tmp_path), boards)
     assert entry.parent == boards / BOARD.task / "entries"
-    pages = {path.name: text for path, text in board_pages.render(boards).items()}
+    pages = {path.name: text for path, text in render(boards).items()}
     links = Links()
     links.feed(pages["board.html"])
     assert links.tags.count("script") == 1
@@ -459,7 +459,7 @@ def test_an_entry_edited_by_hand_stops_the_rendering_and_is_named(tmp_path: Path
     with pytest.raises(
         DataError, match=r"2 of 2 entries.*gan-2026.*not the mean.*gan-other.*should be called"
     ) as caught:
-        board_pages.render(boards)
+        render(boards)
     assert caught.value.exit_code == 4
 
 
@@ -492,7 +492,7 @@ def test_a_printed_link_that_is_not_https_is_refused() -> None:
 
 
 def test_an_empty_board_renders(tmp_path: Path) -> None:
-    pages = board_pages.render(make_boards(tmp_path, printed=False))
+    pages = render(make_boards(tmp_path, printed=False))
     assert any("No entries yet" in text for text in pages.values())
 
 
@@ -502,11 +502,11 @@ def test_an_empty_board_renders(tmp_path: Path) -> None:
 def test_the_results_in_the_readme_are_rendered(tmp_path: Path) -> None:
     boards, readme = filled(tmp_path, {"vae": 2.0}), tmp_path / "README.md"
     readme.write_text("# Project\n")
-    assert readme not in board_pages.render(boards)
+    assert readme not in render(boards)
     with pytest.raises(UsageError, match="no place for the results"):
-        board_pages.render(boards, readme)
+        render(boards, readme)
     readme.write_text("# Project\n<!-- results -->\nstale\n<!-- /results -->\nend\n")
-    text = board_pages.render(boards)[boards.resolve().parent / "README.md"]
+    text = render(boards)[boards.resolve().parent / "README.md"]
     assert text.startswith("# Project\n<!-- results -->\n**Neutron")
     assert text.endswith("<!-- /results -->\nend\n")
     assert "stale" not in text
@@ -552,6 +552,7 @@ def test_verify_scores_the_samples_again(tmp_path: Path) -> None:
 
     from simbench.core.progress import Progress
     from simbench.evaluation.evaluate import Options, score_files
+    from simbench.evaluation.verify import verify
     from simbench.samples.files import write_samples
 
     class Scored(ToyTask):
@@ -565,17 +566,17 @@ def test_verify_scores_the_samples_again(tmp_path: Path) -> None:
     with Progress(quiet=True) as progress:
         result = score_files([path], task, Options(), progress).result
         entry = write(result, tmp_path)
-        compared = leaderboard.verify(entry, [path], task, progress)
+        compared = verify(entry, [path], task, progress)
         assert compared
         assert not [one.key for one in compared if one.agrees is False]
         data = json.loads(entry.read_text())
         data["measurements"][0] |= {"value": 0.5, "per_repetition": [data["measurements"][0]["value"] * 0.9 - 1e-3]}
         entry.write_text(json.dumps(data))
-        assert [one.key for one in leaderboard.verify(entry, [path], task, progress) if one.agrees is False] == [
+        assert [one.key for one in verify(entry, [path], task, progress) if one.agrees is False] == [
             result.measurements[0].key
         ]
         with pytest.raises(DataError, match="fewer repetitions"):
-            leaderboard.verify(entry, [path, path], task, progress)
+            verify(entry, [path, path], task, progress)
 
 
 # Many
@@ -623,7 +624,7 @@ def test_many_runs_are_listed_exported_and_rendered_in_seconds(tmp_path: Path, c
     bare = timed(lambda: [json.loads(file.read_text()) and None for file in files[:200]])[0] * count / 200
     listing, frame = timed(lambda: load_results(boards / BOARD.task / "entries"))
     exporting, _ = timed(lambda: export(frame, tmp_path / "all.csv"))
-    rendering, pages = timed(lambda: board_pages.render(boards))
+    rendering, pages = timed(lambda: render(boards))
     print(
         f"{count} runs: json.loads {bare:.1f} s, listed in {listing:.1f} s, exported in {exporting:.1f} s, rendered in {rendering:.1f} s of CPU"
     )

@@ -14,11 +14,12 @@ from factories import make_measurement, make_result, zn_measurements
 
 from simbench.core.cache import Once
 from simbench.core.errors import DataError, UsageError
+from simbench.core.statistics import pareto_front
 from simbench.metrics.base import Comparison
 from simbench.report.channels import rank_correlations
 from simbench.report.page import ReportEntry, entry_labels, write_report
 from simbench.report.showers import pick_conditions
-from simbench.report.speed import Point, pareto, quality_against_time
+from simbench.report.speed import Point, quality_against_time
 from simbench.report.style import plain, to_svg
 from simbench.tasks.mnist import Mnist, find
 from simbench.tasks.zn import ZnGeant3
@@ -235,8 +236,8 @@ def test_rank_correlations_are_spearmans() -> None:
 
 def test_the_pareto_front_holds_what_nothing_beats() -> None:
     points = [(1.0, 4.0), (100.0, 9.0), (50.0, 10.0), (10.0, 6.0)]
-    assert pareto(points, higher=False) == [1, 3, 0]
-    assert pareto(points, higher=True) == [1, 2]
+    assert pareto_front(points) == [1, 3, 0]
+    assert pareto_front([(speed, -score) for speed, score in points]) == [1, 2]
 
 
 @pytest.mark.parametrize("name", ["$x$", "$", "_hidden", "\\frac$", "名前 🦊", "x" * 500, "\x00\x1b[31m"])
