@@ -12,7 +12,6 @@ import typer
 from simbench.cli import options
 from simbench.cli.output import (
     answer,
-    check_task_name,
     command_line,
     print_json,
     print_text,
@@ -224,11 +223,14 @@ def gate_speed(
       simbench gate-speed --base v1.2 -g mypkg.models:Flow --task mnist --batch-size 100 --runs 10
     """
     from simbench.core.devices import choose_device
+    from simbench.core.plugins import unknown_name
     from simbench.core.progress import Progress
     from simbench.gates.speed import Timing, as_dict, gate_speed, report
     from simbench.generators.parameters import parse_params
+    from simbench.tasks import task_names
 
-    check_task_name(task)
+    if task not in task_names():
+        raise unknown_name("task", task, task_names())
     timing = Timing(
         generator=generator,
         task=task,

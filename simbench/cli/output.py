@@ -42,15 +42,6 @@ def refuse_options(why: str, **values: Any) -> None:
         raise UsageError(why, got=", ".join(given), fix="Leave it out.")
 
 
-def check_task_name(task: str) -> None:
-    """Refuse an unknown task without loading it. Raises UsageError."""
-    from simbench.core.plugins import unknown_name
-    from simbench.tasks import task_names
-
-    if task not in task_names():
-        raise unknown_name("task", task, task_names())
-
-
 @contextlib.contextmanager
 def stdout_kept_for_data(wanted: bool) -> Iterator[None]:
     """Under --json: whatever user code prints goes to stderr, so that stdout holds the JSON and nothing else."""
