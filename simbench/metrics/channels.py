@@ -17,6 +17,9 @@ from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_c
 CHANNEL_VARIANTS = ("zn_2x2", "zn_2x2_odd", "zp_2x2", "zp_4x1")
 """Which pixels feed which channel: named, never guessed."""
 
+SPLITS = 20
+HALF = 4
+
 
 @functools.cache
 def channel_masks(height: int, width: int, variant: str = "zn_2x2") -> Tensor:
@@ -231,6 +234,43 @@ def conditional_energy_metric(pair: Comparison) -> Estimate:
     return by_stratum(pair, estimate)
 
 
+@metric(
+    "conditional_wasserstein/1",
+    unit="photons",
+    ranks=False,
+    label="conditional Wasserstein",
+    meaning="Distance between four generated and four real answers to the same particle; "
+    "it flatters samples with too little spread.",
+)
+def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
+    """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk samples: only reports."""
+
+    def estimate(pair: Comparison) -> Estimate:
+        condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
+        x, y = (by_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
+        distances = torch.stack([_halves_distance(x, y, *split) for split in _splits(condition)])
+        generated, real = distances.mean(0)
+        mean = bootstrap_mean(generated, torch.arange(count), {"real": float(real.mean())})
+        return replace(mean, n=len(pair))
+
+    return by_stratum(pair, estimate)
+
+
+def _splits(condition: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """SPLITS times, two random orders of the repeats of a condition."""
+    repeats = int(torch.bincount(condition).min())
+    rng = torch.Generator().manual_seed(SEED)
+    for _ in range(SPLITS):
+        yield torch.randperm(repeats, generator=rng), torch.randperm(repeats, generator=rng)
+
+
+def _halves_distance(generated: Tensor, real: Tensor, order: Tensor, drawn: Tensor) -> Tensor:
+    """Mean over channels of the distance of 4 generated, and of 4 other real answers, to 4 real ones: (conditions, R, C) -> (2, conditions)."""
+    half, rest, made = real[:, order[:HALF]], real[:, order[HALF : 2 * HALF]], generated[:, drawn[:HALF]]
+    half, rest, made = (values.sort(1).values for values in (half, rest, made))
+    return torch.stack([(made - half).abs().mean((1, 2)), (rest - half).abs().mean((1, 2))])
+
+
 def _within_variance(values: Tensor, condition: Tensor, conditions: int) -> Tensor:
     """Unbiased variance of each column within each condition: (N, C) -> (conditions, C)."""
     grouped, mask = by_condition(values, condition, conditions)
@@ -365,44 +405,3 @@ def correlation_distance_metric(pair: Comparison) -> Estimate:
         return bootstrapped(distance(torch.ones(1, len(pair), dtype=torch.float64)), distance, pair.generated.unit_id)
 
     return by_stratum(pair, estimate)
-
-
-SPLITS = 20
-HALF = 4
-
-
-@metric(
-    "conditional_wasserstein/1",
-    unit="photons",
-    ranks=False,
-    label="conditional Wasserstein",
-    meaning="Distance between four generated and four real answers to the same particle; "
-    "it flatters samples with too little spread.",
-)
-def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
-    """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk samples: only reports."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
-        x, y = (by_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
-        distances = torch.stack([_halves_distance(x, y, *split) for split in _splits(condition)])
-        generated, real = distances.mean(0)
-        mean = bootstrap_mean(generated, torch.arange(count), {"real": float(real.mean())})
-        return replace(mean, n=len(pair))
-
-    return by_stratum(pair, estimate)
-
-
-def _splits(condition: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """SPLITS times, two random orders of the repeats of a condition."""
-    repeats = int(torch.bincount(condition).min())
-    rng = torch.Generator().manual_seed(SEED)
-    for _ in range(SPLITS):
-        yield torch.randperm(repeats, generator=rng), torch.randperm(repeats, generator=rng)
-
-
-def _halves_distance(generated: Tensor, real: Tensor, order: Tensor, drawn: Tensor) -> Tensor:
-    """Mean over channels of the distance of 4 generated, and of 4 other real answers, to 4 real ones: (conditions, R, C) -> (2, conditions)."""
-    half, rest, made = real[:, order[:HALF]], real[:, order[HALF : 2 * HALF]], generated[:, drawn[:HALF]]
-    half, rest, made = (values.sort(1).values for values in (half, rest, made))
-    return torch.stack([(made - half).abs().mean((1, 2)), (rest - half).abs().mean((1, 2))])

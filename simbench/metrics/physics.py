@@ -95,78 +95,6 @@ def quantile_scaled(generated: Tensor, reference: Tensor) -> tuple[Tensor, Tenso
     return (generated - middle) / scale, (reference - middle) / scale
 
 
-def fpd(generated: Array, reference: Array) -> float:
-    """Frechet physics distance: the Frechet distance of features scaled by `quantile_scaled`.
-
-    Args:
-        generated: (N, d) features, as of `physics_features`; N > d.
-        reference: (M, d) likewise.
-
-    Returns:
-        the distance, no unit, lower is better. Below EXTRAPOLATED events on either side plainly, biased upwards by O(1/N); from there on the
-        limit of infinitely many events, a straight line in 1/N through the means over 20 subsets at each of 10 sizes from 20 000 to 50 000.
-
-    Raises:
-        UsageError: no more events than features: a covariance needs them.
-
-    Reference: Kansal et al. 2023 (arXiv:2211.10295), section III; Chong and Forsyth 2020 (arXiv:1911.07023). Differs from the former in the
-    scale (quantiles; there the maximum, which one outlier moves) and in drawing subsets without replacement: with it the line ends
-    at the distance of the two finite samples, bias and all.
-    """
-    return _frechet_at_any_size(*quantile_scaled(*_features(generated, reference, minimum=2)))
-
-
-def _frechet_at_any_size(x: Tensor, y: Tensor) -> float:
-    for side in (x, y):
-        more_events_than_features(side)
-    return _extrapolated(x, y) if min(len(x), len(y)) >= EXTRAPOLATED else frechet_distance(x, y)
-
-
-def _extrapolated(x: Tensor, y: Tensor) -> float:
-    rng = torch.Generator().manual_seed(SEED)
-    inverse = torch.linspace(1 / 20_000, 1 / 50_000, 10, dtype=torch.float64)
-    means = []
-    for size in (1 / inverse).long().tolist():
-        subsets = ((torch.randperm(len(side), generator=rng)[:size] for side in (x, y)) for _ in range(20))
-        means.append(sum(frechet_distance(x[a], y[b]) for a, b in subsets) / 20)
-    design = torch.stack([torch.ones_like(inverse), inverse], 1)
-    return float(torch.linalg.lstsq(design, torch.tensor(means, dtype=torch.float64).unsqueeze(1)).solution[0])
-
-
-@metric(
-    "fpd/1",
-    label="FPD",
-    meaning="How far mean and covariance of the shower's physics quantities are from the real ones.",
-    of=fpd,
-)
-def fpd_metric(pair: Comparison) -> Estimate:
-    """Frechet distance of the physics features, scaled by the real inter-quantile range (Frechet physics distance).
-
-    Plain at this N below 50 000 events, extrapolated to infinite N from there on; the error is the jackknife's of the plain distance.
-    """
-
-    def estimate(pair: Comparison) -> Estimate:
-        x, y = quantile_scaled(*_features(*pair.derived("physics"), minimum=2))
-        value = _frechet_at_any_size(x, y)
-        return jackknifed_distance(value, lambda group: frechet_left_out(x, y, group), pair.generated.unit_id)
-
-    return by_stratum(pair, estimate)
-
-
-@metric(
-    "kpd/1",
-    label="KPD",
-    meaning="How far the shower's physics quantities are from the real ones by a polynomial kernel.",
-)
-def kpd_metric(pair: Comparison) -> Estimate:
-    """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4 (kernel physics distance), batches of 1000."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        return kernel_distance(pair, *quantile_scaled(*_features(*pair.derived("physics"), minimum=2)), degree=4)
-
-    return by_stratum(pair, estimate)
-
-
 def _features(generated: Array, reference: Array, *, minimum: int = 1) -> tuple[Tensor, Tensor]:
     x, y = as_features(generated, reference, minimum=minimum)
     return x.to(torch.float64), y.to(torch.float64)
@@ -235,6 +163,78 @@ def separation_metric(pair: Comparison) -> Estimate:
             return torch.stack([_power(p, q) for p, q in left_out]).mean(0)
 
         return jackknifed_distance(values.mean(), powers, pair.generated.unit_id, parts)
+
+    return by_stratum(pair, estimate)
+
+
+def fpd(generated: Array, reference: Array) -> float:
+    """Frechet physics distance: the Frechet distance of features scaled by `quantile_scaled`.
+
+    Args:
+        generated: (N, d) features, as of `physics_features`; N > d.
+        reference: (M, d) likewise.
+
+    Returns:
+        the distance, no unit, lower is better. Below EXTRAPOLATED events on either side plainly, biased upwards by O(1/N); from there on the
+        limit of infinitely many events, a straight line in 1/N through the means over 20 subsets at each of 10 sizes from 20 000 to 50 000.
+
+    Raises:
+        UsageError: no more events than features: a covariance needs them.
+
+    Reference: Kansal et al. 2023 (arXiv:2211.10295), section III; Chong and Forsyth 2020 (arXiv:1911.07023). Differs from the former in the
+    scale (quantiles; there the maximum, which one outlier moves) and in drawing subsets without replacement: with it the line ends
+    at the distance of the two finite samples, bias and all.
+    """
+    return _frechet_at_any_size(*quantile_scaled(*_features(generated, reference, minimum=2)))
+
+
+def _frechet_at_any_size(x: Tensor, y: Tensor) -> float:
+    for side in (x, y):
+        more_events_than_features(side)
+    return _extrapolated(x, y) if min(len(x), len(y)) >= EXTRAPOLATED else frechet_distance(x, y)
+
+
+def _extrapolated(x: Tensor, y: Tensor) -> float:
+    rng = torch.Generator().manual_seed(SEED)
+    inverse = torch.linspace(1 / 20_000, 1 / 50_000, 10, dtype=torch.float64)
+    means = []
+    for size in (1 / inverse).long().tolist():
+        subsets = ((torch.randperm(len(side), generator=rng)[:size] for side in (x, y)) for _ in range(20))
+        means.append(sum(frechet_distance(x[a], y[b]) for a, b in subsets) / 20)
+    design = torch.stack([torch.ones_like(inverse), inverse], 1)
+    return float(torch.linalg.lstsq(design, torch.tensor(means, dtype=torch.float64).unsqueeze(1)).solution[0])
+
+
+@metric(
+    "fpd/1",
+    label="FPD",
+    meaning="How far mean and covariance of the shower's physics quantities are from the real ones.",
+    of=fpd,
+)
+def fpd_metric(pair: Comparison) -> Estimate:
+    """Frechet distance of the physics features, scaled by the real inter-quantile range (Frechet physics distance).
+
+    Plain at this N below 50 000 events, extrapolated to infinite N from there on; the error is the jackknife's of the plain distance.
+    """
+
+    def estimate(pair: Comparison) -> Estimate:
+        x, y = quantile_scaled(*_features(*pair.derived("physics"), minimum=2))
+        value = _frechet_at_any_size(x, y)
+        return jackknifed_distance(value, lambda group: frechet_left_out(x, y, group), pair.generated.unit_id)
+
+    return by_stratum(pair, estimate)
+
+
+@metric(
+    "kpd/1",
+    label="KPD",
+    meaning="How far the shower's physics quantities are from the real ones by a polynomial kernel.",
+)
+def kpd_metric(pair: Comparison) -> Estimate:
+    """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4 (kernel physics distance), batches of 1000."""
+
+    def estimate(pair: Comparison) -> Estimate:
+        return kernel_distance(pair, *quantile_scaled(*_features(*pair.derived("physics"), minimum=2)), degree=4)
 
     return by_stratum(pair, estimate)
 

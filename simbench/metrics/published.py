@@ -18,7 +18,7 @@ from simbench.metrics.transport import sinkhorn
 
 @metric("sinkhorn/deja2020", ranks=False)
 def sinkhorn_deja2020(pair: Comparison) -> Estimate:
-    """Sinkhorn divergence, all events against all, blur 0.05: our reading of the founding paper, whose 0 for original data fits it."""
+    """Sinkhorn divergence, all events against all, blur 0.05: our reading of the founding paper, which has 0 at the truth."""
     generated, reference = pair.derived("features")
     return Estimate(sinkhorn(generated, reference, blur=0.05), None, len(pair))
 
@@ -36,21 +36,20 @@ def channel_mae_wojnar2025(pair: Comparison) -> Estimate:
     return bootstrap_mean((generated - reference).abs().mean(1) / generated.shape[1], pair.generated.unit_id)
 
 
-def _on_variant(variant: str) -> tuple[Metric, Metric]:
-    """`channel_wasserstein/1` and `channel_mae/1` on other channels; the variant is their version."""
+def _on_variant(name: str, variant: str, estimate: Callable[[Tensor, Tensor, Tensor], Estimate]) -> Metric:
+    """`name/1` on other channels; the variant is its version."""
 
-    def on(estimate: Callable[[Tensor, Tensor, Tensor], Estimate], name: str) -> Metric:
-        def of_pair(pair: Comparison) -> Estimate:
-            generated, reference = (
-                channel_sums(events.samples, variant) for events in (pair.generated, pair.reference)
-            )
-            return estimate(generated, reference, pair.generated.unit_id)
+    def of_pair(pair: Comparison) -> Estimate:
+        generated, reference = (channel_sums(events.samples, variant) for events in (pair.generated, pair.reference))
+        return estimate(generated, reference, pair.generated.unit_id)
 
-        of_pair.__doc__ = f"`{name}/1` on the `{variant}` channels."
-        return metric(f"{name}/{variant}", unit="photons", ranks=False, of=channel_masks)(of_pair)
-
-    return on(wasserstein_estimate, "channel_wasserstein"), on(mae_estimate, "channel_mae")
+    of_pair.__doc__ = f"`{name}/1` on the `{variant}` channels."
+    return metric(f"{name}/{variant}", unit="photons", ranks=False, of=channel_masks)(of_pair)
 
 
-ON_VARIANTS = tuple(on for variant in CHANNEL_VARIANTS[1:] for on in _on_variant(variant))
+ON_VARIANTS = tuple(
+    _on_variant(name, variant, estimate)
+    for variant in CHANNEL_VARIANTS[1:]
+    for name, estimate in (("channel_wasserstein", wasserstein_estimate), ("channel_mae", mae_estimate))
+)
 """The channel metrics on the other read-outs."""

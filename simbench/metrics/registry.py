@@ -1,71 +1,31 @@
 """The metrics by key: simbench's own, and those that packages offer through the entry-point group `simbench.metrics`.
 
-A new metric is one decorated function in a module of this folder, a line here, and its key in the tasks that show it.
+A new metric is one decorated function in a module of `FAMILIES` and its key in the tasks that show it.
 """
 
 from __future__ import annotations
 
 import functools
+from importlib import import_module
 
 from simbench.core.errors import UsageError
 from simbench.core.plugins import did_you_mean, entry_points, load_entry_point
 from simbench.metrics.base import Metric
-from simbench.metrics.channels import (
-    channel_mae_metric,
-    channel_wasserstein_metric,
-    conditional_energy_metric,
-    conditional_wasserstein_metric,
-    correlation_distance_metric,
-    dispersion_ratio_metric,
-    empty_fraction_metric,
-)
-from simbench.metrics.classifier import classifier_auc_metric
-from simbench.metrics.energy import diversity_ratio_metric, energy_distance_metric
-from simbench.metrics.frechet import inception_fid_metric, lenet_fid_metric
-from simbench.metrics.kernel import kid_metric
-from simbench.metrics.labels import label_accuracy_metric
-from simbench.metrics.manifolds import (
-    coverage_metric,
-    coverage_ties_metric,
-    density_metric,
-    precision_metric,
-    recall_metric,
-)
-from simbench.metrics.memorisation import memorisation_metric
-from simbench.metrics.physics import fpd_metric, kpd_metric, rmse_metric, separation_metric
-from simbench.metrics.published import ON_VARIANTS, channel_mae_wojnar2025, rmse_wojnar2024, sinkhorn_deja2020
-from simbench.metrics.transport import exact_ot_metric, sinkhorn_metric
+from simbench.metrics.published import ON_VARIANTS
+
+FAMILIES = (
+    "channels", "physics", "frechet", "kernel", "energy", "transport", "manifolds", "classifier", "labels",
+    "memorisation", "published",
+)  # fmt: skip
+"""The modules of this folder that hold metrics; metrics are listed in this order."""
 
 SHIPPED = (
-    channel_wasserstein_metric,
-    channel_mae_metric,
-    conditional_energy_metric,
-    conditional_wasserstein_metric,
-    dispersion_ratio_metric,
-    empty_fraction_metric,
-    correlation_distance_metric,
-    separation_metric,
-    fpd_metric,
-    kpd_metric,
-    rmse_metric,
-    lenet_fid_metric,
-    inception_fid_metric,
-    kid_metric,
-    energy_distance_metric,
-    diversity_ratio_metric,
-    sinkhorn_metric,
-    exact_ot_metric,
-    precision_metric,
-    recall_metric,
-    density_metric,
-    coverage_metric,
-    coverage_ties_metric,
-    classifier_auc_metric,
-    label_accuracy_metric,
-    memorisation_metric,
-    sinkhorn_deja2020,
-    rmse_wojnar2024,
-    channel_mae_wojnar2025,
+    *(
+        value
+        for family in FAMILIES
+        for value in vars(import_module(f"simbench.metrics.{family}")).values()
+        if isinstance(value, Metric)
+    ),
     *ON_VARIANTS,
 )
 
