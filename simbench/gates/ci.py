@@ -1,4 +1,5 @@
-"""What a gate tells a CI system and the people who read its logs: a table, JUnit XML, GitHub annotations and a Markdown summary.
+"""What a gate tells a CI system and the people who read its logs: a table, JUnit XML, GitHub annotations and a Markdown
+summary.
 
 Names in it come from strangers: every writer escapes for its own format, and control characters go everywhere.
 """
@@ -40,7 +41,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Report:
-    """A table with one row for each case, its cases, and one line that sums it up. `columns` and `rows` are empty where nothing was measured."""
+    """A table with one row for each case, its cases, and one line that sums it up. `columns` and `rows` are empty where
+    nothing was measured."""
 
     suite: str
     title: str
@@ -107,7 +109,8 @@ def github_commands(report: Report) -> list[str]:
     """GitHub workflow commands: `::error` for what fails, `::warning` for what asks for attention."""
     commands: dict[Outcome, str] = {"fail": "error", "error": "error", "warn": "warning", "skip": "warning"}
     return [
-        f"::{commands[case.outcome]} title={_property(f'{report.suite}: {printable(case.name)}')}::{_data(printable(case.message, LONGEST))}"
+        f"::{commands[case.outcome]} "
+        f"title={_property(f'{report.suite}: {printable(case.name)}')}::{_data(printable(case.message, LONGEST))}"
         for case in report.cases
         if case.outcome in commands
     ]
@@ -152,7 +155,8 @@ def _inline(text: str) -> str:
 
 
 def append_step_summary(report: Report) -> None:
-    """Add the report to the summary page of the GitHub job, if this is one. Raises UsageError where that cannot be written."""
+    """Add the report to the summary page of the GitHub job, if this is one. Raises UsageError where that cannot be
+    written."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return

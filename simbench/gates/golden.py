@@ -1,6 +1,8 @@
-"""The golden file: what a generator scored when somebody last looked, with the spread that decides what counts as a change.
+"""The golden file: what a generator scored when somebody last looked, with the spread that decides what counts as a
+change.
 
-`simbench gate --update --reason "..."` is its only writer: a checksum refuses edits by hand, and what was golden once stays in the history.
+`simbench gate --update --reason "..."` is its only writer: a checksum refuses edits by hand, and what was golden once
+stays in the history.
 """
 
 from __future__ import annotations
@@ -26,15 +28,15 @@ MIN_REPETITIONS = 10
 """Fewer repetitions say too little of the spread: the interval of 5 is 1.7 times as wide."""
 
 ROUNDING = 1e-5
-"""Relative spread of arithmetic in float32. It stands in for the measured spread where that is smaller: a generator that ignores its seed
-repeats its score to the last digit, yet another machine does not."""
+"""Relative spread of arithmetic in float32. It stands in for the measured spread where that is smaller: a generator
+that ignores its seed repeats its score to the last digit, yet another machine does not."""
 
 
 class GoldenValue(StrictRecord):
     """One metric of a golden entry. Mean and spread follow from the repetitions; nobody types a tolerance.
 
-    `stderr` is the sampling error of one run, for a score that is the same in all repetitions by chance alone: a share of rare events. A
-    generator that ignores its seed has none.
+    `stderr` is the sampling error of one run, for a score that is the same in all repetitions by chance alone: a share
+    of rare events. A generator that ignores its seed has none.
     """
 
     metric: Short
@@ -91,7 +93,8 @@ class GoldenEntry(StrictRecord):
 
 
 class Golden(StrictRecord):
-    """A golden file, the file format `simbench.golden/1`. `history` holds the entries that were current before, oldest first."""
+    """A golden file, the file format `simbench.golden/1`. `history` holds the entries that were current before, oldest
+    first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
@@ -106,14 +109,16 @@ class Golden(StrictRecord):
 
 
 def checksum(text: str | bytes) -> str:
-    """The checksum of everything in a golden file but itself: of the text, so that a field that is younger than the file changes nothing."""
+    """The checksum of everything in a golden file but itself: of the text, so that a field that is younger than the
+    file changes nothing."""
     content = json.loads(text)
     content.pop("sha256", None)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_golden(path: Path) -> Golden:
-    """Read a golden file, trusting nothing in it. Raises DataError where it is missing, damaged or was edited by hand."""
+    """Read a golden file, trusting nothing in it. Raises DataError where it is missing, damaged or was edited by
+    hand."""
     fix = 'Pass the file of golden values; `simbench gate --generator SPEC --golden FILE --update --reason "..."` makes one.'
     data = read_bytes(path, fix=fix)
     if not data.strip():

@@ -1,14 +1,16 @@
 """The gate: is a Result worse than its golden values by more than chance?
 
-For each metric the golden repetitions x_1 .. x_n give the mean and the standard deviation s of one run of the unchanged generator. The mean of the
-m repetitions under test is worse by d, and d / (s sqrt(1/m + 1/n)) follows Student's t with n - 1 degrees of freedom where nothing has changed: a
-one-sided prediction interval. Holm over all metrics keeps the chance of any false alarm at `FAMILY_ERROR`.
+For each metric the golden repetitions x_1 .. x_n give the mean and the standard deviation s of one run of the unchanged
+generator. The mean of the m repetitions under test is worse by d, and d / (s sqrt(1/m + 1/n)) follows Student's t with
+n - 1 degrees of freedom where nothing has changed: a one-sided prediction interval. Holm over all metrics keeps the
+chance of any false alarm at `FAMILY_ERROR`.
 
-Which way is worse: up for "lower", down for "higher". For a "target" T it is farther away on either side, d = |x - T| - |golden mean - T|. As
-d <= |x - golden mean|, whatever side the golden mean is on, doubling the p-value keeps the error: exact where the golden mean is at T, cautious by
-at most a factor of two elsewhere.
+Which way is worse: up for "lower", down for "higher". For a "target" T it is farther away on either side, d = |x - T| -
+|golden mean - T|. As d <= |x - golden mean|, whatever side the golden mean is on, doubling the p-value keeps the error:
+exact where the golden mean is at T, cautious by at most a factor of two elsewhere.
 
-An improvement as unlikely as a regression is an alert: either the golden values are out of date, or the test data have leaked into the model.
+An improvement as unlikely as a regression is an alert: either the golden values are out of date, or the test data have
+leaked into the model.
 """
 
 from __future__ import annotations
@@ -88,7 +90,8 @@ class Check:
             return f"{found}; worse by {number(self.worse or 0)} (p = {number(self.p or 0, 2)})"
         if self.status == "improved":
             return (
-                f"{found}; better by {number(-(self.worse or 0))} (p = {number(self.p_better or 0, 2)}). If that is meant, make it golden with "
+                f"{found}; better by {number(-(self.worse or 0))} (p = {number(self.p_better or 0, 2)}). "
+                "If that is meant, make it golden with "
                 "`simbench gate --update --reason`; if not, look for test events in the training data"
             )
         return found
@@ -167,11 +170,13 @@ def judge(golden: Mapping[str, GoldenValue], measured: Mapping[str, Sequence[flo
 
 
 def limits(value: GoldenValue, repetitions: int, family: int) -> tuple[float, float]:
-    """What is tolerated, and the smallest defect that is found with probability `POWER`, of a metric among `family` in a result of `repetitions`.
+    """What is tolerated, and the smallest defect that is found with probability `POWER`, of a metric among `family` in
+    a result of `repetitions`.
 
-    Both at the first step of Holm, which is Bonferroni's: where other metrics fail, the later steps find a little more. The defect takes the
-    golden spread for the true one: t of a generator that is worse by a defect follows the noncentral t distribution. (For a generator that is
-    exactly on target the probability is 0.87: its golden mean is off by chance to one side or the other, and either counts as distance.)
+    Both at the first step of Holm, which is Bonferroni's: where other metrics fail, the later steps find a little more.
+    The defect takes the golden spread for the true one: t of a generator that is worse by a defect follows the
+    noncentral t distribution. (For a generator that is exactly on target the probability is 0.87: its golden mean is
+    off by chance to one side or the other, and either counts as distance.)
     """
     critical, noncentrality = _quantiles(
         len(value.per_repetition) - 1, FAMILY_ERROR / (family * Direction.of(value).sides)
@@ -182,7 +187,8 @@ def limits(value: GoldenValue, repetitions: int, family: int) -> tuple[float, fl
 
 @functools.cache
 def _quantiles(freedom: int, error: float) -> tuple[float, float]:
-    """The t that is exceeded with probability `error`, and the noncentrality with which it is exceeded with probability `POWER`."""
+    """The t that is exceeded with probability `error`, and the noncentrality with which it is exceeded with probability
+    `POWER`."""
     critical = float(stdtrit(freedom, 1 - error))
     return critical, float(nctdtrinc(freedom, 1 - POWER, critical))
 
@@ -210,7 +216,8 @@ def check_version(value: GoldenValue, versions: Sequence[str]) -> None:
 
 
 def report(outcome: Gate, strict: bool = False) -> Report:
-    """The gate's outcome as people and CI systems read it. The column "finds": the smallest worsening that the gate finds with 90 % power."""
+    """The gate's outcome as people and CI systems read it. The column "finds": the smallest worsening that the gate
+    finds with 90 % power."""
     result = outcome.result
     who = f"{printable(result.generator.name, 60)} on {printable(result.task.name, 60)}"
     outcomes: dict[Status, Literal["pass", "fail", "warn", "skip"]] = {
@@ -223,7 +230,8 @@ def report(outcome: Gate, strict: bool = False) -> Report:
     repetitions = f"{result.spec.repetitions} repetition{'s' * (result.spec.repetitions != 1)}"
     return Report(
         suite="simbench gate",
-        title=f"{who}: {result.task.events} events, {repetitions}, against golden values of {outcome.entry.written:%Y-%m-%d}",
+        title=f"{who}: {result.task.events} events, {repetitions}, against golden values of "
+        f"{outcome.entry.written:%Y-%m-%d}",
         columns=("metric", "golden", "allowed", "measured", f"finds ({POWER:.0%})", ""),
         rows=[_row(check) for check in outcome.checks],
         cases=[
@@ -282,7 +290,8 @@ def _tail(worse: float, scale: float, value: GoldenValue) -> float:
 
 
 def _measurement(result: Result, value: GoldenValue) -> Measurement | None:
-    """The measurement of a golden metric, None where there is none. Raises DataError where its definition is another."""
+    """The measurement of a golden metric, None where there is none. Raises DataError where its definition is
+    another."""
     found = result.measurement(value.key)
     if found is None:
         check_version(value, [m.version for m in result.measurements if m.metric == value.metric])

@@ -1,4 +1,5 @@
-"""Running a generator for its gate: with the golden file's own task, events, seed and parameters unless told otherwise."""
+"""Running a generator for its gate: with the golden file's own task, events, seed and parameters unless told
+otherwise."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from simbench.tasks.base import Task
 
 @dataclass(frozen=True)
 class Request:
-    """What to run. None: as the golden values were made; where there are none yet, the default task, all its test events and seed 0.
+    """What to run. None: as the golden values were made; where there are none yet, the default task, all its test
+    events and seed 0.
 
     `params` belong to `generator`: the golden generator comes with its own.
     """
@@ -44,7 +46,8 @@ def run_for_gate(
 ) -> Result:
     """Evaluate a generator to compare it with `entry`, or, not `comparable`, to put its values in the place of `entry`.
 
-    What can be refused is refused before a single event is generated. The generator is timed at batch 1 only: `gate-speed` is for speed.
+    What can be refused is refused before a single event is generated. The generator is timed at batch 1 only:
+    `gate-speed` is for speed.
 
     Raises:
         DataError: the golden values are of another task or data, or their generator no longer takes its parameters.
@@ -96,7 +99,8 @@ def check_task(entry: GoldenEntry, task: Task, events: int) -> None:
 
 
 def golden_generator(entry: GoldenEntry) -> Resolved:
-    """The generator of golden values, with the parameters it had then. Raises DataError where it no longer takes them."""
+    """The generator of golden values, with the parameters it had then. Raises DataError where it no longer takes
+    them."""
     resolved = resolve(entry.spec.generator, given_parameters(entry.generator))
     given = constructed_with(entry.generator)
     if dict(resolved.parameters) != given:
@@ -115,5 +119,6 @@ def constructed_with(record: GeneratorRecord) -> Mapping[str, Plain]:
 
 
 def given_parameters(record: GeneratorRecord) -> dict[str, str]:
-    """The recorded arguments of the constructor as `--param` takes them; None is what a parameter is when it is not given."""
+    """The recorded arguments of the constructor as `--param` takes them; None is what a parameter is when it is not
+    given."""
     return {name: str(value) for name, value in constructed_with(record).items() if value is not None}

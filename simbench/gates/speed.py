@@ -1,8 +1,10 @@
-"""The speed gate: is head slower than base? Both are timed in the same job, in turns, so that a noisy machine is noisy for both.
+"""The speed gate: is head slower than base? Both are timed in the same job, in turns, so that a noisy machine is noisy
+for both.
 
-Base is a git revision, checked out beside the working tree for as long as it takes. Every timing is a process of its own, in the order A B B A: a
-drift of the machine (heat, neighbours) cancels to first order. Head fails where an exact one-sided Mann-Whitney test finds it slower with
-p < 0.002 *and* its median is slower by more than 5 %: the first alone would report trifles, the second alone noise.
+Base is a git revision, checked out beside the working tree for as long as it takes. Every timing is a process of its
+own, in the order A B B A: a drift of the machine (heat, neighbours) cancels to first order. Head fails where an exact
+one-sided Mann-Whitney test finds it slower with p < 0.002 *and* its median is slower by more than 5 %: the first alone
+would report trifles, the second alone noise.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class SpeedComparison:
-    """Events per second of every run. `p_slower` is the chance of head's ranks being so low (`p_faster`: so high) if nothing has changed."""
+    """Events per second of every run. `p_slower` is the chance of head's ranks being so low (`p_faster`: so high) if
+    nothing has changed."""
 
     base: tuple[float, ...]
     head: tuple[float, ...]
@@ -178,7 +181,8 @@ class Tree:
     repository: Path
 
     def python_path(self) -> str:
-        """$PYTHONPATH: what this process imports from inside the repository, moved to this tree; then what it was before, from outside."""
+        """$PYTHONPATH: what this process imports from inside the repository, moved to this tree; then what it was
+        before, from outside."""
         installed = {Path(sysconfig.get_paths()[key]).resolve() for key in ("purelib", "platlib", "stdlib")}
         inside = [Path(entry).resolve() for entry in sys.path]
         inside = [entry for entry in inside if entry.is_relative_to(self.repository) and entry not in installed]

@@ -1,7 +1,9 @@
-"""One timing for `simbench gate-speed`, in a process of its own: run as a script, it imports simbench and the generator from $PYTHONPATH.
+"""One timing for `simbench gate-speed`, in a process of its own: run as a script, it imports simbench and the generator
+from $PYTHONPATH.
 
-In the repository of simbench the base has an older simbench: it can be timed from the version that has `simbench.generators.session` on.
-It takes a JSON object as its argument and prints one: the speed and the file that the generator came from, or the error in its place.
+In the repository of simbench the base has an older simbench: it can be timed from the version that has
+`simbench.generators.session` on. It takes a JSON object as its argument and prints one: the speed and the file that the
+generator came from, or the error in its place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every number that simbench gives, as pure functions: generated first, reference second; numpy or torch, CPU or GPU.
 
-One module per family; `simbench.metrics.registry` knows the registered metrics by key. A metric of your own is one function decorated with
-`metric`, offered through the entry-point group `simbench.metrics`.
+One module per family; `simbench.metrics.registry` knows the registered metrics by key. A metric of your own is one
+function decorated with `metric`, offered through the entry-point group `simbench.metrics`.
 """
 
 from simbench.core.lazy import public_names

@@ -24,7 +24,8 @@ def as_features(generated: Array, reference: Array, *, minimum: int = 1) -> tupl
         minimum: events that the quantity needs on each side.
 
     Raises:
-        UsageError: not two-dimensional, empty, different d, fewer than `minimum` events, NaN or infinite values, different devices.
+        UsageError: not two-dimensional, empty, different d, fewer than `minimum` events, NaN or infinite values,
+            different devices.
     """
     pair = {name: _as_matrix(values, name) for name, values in (("generated", generated), ("reference", reference))}
     x, y = pair["generated"], pair["reference"]
@@ -98,7 +99,8 @@ def as_photons(generated: Array, reference: Array, *, paired: bool = False) -> t
     """Two sets of events, (N, ...) and (M, ...), as detached float64 tensors.
 
     Raises:
-        UsageError: empty, NaN or infinite values, or events of different shapes; where `paired`, also N and M that differ.
+        UsageError: empty, NaN or infinite values, or events of different shapes; where `paired`, also N and M that
+            differ.
     """
     x, y = (torch.as_tensor(values).detach().to(torch.float64) for values in (generated, reference))
     if x.shape[1:] != y.shape[1:] or (paired and len(x) != len(y)):

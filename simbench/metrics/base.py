@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Replicates:
-    """The metric on resampled events: what its standard error comes from, and the error of a difference of two generators.
+    """The metric on resampled events: what its standard error comes from, and the error of a difference of two
+    generators.
 
     All resampling has fixed seeds, so replicate i of two generators scored on the same events has the same units in it.
     """
@@ -34,7 +35,8 @@ class Estimate:
 
     Attributes:
         value: the number.
-        stderr: its standard error from sampling alone (None where the metric has no estimator for it). 95 % interval: value ± 1.96 stderr.
+        stderr: its standard error from sampling alone (None where the metric has no estimator for it). 95 % interval:
+            value ± 1.96 stderr.
         n: generated events that entered.
         parts: the metric on parts of the event (`ch1`), or side numbers that explain it (`sd`).
         strata: the metric within strata of events (`species=neutron`).
@@ -53,8 +55,8 @@ class Estimate:
 class Comparison:
     """Generated events against reference events, row-paired: row i of both answers the same condition.
 
-    `memo` keeps what several metrics share (a distance matrix's summary, say) for the life of the comparison. Where `stratify` is False
-    metrics leave their strata out.
+    `memo` keeps what several metrics share (a distance matrix's summary, say) for the life of the comparison. Where
+    `stratify` is False metrics leave their strata out.
     """
 
     generated: Events

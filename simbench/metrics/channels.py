@@ -25,11 +25,12 @@ HALF = 4
 def channel_masks(height: int, width: int, variant: str = "zn_2x2") -> Tensor:
     """Pixels of each channel of a read-out, (H*W, 5) float64 of 0 and 1; row i, column j, h = H/2, w = W/2.
 
-    `zn_2x2`: ch1..ch4 are the quadrants (i < h, j < w), (i < h, j >= w), (i >= h, j < w), (i >= h, j >= w) of pixels with i + j even; ch5 is
-    every pixel with i + j odd: every second fibre goes to the common photomultiplier. `zp_2x2`: the same
-    for the proton detector, which is read out alike: on a task of one shape its channels are those of `zn_2x2`.
-    `zn_2x2_odd`: the quadrants on odd pixels, in the order bottom left, bottom right, top left, top right (row 0 is the top), as in the
-    ExpertSim code. `zp_4x1`: four equal bands along the rows, the proton detector's real towers, on even pixels.
+    `zn_2x2`: ch1..ch4 are the quadrants (i < h, j < w), (i < h, j >= w), (i >= h, j < w), (i >= h, j >= w) of pixels
+    with i + j even; ch5 is every pixel with i + j odd: every second fibre goes to the common photomultiplier.
+    `zp_2x2`: the same for the proton detector, which is read out alike: on a task of one shape its channels are those
+    of `zn_2x2`. `zn_2x2_odd`: the quadrants on odd pixels, in the order bottom left, bottom right, top left, top right
+    (row 0 is the top), as in the ExpertSim code. `zp_4x1`: four equal bands along the rows, the proton detector's real
+    towers, on even pixels.
 
     Raises:
         UsageError: no such variant.
@@ -50,7 +51,8 @@ def channel_masks(height: int, width: int, variant: str = "zn_2x2") -> Tensor:
 
 
 def channel_sums(samples: Array, variant: str = "zn_2x2") -> Tensor:
-    """Photons in each of the five channels: (N, H, W) counts -> (N, 5) float64. Raises UsageError on another shape or variant."""
+    """Photons in each of the five channels: (N, H, W) counts -> (N, 5) float64. Raises UsageError on another shape or
+    variant."""
     photons = torch.as_tensor(samples).to(torch.float64)
     if photons.dim() != 3:
         raise UsageError("channel sums need images", got=f"shape {tuple(photons.shape)}", expected="(N, H, W)")
@@ -64,7 +66,8 @@ def _channels(generated: Array, reference: Array, *, paired: bool = False) -> tu
 
 
 def _conditions(condition_id: Array, events: int, least: int = 2) -> tuple[Tensor, int]:
-    """Condition identifiers numbered 0..C-1 and C. Raises UsageError where a condition has fewer than `least` events."""
+    """Condition identifiers numbered 0..C-1 and C. Raises UsageError where a condition has fewer than `least`
+    events."""
     condition, count = dense(torch.as_tensor(condition_id))
     if len(condition) != events:
         raise UsageError("condition_id does not match the events", got=str(len(condition)), expected=str(events))
@@ -85,7 +88,8 @@ def wasserstein_1d(generated: Tensor, reference: Tensor) -> Tensor:
 
 
 def weighted_wasserstein(generated: Tensor, reference: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """The distance as a function of event weights (B, N), (B, M), each row summing to the same total on both sides -> (B, C).
+    """The distance as a function of event weights (B, N), (B, M), each row summing to the same total on both sides ->
+    (B, C).
 
     Values are sorted once; a resample costs one cumulative sum.
     """
@@ -148,7 +152,8 @@ def channel_mae(generated: Array, reference: Array) -> float:
         reference: the same shape.
 
     Returns:
-        The error in photons, >= 0; lower looks better, but a constant median beats a perfect sampler, so it never ranks.
+        The error in photons, >= 0; lower looks better, but a constant median beats a perfect sampler, so it never
+        ranks.
 
     Reference: Deja et al., "End-to-end Sinkhorn Autoencoder with Noise Generator", table 1.
     """
@@ -194,7 +199,8 @@ def conditional_energies(generated: Tensor, reference: Tensor, condition: Tensor
 def conditional_energy(generated: Array, reference: Array, condition_id: Array) -> float:
     """Energy distance of the channel sums' square roots within each condition, averaged over conditions.
 
-    mean_c [ 2 E|X-Y| - E|X-X'| - E|Y-Y'| ], X and Y = sqrt(channel sums) generated and real of condition c, |.| Euclidean
+    mean_c [ 2 E|X-Y| - E|X-X'| - E|Y-Y'| ], X and Y = sqrt(channel sums) generated and real of condition c, |.|
+    Euclidean
 
     Args:
         generated: (N, H, W) photon counts or (N, C) channel sums; row i answers condition_id[i].
@@ -202,8 +208,8 @@ def conditional_energy(generated: Array, reference: Array, condition_id: Array) 
         condition_id: (N,) integers; every condition needs 2 events or more.
 
     Returns:
-        The distance in sqrt(photons); lower is better. Unbiased at any number of repeats (a U-statistic): 0 on average for a perfect
-        model, below 0 by chance, above 0 in expectation for any other.
+        The distance in sqrt(photons); lower is better. Unbiased at any number of repeats (a U-statistic): 0 on average
+        for a perfect model, below 0 by chance, above 0 in expectation for any other.
 
     Raises:
         UsageError: a condition has a single event.
@@ -243,7 +249,8 @@ def conditional_energy_metric(pair: Comparison) -> Estimate:
     "it flatters samples with too little spread.",
 )
 def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
-    """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk samples: only reports."""
+    """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk
+    samples: only reports."""
 
     def estimate(pair: Comparison) -> Estimate:
         condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
@@ -265,7 +272,8 @@ def _splits(condition: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _halves_distance(generated: Tensor, real: Tensor, order: Tensor, drawn: Tensor) -> Tensor:
-    """Mean over channels of the distance of 4 generated, and of 4 other real answers, to 4 real ones: (conditions, R, C) -> (2, conditions)."""
+    """Mean over channels of the distance of 4 generated, and of 4 other real answers, to 4 real ones: (conditions, R,
+    C) -> (2, conditions)."""
     half, rest, made = real[:, order[:HALF]], real[:, order[HALF : 2 * HALF]], generated[:, drawn[:HALF]]
     half, rest, made = (values.sort(1).values for values in (half, rest, made))
     return torch.stack([(made - half).abs().mean((1, 2)), (rest - half).abs().mean((1, 2))])
@@ -282,7 +290,8 @@ def _within_variance(values: Tensor, condition: Tensor, conditions: int) -> Tens
 def dispersion_ratio(generated: Array, reference: Array, condition_id: Array) -> float:
     """Spread of the answers to one condition, generated over real.
 
-    mean_channel sqrt( sum_c var_generated / sum_c var_real ) of log(1 + photons), variances unbiased, summed over conditions c
+    mean_channel sqrt( sum_c var_generated / sum_c var_real ) of log(1 + photons), variances unbiased, summed over
+    conditions c
 
     Args:
         generated: (N, H, W) photon counts or (N, C) channel sums; row i answers condition_id[i].
@@ -367,7 +376,8 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def _correlations(ranks: Tensor, weights: Tensor) -> Tensor:
-    """Weighted correlation matrices of the columns: (N, C), (B, N) -> (B, C, C); a constant column correlates with nothing."""
+    """Weighted correlation matrices of the columns: (N, C), (B, N) -> (B, C, C); a constant column correlates with
+    nothing."""
     total = weights.sum(1)[:, None]
     products = (ranks[:, :, None] * ranks[:, None, :]).flatten(1)
     mean = weights @ ranks / total
@@ -378,9 +388,11 @@ def _correlations(ranks: Tensor, weights: Tensor) -> Tensor:
 
 
 def correlation_distance(generated: Array, reference: Array) -> float:
-    """Frobenius norm of the difference of the channels' rank-correlation matrices: (N, H, W), (M, H, W) counts -> [0, 2C); lower is better.
+    """Frobenius norm of the difference of the channels' rank-correlation matrices: (N, H, W), (M, H, W) counts -> [0,
+    2C); lower is better.
 
-    The mean channel Wasserstein distance cannot see correlations; this sees nothing else. Spearman's coefficient, ties at their mean rank.
+    The mean channel Wasserstein distance cannot see correlations; this sees nothing else. Spearman's coefficient, ties
+    at their mean rank.
     """
     first, second = _channels(generated, reference)
     ones = (x.new_ones(1, len(x)) for x in (first, second))

@@ -33,7 +33,8 @@ def auc(scores: Array, labels: Array) -> float:
 
 
 class _Network(nn.Module):
-    """Two hidden layers, dropout behind each. All its random numbers come from `rng`: other threads may draw from the global ones."""
+    """Two hidden layers, dropout behind each. All its random numbers come from `rng`: other threads may draw from the
+    global ones."""
 
     def __init__(self, inputs: int, rng: torch.Generator) -> None:
         super().__init__()
@@ -80,13 +81,15 @@ def classifier_auc(generated: Array, reference: Array, conditions: Array, unit_i
     Args:
         generated: (N, d) whatever the classifier is to see of a generated event.
         reference: (N, d) the same of the real ones; row i of both answers conditions[i].
-        conditions: (N, C), seen too: a wrong answer to a condition is told apart though the answers as a whole are right.
+        conditions: (N, C), seen too: a wrong answer to a condition is told apart though the answers as a whole are
+            right.
         unit_id: (N,) units that are never split over folds (the condition; the event where conditions do not repeat).
 
     Returns:
         (5,) AUC in [0, 1]; 0.5 is the best a generator can do, 1 is told apart every time.
 
-    Reference: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests" (arXiv:1610.06545); Krause and Shih (arXiv:2106.05285).
+    Reference: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests" (arXiv:1610.06545); Krause and Shih
+    (arXiv:2106.05285).
     """
     x, y = as_features(generated, reference, minimum=FOLDS)
     verdict = _held_out_scores(x, y, torch.as_tensor(conditions), torch.as_tensor(unit_id))
@@ -102,7 +105,8 @@ class _Verdict:
     fold: Tensor
 
     def aucs(self, rows: Tensor) -> Tensor:
-        """AUC within each fold of the events at `rows` (N,) bool, (5,). Raises UsageError where a fold has none of them."""
+        """AUC within each fold of the events at `rows` (N,) bool, (5,). Raises UsageError where a fold has none of
+        them."""
         values = []
         for held_out in range(FOLDS):
             chosen = rows & (self.fold == held_out)
@@ -141,10 +145,11 @@ def _held_out_scores(x: Tensor, y: Tensor, conditions: Tensor, unit_id: Tensor) 
     of=classifier_auc,
 )
 def classifier_auc_metric(pair: Comparison) -> Estimate:
-    """How often a small network tells generated from real events, seeing raw events and conditions; 0.5 is never, 1 always.
+    """How often a small network tells generated from real events, seeing raw events and conditions; 0.5 is never, 1
+    always.
 
-    Parts: `low` on raw events (logarithms of counts), `high` on the physics features (image tasks: the LeNet features), each with its `sd` over
-    the folds. The value is `low`, with its strata.
+    Parts: `low` on raw events (logarithms of counts), `high` on the physics features (image tasks: the LeNet features),
+    each with its `sd` over the folds. The value is `low`, with its strata.
     """
     high = "physics" if "physics" in pair.generated.derivations else "features"
     unit, conditions = pair.generated.unit_id, pair.generated.conditions

@@ -23,10 +23,12 @@ def frechet_distance(generated: Array, reference: Array) -> float:
         reference: (M, d) features, M >= 2.
 
     Returns:
-        the distance in squared feature units, >= 0 up to rounding, lower is better. Never complex or NaN, whatever the rank.
+        the distance in squared feature units, >= 0 up to rounding, lower is better. Never complex or NaN, whatever the
+        rank.
 
-    Estimator: biased upwards by O(1/N) at given N; compare only at equal N. Float64 throughout. The nuclear norm equals tr (S1 S2)^1/2 but
-    needs no root of a non-symmetric matrix: with any factors S = F'F it is the nuclear norm of F1 F2', here of the centred data where N <= d.
+    Estimator: biased upwards by O(1/N) at given N; compare only at equal N. Float64 throughout. The nuclear norm equals
+    tr (S1 S2)^1/2 but needs no root of a non-symmetric matrix: with any factors S = F'F it is the nuclear norm of F1
+    F2', here of the centred data where N <= d.
 
     Reference: Heusel et al. 2017 (arXiv:1706.08500), eq. (6); Dowson and Landau 1982.
     """
@@ -55,7 +57,8 @@ def _gram(values: Tensor) -> Tensor:
 
 
 def _covariance_root(covariance: Tensor) -> Tensor:
-    """F with F'F = covariance, (..., d, d): Cholesky's, or, where one is singular, from eigenvalues, negative ones (rounding) clipped."""
+    """F with F'F = covariance, (..., d, d): Cholesky's, or, where one is singular, from eigenvalues, negative ones
+    (rounding) clipped."""
     triangle, failed = torch.linalg.cholesky_ex(covariance)
     if not bool(failed.any()):
         return cast(Tensor, triangle.mT)
@@ -64,7 +67,8 @@ def _covariance_root(covariance: Tensor) -> Tensor:
 
 
 def frechet_left_out(generated: Tensor, reference: Tensor, group: Tensor) -> Tensor:
-    """Frechet distance with each group of rows left out on both sides in turn: (N, d), (N, d), (N,) of 0..G-1 -> (G,) float64."""
+    """Frechet distance with each group of rows left out on both sides in turn: (N, d), (N, d), (N,) of 0..G-1 -> (G,)
+    float64."""
     (mean_x, covariance_x), (mean_y, covariance_y) = (_left_out(side, group) for side in (generated, reference))
     traces = (covariance_x + covariance_y).diagonal(dim1=1, dim2=2).sum(1)
     overlap = torch.linalg.svdvals(_covariance_root(covariance_x) @ _covariance_root(covariance_y).mT).sum(1)
@@ -120,7 +124,8 @@ def _feature_frechet(pair: Comparison) -> Estimate:
 
 
 def more_events_than_features(features: Tensor) -> None:
-    """Raises UsageError where (N, d) features have N <= d: the covariance would be singular, the distance a number about N."""
+    """Raises UsageError where (N, d) features have N <= d: the covariance would be singular, the distance a number
+    about N."""
     n, d = features.shape
     if n <= d:
         raise UsageError(

@@ -1,4 +1,5 @@
-"""Kernel distance: the unbiased squared maximum mean discrepancy with a cubic kernel (KID on whatever features it is given)."""
+"""Kernel distance: the unbiased squared maximum mean discrepancy with a cubic kernel (KID on whatever features it is
+given)."""
 
 from __future__ import annotations
 
@@ -34,14 +35,15 @@ def kid(
         reference: (M, d) features, M >= 2.
         subset_size: events of each side in a subset; all of them, in one subset, where there are fewer.
         subsets: how many disjoint subsets to take; as many as fit if None.
-        paired: row i of both answers the same condition (N = M): both sides take the same rows and the pairs (x_i, y_i) are left out,
-            so that the expectation is 0 at the truth for given conditions too.
+        paired: row i of both answers the same condition (N = M): both sides take the same rows and the pairs (x_i, y_i)
+            are left out, so that the expectation is 0 at the truth for given conditions too.
 
     Returns:
         the squared MMD, no unit, lower is better; expectation 0 at the truth: single values can be negative.
 
-    Estimator: unbiased at any N. Subsets are disjoint, in a fixed random order, so every event counts once and the same input always
-    gives the same number; torch-fidelity draws 100 overlapping ones at random. On one subset of everything both agree to rounding.
+    Estimator: unbiased at any N. Subsets are disjoint, in a fixed random order, so every event counts once and the same
+    input always gives the same number; torch-fidelity draws 100 overlapping ones at random. On one subset of everything
+    both agree to rounding.
 
     Reference: Binkowski et al. 2018 (arXiv:1801.01401), section 4; Gretton et al. 2012, eq. (3).
     """
@@ -84,7 +86,8 @@ def kid_metric(pair: Comparison) -> Estimate:
 
 
 def kernel_distance(pair: Comparison, generated: Tensor, reference: Tensor, *, degree: int) -> Estimate:
-    """The distance of two row-paired sets of features (N, d), mean over disjoint subsets of 1000, with its jackknife error."""
+    """The distance of two row-paired sets of features (N, d), mean over disjoint subsets of 1000, with its jackknife
+    error."""
     x, y = as_features(generated, reference, minimum=2)
     groups = jackknife_groups(pair.generated.unit_id, PAIR_GROUPS)
     parts: list[BlockSums] = [

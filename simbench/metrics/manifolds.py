@@ -1,9 +1,10 @@
 """Precision, recall, density and coverage: do generated and real events lie in each other's nearest-neighbour balls?
 
-Distances are screened in the input's precision, by one matrix product a chunk, with a rigorous bound on the rounding error. Every distance
-whose comparison that bound leaves open is computed again in float64 from the differences, so all counts are exact and identical rows
-lie at distance 0. The jackknife rests on the same pass: the ball of an event with a group of others left out follows from its sorted
-neighbours, and counts are kept by the group of the event that made them.
+Distances are screened in the input's precision, by one matrix product a chunk, with a rigorous bound on the rounding
+error. Every distance whose comparison that bound leaves open is computed again in float64 from the differences, so all
+counts are exact and identical rows lie at distance 0. The jackknife rests on the same pass: the ball of an event with a
+group of others left out follows from its sorted neighbours, and counts are kept by the group of the event that made
+them.
 """
 
 from __future__ import annotations
@@ -54,11 +55,12 @@ def prdc(generated: Array, reference: Array, k: int = NEIGHBOURS, *, inclusive: 
         inclusive: closed balls (`<=`), for data with ties.
 
     Returns:
-        four numbers without unit. Precision, recall, coverage in [0, 1], higher is better; density >= 0, right at 1. At the truth, density
-        is 1 and coverage 1 - 2^-k in expectation (N = M, large).
+        four numbers without unit. Precision, recall, coverage in [0, 1], higher is better; density >= 0, right at 1. At
+        the truth, density is 1 and coverage 1 - 2^-k in expectation (N = M, large).
 
-    Estimator: indicator counts equal those of the `prdc` package on data without ties. Biased at finite N: compare at equal N.
-    O(N) memory. Where many events are identical (empty showers) open balls have radius 0 and hold nothing: see `coverage_ties/1`.
+    Estimator: indicator counts equal those of the `prdc` package on data without ties. Biased at finite N: compare at
+    equal N. O(N) memory. Where many events are identical (empty showers) open balls have radius 0 and hold nothing: see
+    `coverage_ties/1`.
 
     Reference: Naeem et al. 2020 (arXiv:2002.09797), section 3.2; Kynkaanniemi et al. 2019 (arXiv:1904.06991), eq. (1).
     """
@@ -72,8 +74,8 @@ class _Points:
 
     Attributes:
         exact: (N, d) the values as given.
-        left, right: (N, d + 2) centred and augmented: left_i . right_j is a lower bound of the squared distance of i and j, by at most
-            2 (slack_i + slack_j).
+        left, right: (N, d + 2) centred and augmented: left_i . right_j is a lower bound of the squared distance of i
+            and j, by at most 2 (slack_i + slack_j).
         slack: (N,) each point's share of the rounding error.
         radii: (N, 1 + G) float64 squared radii: [:, 0] of the ball, [:, 1 + g] with group g left out, never smaller.
         reach: (N,) the largest of them.
@@ -110,7 +112,8 @@ def _points(values: Tensor, centre: Tensor, k: int, groups: Tensor | None) -> _P
 
 
 def _radii(values: Tensor, left: Tensor, right: Tensor, k: int, groups: Tensor | None) -> Tensor:
-    """Squared distance to the k-th nearest other point, (N, 1 + G) float64: of all, then with each group left out (own group: of all)."""
+    """Squared distance to the k-th nearest other point, (N, 1 + G) float64: of all, then with each group left out (own
+    group: of all)."""
     n = len(values)
     size = 0 if groups is None else int(groups.max()) + 1
     keep = min(n - 1, k + (SPARE_NEIGHBOURS if size else 3))
@@ -139,7 +142,8 @@ def _radii(values: Tensor, left: Tensor, right: Tensor, k: int, groups: Tensor |
 
 
 def _smallest(values: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """The `keep` smallest of each row and where they are, (B, keep): those lie in the `keep` folds of smallest minimum."""
+    """The `keep` smallest of each row and where they are, (B, keep): those lie in the `keep` folds of smallest
+    minimum."""
     folds = values.view(len(values), FOLDS, -1)
     if folds.shape[2] <= 2 * keep:
         return values.topk(keep, largest=False, sorted=False)
@@ -151,7 +155,8 @@ def _smallest(values: Tensor, keep: int) -> tuple[Tensor, Tensor]:
 
 
 def _kth(distances: Tensor, neighbours: Tensor, k: int, groups: Tensor | None, size: int) -> Tensor:
-    """k-th smallest of each row's distances, (B, 1 + G): of all, then of those whose neighbour is not in group g; inf where there are fewer."""
+    """k-th smallest of each row's distances, (B, 1 + G): of all, then of those whose neighbour is not in group g; inf
+    where there are fewer."""
     distances, order = distances.sort(1)
     radii = [distances[:, k - 1]]
     if groups is not None:
@@ -164,7 +169,8 @@ def _kth(distances: Tensor, neighbours: Tensor, k: int, groups: Tensor | None, s
 
 
 def _scores(x: Tensor, y: Tensor, k: int, inclusive: bool, groups: Tensor | None) -> Tensor:
-    """Precision, recall, density, coverage, (1 + G, 4) float64: of all events, then with each group of rows left out on both sides."""
+    """Precision, recall, density, coverage, (1 + G, 4) float64: of all events, then with each group of rows left out on
+    both sides."""
     if k < 1 or min(len(x), len(y)) <= k:
         raise UsageError(
             "nearest-neighbour balls need more events than neighbours",
@@ -230,7 +236,8 @@ def _round_up(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _resolve(bounds: Tensor, i: Tensor, j: Tensor, fake: _Points, real: _Points) -> Tensor:
-    """Squared distances of pairs (i real, j fake): exact where a comparison with a radius needs it, else the lower bounds."""
+    """Squared distances of pairs (i real, j fake): exact where a comparison with a radius needs it, else the lower
+    bounds."""
     upper = bounds + 2 * (real.slack[i] + fake.slack[j])
     open_ = torch.zeros_like(bounds, dtype=torch.bool)
     for side, index in ((real, i), (fake, j)):
@@ -242,7 +249,8 @@ def _resolve(bounds: Tensor, i: Tensor, j: Tensor, fake: _Points, real: _Points)
 def _compare(
     below: Callable[[Tensor, Tensor], Tensor], distances: Tensor, index: Tensor, side: _Points
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Which pairs lie in the ball of point `index` (P,); of the others, which (Q,) lie in it once some group is left out, and which (Q, G)."""
+    """Which pairs lie in the ball of point `index` (P,); of the others, which (Q,) lie in it once some group is left
+    out, and which (Q, G)."""
     core = below(distances, side.radii[index, 0])
     maybe = (~core & (distances <= side.reach[index])).nonzero().flatten()
     wider = below(distances[maybe].unsqueeze(1), side.radii[index[maybe], 1:])
@@ -260,7 +268,8 @@ class _Tally:
     def add(
         self, event: Tensor, partner: Tensor, core: Tensor, shell: tuple[Tensor, Tensor], groups: Tensor | None
     ) -> None:
-        """Count pairs (event, partner): those in `core` unless the partner's group is left out, those of `shell` where it says so."""
+        """Count pairs (event, partner): those in `core` unless the partner's group is left out, those of `shell` where
+        it says so."""
         inside = event[core]
         self.total += torch.bincount(inside, minlength=len(self.total))
         if groups is None:
@@ -276,8 +285,8 @@ class _Tally:
 
 
 def _shared(pair: Comparison, rows: Tensor, inclusive: bool) -> Tensor:
-    """The scores (1 + G, 4) of the events at `rows`, (N,) bool: of all, then with each of 20 groups of units left out. Computed once for all
-    metrics here. Raises UsageError where they are too few."""
+    """The scores (1 + G, 4) of the events at `rows`, (N,) bool: of all, then with each of 20 groups of units left out.
+    Computed once for all metrics here. Raises UsageError where they are too few."""
 
     def compute() -> Tensor:
         x, y = (features[rows] for features in as_features(*pair.derived("features")))
@@ -346,7 +355,8 @@ def coverage_metric(pair: Comparison) -> Estimate:
     "coverage_ties/1", direction="higher", meaning="Coverage in which events at equal distance count as close.", of=prdc
 )
 def coverage_ties_metric(pair: Comparison) -> Estimate:
-    """Coverage with closed balls, for sparse counts; `tied_share` is the share of real events that open balls can never cover."""
+    """Coverage with closed balls, for sparse counts; `tied_share` is the share of real events that open balls can never
+    cover."""
     estimate = _estimate(pair, "coverage", inclusive=True)
     y = as_features(*pair.derived("features"))[1]
     copies = torch.unique(y, dim=0, return_inverse=True, return_counts=True)

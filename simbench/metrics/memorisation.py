@@ -24,12 +24,14 @@ SMALLEST = 5
 
 
 def _vectors(events: Events, rows: NDArray[np.int64]) -> Tensor:
-    """What distances are taken between: the square roots of the pixels, whose Poisson noise is the same everywhere; float32."""
+    """What distances are taken between: the square roots of the pixels, whose Poisson noise is the same everywhere;
+    float32."""
     return events.samples[torch.from_numpy(rows)].flatten(1).sqrt()
 
 
 def _nearest(queries: Tensor, targets: Tensor, *, others: bool = False) -> Tensor:
-    """Squared distance of each query to the nearest target, exactly 0 for a copy; where `others`, to the nearest that is not itself.
+    """Squared distance of each query to the nearest target, exactly 0 for a copy; where `others`, to the nearest that
+    is not itself.
 
     `others` is for held-out events: where the floor is scored, the events judged are among them.
     """
@@ -65,11 +67,13 @@ def _subsets(train: list[NDArray[np.int64]], size: int, rng: np.random.Generator
     "more is copying.",
 )
 def memorisation_metric(pair: Comparison) -> Estimate:
-    """Share of generated events nearer to a training than to an equally probable held-out event; 0.5 is right, 1 is a copy machine.
+    """Share of generated events nearer to a training than to an equally probable held-out event; 0.5 is right, 1 is a
+    copy machine.
 
-    Within each stratum (species and energy quintile; digit), as many training units as there are held-out ones, with equally many repeats;
-    training subsets are disjoint and take turns until all training events were used. Part `copies`: the share of generated events that equal a
-    training event pixel for pixel; `p`: Mann-Whitney, one-sided, distances to training below those to held-out events.
+    Within each stratum (species and energy quintile; digit), as many training units as there are held-out ones, with
+    equally many repeats; training subsets are disjoint and take turns until all training events were used. Part
+    `copies`: the share of generated events that equal a training event pixel for pixel; `p`: Mann-Whitney, one-sided,
+    distances to training below those to held-out events.
     """
     generated = pair.generated
     if generated.other_split is None:

@@ -1,4 +1,5 @@
-"""Two-sample U-statistics: means of a kernel over pairs of events, from one pass, with every group of units left out in turn."""
+"""Two-sample U-statistics: means of a kernel over pairs of events, from one pass, with every group of units left out in
+turn."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ class BlockSums:
     """Sums of a kernel over pairs of events, by the groups of the two events; additive over disjoint sets of pairs.
 
     Attributes:
-        xx, yy, xy: (G, G) float64 sums over ordered pairs, without the pairs of an event with itself (xx, yy) and, where rows are paired,
-            without the pairs of two events in the same row (xy).
+        xx, yy, xy: (G, G) float64 sums over ordered pairs, without the pairs of an event with itself (xx, yy) and,
+            where rows are paired, without the pairs of two events in the same row (xy).
         pairs_xx, pairs_yy, pairs_xy: (G, G) how many pairs each sum holds.
     """
 
@@ -108,7 +109,8 @@ def _cross_sums(kernel: Kernel, x: Tensor, y: Tensor, groups_x: Tensor, count_y:
 
 
 def _self_sums(kernel: Kernel, x: Tensor, groups: Tensor, count: Tensor) -> Tensor:
-    """Group-block sums of kernel(x, x) without the diagonal: only pairs i < j are evaluated where they lie in a later chunk."""
+    """Group-block sums of kernel(x, x) without the diagonal: only pairs i < j are evaluated where they lie in a later
+    chunk."""
     sums = torch.zeros(len(count), len(count), dtype=torch.float64, device=x.device)
     for rows in chunks(len(x), len(x)):
         here, later = x[rows], x[rows.stop :]

@@ -47,9 +47,10 @@ EXTRAPOLATED = 50_000
 def physics_features(samples: Array) -> Tensor:
     """What a physicist reads off a shower: (N, H, W) photon counts -> (N, 17) float64, columns `PHYSICS_FEATURES`.
 
-    Photons for the sums and the largest pixel; pixels for centre of gravity, widths (standard deviation) and the number of occupied
-    pixels; the shares of photons within 3 and 6 pixels of the centre of gravity and the asymmetries (right - left, bottom - top, one diagonal
-    pair of quadrants - the other, over the sum) are without unit. An empty event has its centre in the middle and 0 elsewhere.
+    Photons for the sums and the largest pixel; pixels for centre of gravity, widths (standard deviation) and the number
+    of occupied pixels; the shares of photons within 3 and 6 pixels of the centre of gravity and the asymmetries (right
+    - left, bottom - top, one diagonal pair of quadrants - the other, over the sum) are without unit. An empty event has
+    its centre in the middle and 0 elsewhere.
     """
     photons = torch.as_tensor(samples).to(torch.float64)
     channels = channel_sums(photons)
@@ -87,7 +88,8 @@ def physics_features(samples: Array) -> Tensor:
 
 
 def quantile_scaled(generated: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Both sets in units of the reference's median and inter-quantile range, per column; a constant column is only centred."""
+    """Both sets in units of the reference's median and inter-quantile range, per column; a constant column is only
+    centred."""
     low, middle, high = torch.quantile(
         reference, torch.tensor([QUANTILES[0], 0.5, QUANTILES[1]], dtype=reference.dtype), dim=0
     )
@@ -107,7 +109,8 @@ def separation(generated: Array, reference: Array, bins: int = BINS) -> Tensor:
 
     Args:
         generated: (N, d) features.
-        reference: (M, d) features; the bins' edges are its quantiles, so that equally many real events are in each (fewer where values tie).
+        reference: (M, d) features; the bins' edges are its quantiles, so that equally many real events are in each
+            (fewer where values tie).
         bins: bins per feature.
 
     Returns:
@@ -175,15 +178,16 @@ def fpd(generated: Array, reference: Array) -> float:
         reference: (M, d) likewise.
 
     Returns:
-        the distance, no unit, lower is better. Below EXTRAPOLATED events on either side plainly, biased upwards by O(1/N); from there on the
-        limit of infinitely many events, a straight line in 1/N through the means over 20 subsets at each of 10 sizes from 20 000 to 50 000.
+        the distance, no unit, lower is better. Below EXTRAPOLATED events on either side plainly, biased upwards by
+        O(1/N); from there on the limit of infinitely many events, a straight line in 1/N through the means over 20
+        subsets at each of 10 sizes from 20 000 to 50 000.
 
     Raises:
         UsageError: no more events than features: a covariance needs them.
 
-    Reference: Kansal et al. 2023 (arXiv:2211.10295), section III; Chong and Forsyth 2020 (arXiv:1911.07023). Differs from the former in the
-    scale (quantiles; there the maximum, which one outlier moves) and in drawing subsets without replacement: with it the line ends
-    at the distance of the two finite samples, bias and all.
+    Reference: Kansal et al. 2023 (arXiv:2211.10295), section III; Chong and Forsyth 2020 (arXiv:1911.07023). Differs
+    from the former in the scale (quantiles; there the maximum, which one outlier moves) and in drawing subsets without
+    replacement: with it the line ends at the distance of the two finite samples, bias and all.
     """
     return _frechet_at_any_size(*quantile_scaled(*_features(generated, reference, minimum=2)))
 
@@ -214,7 +218,8 @@ def _extrapolated(x: Tensor, y: Tensor) -> float:
 def fpd_metric(pair: Comparison) -> Estimate:
     """Frechet distance of the physics features, scaled by the real inter-quantile range (Frechet physics distance).
 
-    Plain at this N below 50 000 events, extrapolated to infinite N from there on; the error is the jackknife's of the plain distance.
+    Plain at this N below 50 000 events, extrapolated to infinite N from there on; the error is the jackknife's of the
+    plain distance.
     """
 
     def estimate(pair: Comparison) -> Estimate:
@@ -231,7 +236,8 @@ def fpd_metric(pair: Comparison) -> Estimate:
     meaning="How far the shower's physics quantities are from the real ones by a polynomial kernel.",
 )
 def kpd_metric(pair: Comparison) -> Estimate:
-    """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4 (kernel physics distance), batches of 1000."""
+    """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4 (kernel physics distance), batches of
+    1000."""
 
     def estimate(pair: Comparison) -> Estimate:
         return kernel_distance(pair, *quantile_scaled(*_features(*pair.derived("physics"), minimum=2)), degree=4)
@@ -240,7 +246,8 @@ def kpd_metric(pair: Comparison) -> Estimate:
 
 
 def rmse(generated: Array, reference: Array) -> float:
-    """Square root of the mean over events and pixels of the squared difference, row-paired: (N, ...), (N, ...) -> task units, >= 0."""
+    """Square root of the mean over events and pixels of the squared difference, row-paired: (N, ...), (N, ...) -> task
+    units, >= 0."""
     x, y = as_photons(generated, reference, paired=True)
     return float((x - y).square().mean().sqrt())
 
@@ -264,7 +271,8 @@ def rmse_metric(pair: Comparison) -> Estimate:
 
 
 def squared_errors(pair: Comparison) -> Tensor:
-    """Sum over the pixels of each event's squared difference from its real partner, (N,) float64; a thousand events at a time."""
+    """Sum over the pixels of each event's squared difference from its real partner, (N,) float64; a thousand events at
+    a time."""
     sides = zip(pair.generated.samples.split(1000), pair.reference.samples.split(1000), strict=True)
     return torch.cat([(generated.double() - real.double()).square().flatten(1).sum(1) for generated, real in sides])
 

@@ -1,7 +1,8 @@
 """Standard errors from sampling: the bootstrap over units and the delete-a-group jackknife.
 
-A unit is what is drawn together: all repeats of a condition where conditions repeat by design, else one event. Both sides of a comparison
-share the units of their rows, so a resampled unit brings its generated and its real events. All seeds are fixed: the same input gives the same error.
+A unit is what is drawn together: all repeats of a condition where conditions repeat by design, else one event. Both
+sides of a comparison share the units of their rows, so a resampled unit brings its generated and its real events. All
+seeds are fixed: the same input gives the same error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from simbench.metrics.base import Comparison, Estimate, Replicates
 RESAMPLES = 200
 GROUPS = 20
 PAIR_GROUPS = 60
-"""Groups of a statistic over pairs and of a squared distance: more groups cost little there, and the error itself is less noisy."""
+"""Groups of a statistic over pairs and of a squared distance: more groups cost little there, and the error itself is
+less noisy."""
 SEED = 20201211
 
 
@@ -50,7 +52,8 @@ def dense(unit_id: Tensor) -> tuple[Tensor, int]:
 
 
 def by_condition(values: Tensor, condition: Tensor, conditions: int) -> tuple[Tensor, Tensor]:
-    """Rows (N, C) gathered by condition 0..conditions-1 and padded with zeros: (conditions, R, C), and the mask (conditions, R) of real rows."""
+    """Rows (N, C) gathered by condition 0..conditions-1 and padded with zeros: (conditions, R, C), and the mask
+    (conditions, R) of real rows."""
     order = torch.argsort(condition, stable=True)
     counts = torch.bincount(condition, minlength=conditions)
     slot = torch.arange(len(condition), device=values.device) - (counts.cumsum(0) - counts)[condition[order]]
@@ -129,10 +132,12 @@ def jackknifed_distance(
     *,
     groups: int = PAIR_GROUPS,
 ) -> Estimate:
-    """`value`, its jackknife error and replicates, for a squared distance Q(d), d the difference of two means (of moments, of histograms).
+    """`value`, its jackknife error and replicates, for a squared distance Q(d), d the difference of two means (of
+    moments, of histograms).
 
-    If d is measured as d + e, e of covariance S, then var Q = 4 d'Sd + 2 tr S^2. A bootstrap starts from the measured difference, whose 4 d'Sd
-    is larger by 4 tr S^2 on average, and finds three times the variance at d = 0, or more in many dimensions; the jackknife finds twice.
+    If d is measured as d + e, e of covariance S, then var Q = 4 d'Sd + 2 tr S^2. A bootstrap starts from the measured
+    difference, whose 4 d'Sd is larger by 4 tr S^2 on average, and finds three times the variance at d = 0, or more in
+    many dimensions; the jackknife finds twice.
 
     Args:
         value: Q of all events.
@@ -148,7 +153,8 @@ def jackknifed_distance(
 
 
 def jackknife_groups(unit_id: Tensor, groups: int = GROUPS) -> Tensor:
-    """The group 0..G-1 of each event, (N,): whole units dealt to `groups` groups of equal size (to one) in a fixed random order."""
+    """The group 0..G-1 of each event, (N,): whole units dealt to `groups` groups of equal size (to one) in a fixed
+    random order."""
     inverse, units = dense(unit_id)
     order = torch.randperm(units, generator=torch.Generator().manual_seed(SEED))
     return (order % min(groups, units))[inverse]
@@ -157,8 +163,8 @@ def jackknife_groups(unit_id: Tensor, groups: int = GROUPS) -> Tensor:
 def jackknife_sd(left_out: Tensor) -> Tensor:
     """Delete-a-group jackknife error from the statistic with each of G groups left out, (G, ...) -> (...).
 
-    Times the quantile of Student's t with G - 1 degrees of freedom over the normal one (1.07 for 20 groups), so that value ± 1.96 errors holds 95 %
-    though the error itself comes from few groups.
+    Times the quantile of Student's t with G - 1 degrees of freedom over the normal one (1.07 for 20 groups), so that
+    value ± 1.96 errors holds 95 % though the error itself comes from few groups.
     """
     groups = len(left_out)
     if groups < 2:
@@ -175,7 +181,8 @@ def finite_or_none(value: Tensor | float) -> float | None:
 
 
 def with_strata(pair: Comparison, whole: Estimate, estimate: Callable[[Tensor], Estimate]) -> Estimate:
-    """`whole` with `estimate` of each stratum's rows, (N,) bool, beside it (`species=neutron`). One that it cannot answer is left out."""
+    """`whole` with `estimate` of each stratum's rows, (N,) bool, beside it (`species=neutron`). One that it cannot
+    answer is left out."""
     strata: dict[str, Estimate] = {}
     for stratification, names in pair.generated.strata.items() if pair.stratify else ():
         for name in sorted(set(names.tolist())):

@@ -1,6 +1,7 @@
 """Is B better than A? Paired differences of two Results, with confidence intervals and one family error.
 
-Both were scored against the same real events, so their errors are correlated: the difference is resampled, not the values.
+Both were scored against the same real events, so their errors are correlated: the difference is resampled, not the
+values.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def _p_value(difference: float, error: float) -> float:
 
 
 def difference_error(first: Measurement, second: Measurement) -> tuple[float | None, bool]:
-    """Standard error of the difference, and whether it is that of paired replicates; else it is of independent errors."""
+    """Standard error of the difference, and whether it is that of paired replicates; else it is of independent
+    errors."""
     r, s = first.replicates, second.replicates
     if r is not None and s is not None and r.kind == s.kind and len(r.values) == len(s.values) > 1:
         difference = torch.tensor(s.values, dtype=torch.float64) - torch.tensor(r.values, dtype=torch.float64)

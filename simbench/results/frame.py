@@ -43,7 +43,8 @@ RUN: dict[str, Callable[[Result], Any]] = {
     "git_sha": lambda r: r.provenance.git_sha,
     "git_dirty": lambda r: r.provenance.git_dirty,
 }
-"""The columns that are of the run: equal in all rows of one. `events_per_s` is the fastest median of its speed table."""
+"""The columns that are of the run: equal in all rows of one. `events_per_s` is the fastest median of its speed
+table."""
 
 METRIC = (
     "status", "value", "stderr", "sd_repetition", "unit", "direction", "target", "ranks", "n",
@@ -63,7 +64,8 @@ Pattern = str | PathLike[str]
 
 
 def load_results(*patterns: Pattern) -> pd.DataFrame:
-    """All results that the patterns name, as a tidy frame: one row per run and metric, in the order of the files' names.
+    """All results that the patterns name, as a tidy frame: one row per run and metric, in the order of the files'
+    names.
 
     Args:
         patterns: files, folders (searched for *.json at any depth) or globs such as `runs/**/*.json`.
@@ -138,7 +140,8 @@ def export(frame: pd.DataFrame, path: Path) -> None:
     """Write the frame to a new .csv or .parquet file. In CSV words never begin like a formula.
 
     Raises:
-        UsageError: the file exists or cannot be written, its suffix is unknown, or Parquet is asked for without pyarrow.
+        UsageError: the file exists or cannot be written, its suffix is unknown, or Parquet is asked for without
+            pyarrow.
     """
     if path.suffix not in (".csv", ".parquet"):
         raise UsageError(f"{path}: unknown kind of file", got=repr(path.suffix), expected=".csv or .parquet")

@@ -29,7 +29,8 @@ class StrictRecord(BaseModel):
 
 
 def first_error(error: ValidationError) -> tuple[str, dict[str, str]]:
-    """The first field of a file that is wrong (empty: the whole), and what a SimbenchError says of it: got, expected."""
+    """The first field of a file that is wrong (empty: the whole), and what a SimbenchError says of it: got,
+    expected."""
     first = error.errors(include_url=False)[0]
     return ".".join(map(str, first["loc"])), {"got": repr(first["input"])[:80], "expected": first["msg"]}
 
@@ -58,9 +59,11 @@ class TaskRecord(StrictRecord):
 
 
 class GeneratorRecord(StrictRecord):
-    """The generator: `deterministic` = the same seed gives the same events; `stochastic` = another seed gives others. None: not known.
+    """The generator: `deterministic` = the same seed gives the same events; `stochastic` = another seed gives others.
+    None: not known.
 
-    `parameters` is what it ran with; `given` what it was constructed with, where that is something else (None: the same), to run it again.
+    `parameters` is what it ran with; `given` what it was constructed with, where that is something else (None: the
+    same), to run it again.
     """
 
     name: Short
@@ -96,10 +99,11 @@ class ReplicatesRecord(StrictRecord):
 
 
 class Measurement(StrictRecord):
-    """One metric. `value` is the mean over repetitions; `stderr` is from sampling, `sd_repetition` from the generator's seed.
+    """One metric. `value` is the mean over repetitions; `stderr` is from sampling, `sd_repetition` from the generator's
+    seed.
 
-    `floor` is the score of independent real events at the same N, `ratio` is value over floor, `memoriser` the score of replayed training
-    events, `p` the one-sided normal p-value of being worse than the floor.
+    `floor` is the score of independent real events at the same N, `ratio` is value over floor, `memoriser` the score of
+    replayed training events, `p` the one-sided normal p-value of being worse than the floor.
     """
 
     metric: Short
@@ -150,7 +154,8 @@ class Latency(StrictRecord):
 
 
 class Throughput(StrictRecord):
-    """The speed at one batch size on one device. `host_copy_ms` is apart from the calls; `peak_mib` is the process's (CPU) or the device's."""
+    """The speed at one batch size on one device. `host_copy_ms` is apart from the calls; `peak_mib` is the process's
+    (CPU) or the device's."""
 
     device: Short
     threads: Count
@@ -180,7 +185,8 @@ class MonteCarloRecord(StrictRecord):
 
 
 class Speedup(StrictRecord):
-    """Monte Carlo seconds over the generator's for the same conditions: on the device at hand, and on one CPU core against one CPU core."""
+    """Monte Carlo seconds over the generator's for the same conditions: on the device at hand, and on one CPU core
+    against one CPU core."""
 
     value: FiniteFloat
     per_core: FiniteFloat | None
@@ -190,7 +196,8 @@ class Speedup(StrictRecord):
 
 
 class EquivalentEvents(StrictRecord):
-    """How many Monte Carlo events are as close to the truth as the generator. `bound` says where the shipped curve ends before the score."""
+    """How many Monte Carlo events are as close to the truth as the generator. `bound` says where the shipped curve ends
+    before the score."""
 
     value: FiniteFloat
     bound: Literal["exact", "at least", "below"]
@@ -273,7 +280,8 @@ def read_result(path: Path, *, of_many: bool = False) -> Result:
 
 @contextlib.contextmanager
 def many_results() -> Iterator[None]:
-    """Pause the garbage collector while results are read by the thousand: they hold no cycles, and looking for some doubles the time."""
+    """Pause the garbage collector while results are read by the thousand: they hold no cycles, and looking for some
+    doubles the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -286,8 +294,8 @@ def many_results() -> Iterator[None]:
 def parse_result(data: bytes, path: Path, *, of_many: bool = False) -> Result:
     """The Result in the bytes of a file; `path` is for messages. JSON is parsed and validated in one pass.
 
-    A name that an object gives twice is refused, for readers of JSON differ in which they take; `of_many` leaves that out, which takes longer
-    than all else together: no entry comes onto a board without it.
+    A name that an object gives twice is refused, for readers of JSON differ in which they take; `of_many` leaves that
+    out, which takes longer than all else together: no entry comes onto a board without it.
 
     Raises:
         DataError: not JSON, or not of the schema.

@@ -34,7 +34,8 @@ def meaning(measurement: Measurement) -> str:
 
 @functools.cache
 def _metric(name: str, version: str) -> Metric | None:
-    """A shipped metric of that name, whatever its version (1 before others), or a stranger's of that name and version."""
+    """A shipped metric of that name, whatever its version (1 before others), or a stranger's of that name and
+    version."""
     from simbench.metrics.registry import SHIPPED, metrics  # they bring torch along
 
     shipped = next((metric for metric in SHIPPED if metric.name == name), None)
@@ -55,8 +56,10 @@ class Standing:
     """Where a score stands.
 
     Attributes:
-        text: `2.1x` the floor, or the distance in standard errors (`+14σ`) from the target or from a floor of about 0; empty if unknown.
-        factor: by what factor the score is worse than the floor or the target (1 is as good; below 1 better), where a factor makes sense.
+        text: `2.1x` the floor, or the distance in standard errors (`+14σ`) from the target or from a floor of about 0;
+            empty if unknown.
+        factor: by what factor the score is worse than the floor or the target (1 is as good; below 1 better), where a
+            factor makes sense.
         sigma: standard errors by which it is worse than the floor, or away from the target; None without an error.
     """
 
@@ -89,7 +92,8 @@ def _in_errors(difference: float, error: float | None) -> float | None:
 
 
 def headline(result: Result) -> Measurement | None:
-    """The measurement that stands for the run: that of the equivalent events, else the first that ranks and has a value."""
+    """The measurement that stands for the run: that of the equivalent events, else the first that ranks and has a
+    value."""
     if result.equivalent_events is not None:
         found = result.measurement(result.equivalent_events.metric)
         if found is not None and found.value is not None:
@@ -124,8 +128,10 @@ def speed_sentence(result: Result) -> str:
         return "No speed-up: the generator was not timed, or the cost of the Monte Carlo is not recorded."
     record, engine = found.monte_carlo, engine_name(found.monte_carlo.engine)
     text = (
-        f"{times(found.value)} {engine}: {machine(result, found.device)} (batch {count(found.batch)}) against {printable(record.engine)} "
-        f"on {printable(record.cpu)}, {thread_count(record.threads)}, {number(record.seconds_per_event, 2)} s per event."
+        f"{times(found.value)} {engine}: {machine(result, found.device)} (batch {count(found.batch)}) against "
+        f"{printable(record.engine)} "
+        f"on {printable(record.cpu)}, {thread_count(record.threads)}, {number(record.seconds_per_event, 2)} s per "
+        "event."
     )
     if found.per_core is not None:
         text += f" One CPU core against one: {times(found.per_core)}, on {machine(result, 'cpu')}."
@@ -141,7 +147,8 @@ def machine(result: Result, device: str) -> str:
 def weakest(result: Result) -> tuple[str, float, float, float] | None:
     """The ranking score, or stratum of one that has a target, that is most standard errors worse than it should be.
 
-    Returns its name, value, standard error and that distance; None where nothing is off by `SIGNIFICANT` errors. The headline is left out.
+    Returns its name, value, standard error and that distance; None where nothing is off by `SIGNIFICANT` errors. The
+    headline is left out.
     """
     first = headline(result)
     found: list[tuple[str, float, float, float]] = []
