@@ -12,7 +12,7 @@ from torch import Tensor
 from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_photons
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_condition, by_stratum, dense
+from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_condition, by_stratum, dense, stratified
 
 CHANNEL_VARIANTS = ("zn_2x2", "zn_2x2_odd", "zp_2x2", "zp_4x1")
 """Which pixels feed which channel: named, never guessed."""
@@ -130,10 +130,10 @@ def channel_wasserstein(generated: Array, reference: Array) -> float:
     "averaged over the channels.",
     of=channel_wasserstein,
 )
+@stratified
 def channel_wasserstein_metric(pair: Comparison) -> Estimate:
     """Distance between generated and real photon sums, mean over the 5 read-out channels."""
-
-    return by_stratum(pair, lambda pair: wasserstein_estimate(*pair.derived("channels"), pair.generated.unit_id))
+    return wasserstein_estimate(*pair.derived("channels"), pair.generated.unit_id)
 
 
 def wasserstein_estimate(generated: Tensor, reference: Tensor, unit_id: Tensor) -> Estimate:
@@ -170,9 +170,10 @@ def channel_mae(generated: Array, reference: Array) -> float:
     "so it ranks nothing.",
     of=channel_mae,
 )
+@stratified
 def channel_mae_metric(pair: Comparison) -> Estimate:
     """Row-paired absolute error of the channel sums; rewards collapse, so it only reports."""
-    return by_stratum(pair, lambda pair: mae_estimate(*pair.derived("channels"), pair.generated.unit_id))
+    return mae_estimate(*pair.derived("channels"), pair.generated.unit_id)
 
 
 def mae_estimate(generated: Tensor, reference: Tensor, unit_id: Tensor) -> Estimate:
@@ -228,16 +229,13 @@ def conditional_energy(generated: Array, reference: Array, condition_id: Array) 
     "0 for a perfect model.",
     of=conditional_energy,
 )
+@stratified
 def conditional_energy_metric(pair: Comparison) -> Estimate:
     """Distance between the generated and real answers to one and the same particle, mean over particles."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        generated, reference = pair.derived("channels")
-        condition, count = _conditions(pair.generated.condition_id, len(pair))
-        values = conditional_energies(generated.sqrt(), reference.sqrt(), condition, count)
-        return replace(bootstrap_mean(values, torch.arange(count)), n=len(pair))
-
-    return by_stratum(pair, estimate)
+    generated, reference = pair.derived("channels")
+    condition, count = _conditions(pair.generated.condition_id, len(pair))
+    values = conditional_energies(generated.sqrt(), reference.sqrt(), condition, count)
+    return replace(bootstrap_mean(values, torch.arange(count)), n=len(pair))
 
 
 @metric(
@@ -248,19 +246,16 @@ def conditional_energy_metric(pair: Comparison) -> Estimate:
     meaning="Distance between four generated and four real answers to the same particle; "
     "it flatters samples with too little spread.",
 )
+@stratified
 def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
     """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk
     samples: only reports."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
-        x, y = (by_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
-        distances = torch.stack([_halves_distance(x, y, *split) for split in _splits(condition)])
-        generated, real = distances.mean(0)
-        mean = bootstrap_mean(generated, torch.arange(count), {"real": float(real.mean())})
-        return replace(mean, n=len(pair))
-
-    return by_stratum(pair, estimate)
+    condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
+    x, y = (by_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
+    distances = torch.stack([_halves_distance(x, y, *split) for split in _splits(condition)])
+    generated, real = distances.mean(0)
+    mean = bootstrap_mean(generated, torch.arange(count), {"real": float(real.mean())})
+    return replace(mean, n=len(pair))
 
 
 def _splits(condition: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -355,15 +350,12 @@ def empty_fraction(generated: Array, reference: Array) -> float:
     meaning="Share of events without a single photon, generated minus real: 0 is right.",
     of=empty_fraction,
 )
+@stratified
 def empty_fraction_metric(pair: Comparison) -> Estimate:
     """Share of all-zero events, generated minus real."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        generated, reference = ((channels.sum(1) == 0).double() for channels in pair.derived("channels"))
-        parts = {"generated": float(generated.mean()), "real": float(reference.mean())}
-        return bootstrap_mean(generated - reference, pair.generated.unit_id, parts)
-
-    return by_stratum(pair, estimate)
+    generated, reference = ((channels.sum(1) == 0).double() for channels in pair.derived("channels"))
+    parts = {"generated": float(generated.mean()), "real": float(reference.mean())}
+    return bootstrap_mean(generated - reference, pair.generated.unit_id, parts)
 
 
 def _ranks(values: Tensor) -> Tensor:
@@ -405,15 +397,12 @@ def correlation_distance(generated: Array, reference: Array) -> float:
     meaning="How far the rank correlations between the five channels are from the real ones.",
     of=correlation_distance,
 )
+@stratified
 def correlation_distance_metric(pair: Comparison) -> Estimate:
     """Distance between the generated and real rank correlations of the channels."""
+    ranks = [_ranks(channels) for channels in pair.derived("channels")]
 
-    def estimate(pair: Comparison) -> Estimate:
-        ranks = [_ranks(channels) for channels in pair.derived("channels")]
+    def distance(weights: Tensor) -> Tensor:
+        return (_correlations(ranks[0], weights) - _correlations(ranks[1], weights)).square().sum((1, 2)).sqrt()
 
-        def distance(weights: Tensor) -> Tensor:
-            return (_correlations(ranks[0], weights) - _correlations(ranks[1], weights)).square().sum((1, 2)).sqrt()
-
-        return bootstrapped(distance(torch.ones(1, len(pair), dtype=torch.float64)), distance, pair.generated.unit_id)
-
-    return by_stratum(pair, estimate)
+    return bootstrapped(distance(torch.ones(1, len(pair), dtype=torch.float64)), distance, pair.generated.unit_id)

@@ -13,10 +13,10 @@ from simbench.metrics.resampling import (
     PAIR_GROUPS,
     bootstrapped,
     by_condition,
-    by_stratum,
     dense,
     jackknife_groups,
     jackknifed,
+    stratified,
 )
 
 
@@ -63,16 +63,13 @@ def _energy_sums(
     "0 for a perfect model at any number of events.",
     of=energy_distance,
 )
+@stratified
 def energy_distance_metric(pair: Comparison) -> Estimate:
     """2E|X-Y| - E|X-X'| - E|Y-Y'| on the features, unbiased: the ranking metric of diversity."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        x, y = as_features(*pair.derived("features"), minimum=2)
-        groups = jackknife_groups(pair.generated.unit_id, PAIR_GROUPS)
-        sums = _energy_sums(x, y, groups, groups, paired=True)
-        return jackknifed(sums.discrepancy(), sums.left_out(), len(x))
-
-    return by_stratum(pair, estimate)
+    x, y = as_features(*pair.derived("features"), minimum=2)
+    groups = jackknife_groups(pair.generated.unit_id, PAIR_GROUPS)
+    sums = _energy_sums(x, y, groups, groups, paired=True)
+    return jackknifed(sums.discrepancy(), sums.left_out(), len(x))
 
 
 def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) -> float:
@@ -134,18 +131,15 @@ def within_scatter(values: Tensor, condition_id: Tensor, weights: Tensor) -> Ten
     "1 is right, 0 is one event over and over.",
     of=diversity_ratio,
 )
+@stratified
 def diversity_ratio_metric(pair: Comparison) -> Estimate:
     """Within-condition variance of the features, generated over real: 1 is right, 0 is collapse."""
+    value = diversity_ratio(*pair.derived("features"), pair.generated.condition_id)
+    x, y = (features.double() for features in as_features(*pair.derived("features")))
+    condition = pair.generated.condition_id.to(x.device)
 
-    def estimate(pair: Comparison) -> Estimate:
-        value = diversity_ratio(*pair.derived("features"), pair.generated.condition_id)
-        x, y = (features.double() for features in as_features(*pair.derived("features")))
-        condition = pair.generated.condition_id.to(x.device)
+    def ratio(weights: Tensor) -> Tensor:
+        weights = weights.to(x.device)
+        return within_scatter(x, condition, weights) / within_scatter(y, condition, weights)
 
-        def ratio(weights: Tensor) -> Tensor:
-            weights = weights.to(x.device)
-            return within_scatter(x, condition, weights) / within_scatter(y, condition, weights)
-
-        return bootstrapped(value, ratio, pair.generated.unit_id)
-
-    return by_stratum(pair, estimate)
+    return bootstrapped(value, ratio, pair.generated.unit_id)

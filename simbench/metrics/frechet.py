@@ -10,7 +10,7 @@ from torch import Tensor
 from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import GROUPS, PAIR_GROUPS, by_stratum, jackknifed_distance
+from simbench.metrics.resampling import GROUPS, PAIR_GROUPS, jackknifed_distance, stratified
 
 
 def frechet_distance(generated: Array, reference: Array) -> float:
@@ -95,9 +95,10 @@ def _left_out(features: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     "ones.",
     of=frechet_distance,
 )
+@stratified
 def lenet_fid_metric(pair: Comparison) -> Estimate:
     """Frechet distance of Gaussians fitted to the pinned LeNet-5's 84 penultimate activations."""
-    return by_stratum(pair, _feature_frechet)
+    return _feature_frechet(pair)
 
 
 @metric(

@@ -13,7 +13,7 @@ from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.pairs import BlockSums, block_sums
-from simbench.metrics.resampling import PAIR_GROUPS, SEED, by_stratum, jackknife_groups, jackknifed
+from simbench.metrics.resampling import PAIR_GROUPS, SEED, jackknife_groups, jackknifed, stratified
 
 SUBSET_SIZE = 1000
 
@@ -80,9 +80,10 @@ def _subsets(n: int, m: int, size: int, subsets: int | None, paired: bool) -> It
     "0 for a perfect model at any number of events.",
     of=kid,
 )
+@stratified
 def kid_metric(pair: Comparison) -> Estimate:
     """Unbiased squared MMD of the features with the kernel (x.y/d + 1)^3, mean over disjoint subsets of 1000."""
-    return by_stratum(pair, lambda pair: kernel_distance(pair, *pair.derived("features"), degree=3))
+    return kernel_distance(pair, *pair.derived("features"), degree=3)
 
 
 def kernel_distance(pair: Comparison, generated: Tensor, reference: Tensor, *, degree: int) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import bootstrap_mean, by_stratum
+from simbench.metrics.resampling import bootstrap_mean, stratified
 
 
 @metric(
@@ -11,11 +11,8 @@ from simbench.metrics.resampling import bootstrap_mean, by_stratum
     direction="higher",
     meaning="Share of generated digits that a pinned LeNet-5 reads as the digit asked for.",
 )
+@stratified
 def label_accuracy_metric(pair: Comparison) -> Estimate:
     """Share of generated digits that the pinned LeNet reads as the requested label."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        right = pair.generated.derived("predicted_label") == pair.generated.condition_id
-        return bootstrap_mean(right.double(), pair.generated.unit_id)
-
-    return by_stratum(pair, estimate)
+    right = pair.generated.derived("predicted_label") == pair.generated.condition_id
+    return bootstrap_mean(right.double(), pair.generated.unit_id)

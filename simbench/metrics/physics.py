@@ -13,7 +13,7 @@ from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.channels import channel_sums
 from simbench.metrics.frechet import frechet_distance, frechet_left_out, more_events_than_features
 from simbench.metrics.kernel import kernel_distance
-from simbench.metrics.resampling import SEED, bootstrapped, by_stratum, jackknifed_distance
+from simbench.metrics.resampling import SEED, bootstrapped, jackknifed_distance, stratified
 
 PHYSICS_FEATURES = (
     "photon sum",
@@ -149,25 +149,20 @@ def _power(p: Tensor, q: Tensor) -> Tensor:
     "0 is equal, 1 is apart.",
     of=separation,
 )
+@stratified
 def separation_metric(pair: Comparison) -> Estimate:
     """Separation power of the physics features' histograms, mean over features."""
+    histograms = _histograms(*_features(*pair.derived("physics")), BINS)
+    values = torch.stack([_power(h.p.mean(0), h.q.mean(0)) for h in histograms])
+    parts = dict(zip(PHYSICS_FEATURES, values.tolist(), strict=True)) if len(values) == len(PHYSICS_FEATURES) else {}
 
-    def estimate(pair: Comparison) -> Estimate:
-        histograms = _histograms(*_features(*pair.derived("physics")), BINS)
-        values = torch.stack([_power(h.p.mean(0), h.q.mean(0)) for h in histograms])
-        parts = (
-            dict(zip(PHYSICS_FEATURES, values.tolist(), strict=True)) if len(values) == len(PHYSICS_FEATURES) else {}
-        )
+    def powers(group: Tensor) -> Tensor:
+        members = one_hot(group).to(torch.float64).T
+        events = len(group) - members.sum(1, keepdim=True)
+        left_out = [[(side.sum(0) - members @ side) / events for side in h] for h in histograms]
+        return torch.stack([_power(p, q) for p, q in left_out]).mean(0)
 
-        def powers(group: Tensor) -> Tensor:
-            members = one_hot(group).to(torch.float64).T
-            events = len(group) - members.sum(1, keepdim=True)
-            left_out = [[(side.sum(0) - members @ side) / events for side in h] for h in histograms]
-            return torch.stack([_power(p, q) for p, q in left_out]).mean(0)
-
-        return jackknifed_distance(values.mean(), powers, pair.generated.unit_id, parts)
-
-    return by_stratum(pair, estimate)
+    return jackknifed_distance(values.mean(), powers, pair.generated.unit_id, parts)
 
 
 def fpd(generated: Array, reference: Array) -> float:
@@ -215,19 +210,16 @@ def _extrapolated(x: Tensor, y: Tensor) -> float:
     meaning="How far mean and covariance of the shower's physics quantities are from the real ones.",
     of=fpd,
 )
+@stratified
 def fpd_metric(pair: Comparison) -> Estimate:
     """Frechet distance of the physics features, scaled by the real inter-quantile range (Frechet physics distance).
 
     Plain at this N below 50 000 events, extrapolated to infinite N from there on; the error is the jackknife's of the
     plain distance.
     """
-
-    def estimate(pair: Comparison) -> Estimate:
-        x, y = quantile_scaled(*_features(*pair.derived("physics"), minimum=2))
-        value = _frechet_at_any_size(x, y)
-        return jackknifed_distance(value, lambda group: frechet_left_out(x, y, group), pair.generated.unit_id)
-
-    return by_stratum(pair, estimate)
+    x, y = quantile_scaled(*_features(*pair.derived("physics"), minimum=2))
+    value = _frechet_at_any_size(x, y)
+    return jackknifed_distance(value, lambda group: frechet_left_out(x, y, group), pair.generated.unit_id)
 
 
 @metric(
@@ -235,14 +227,11 @@ def fpd_metric(pair: Comparison) -> Estimate:
     label="KPD",
     meaning="How far the shower's physics quantities are from the real ones by a polynomial kernel.",
 )
+@stratified
 def kpd_metric(pair: Comparison) -> Estimate:
     """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4 (kernel physics distance), batches of
     1000."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        return kernel_distance(pair, *quantile_scaled(*_features(*pair.derived("physics"), minimum=2)), degree=4)
-
-    return by_stratum(pair, estimate)
+    return kernel_distance(pair, *quantile_scaled(*_features(*pair.derived("physics"), minimum=2)), degree=4)
 
 
 def rmse(generated: Array, reference: Array) -> float:
@@ -261,13 +250,10 @@ def rmse(generated: Array, reference: Array) -> float:
     "so it ranks nothing.",
     of=rmse,
 )
+@stratified
 def rmse_metric(pair: Comparison) -> Estimate:
     """Root of the mean squared pixel difference, row-paired; rewards collapse, so it only reports."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        return root_mean(squared_errors(pair) / pair.generated.samples[0].numel(), pair.generated.unit_id)
-
-    return by_stratum(pair, estimate)
+    return root_mean(squared_errors(pair) / pair.generated.samples[0].numel(), pair.generated.unit_id)
 
 
 def squared_errors(pair: Comparison) -> Tensor:

@@ -8,6 +8,7 @@ seeds are fixed: the same input gives the same error.
 from __future__ import annotations
 
 import contextvars
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +18,7 @@ from scipy.special import ndtri, stdtrit
 from torch import Tensor
 
 from simbench.core.errors import UsageError
-from simbench.metrics.base import Comparison, Estimate, Replicates
+from simbench.metrics.base import Comparison, Estimate, MetricFunction, Replicates
 
 RESAMPLES = 200
 GROUPS = 20
@@ -197,3 +198,13 @@ def with_strata(pair: Comparison, whole: Estimate, estimate: Callable[[Tensor], 
 def by_stratum(pair: Comparison, estimate: Callable[[Comparison], Estimate]) -> Estimate:
     """`estimate` of all events, with `estimate` of each stratum's events beside it."""
     return with_strata(pair, estimate(pair), lambda rows: estimate(pair.take(rows)))
+
+
+def stratified(metric: MetricFunction) -> MetricFunction:
+    """A metric function that gives its value in each stratum too."""
+
+    @functools.wraps(metric)
+    def with_its_strata(pair: Comparison) -> Estimate:
+        return by_stratum(pair, metric)
+
+    return with_its_strata
