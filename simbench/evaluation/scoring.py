@@ -16,6 +16,9 @@ from simbench.metrics.registry import SHIPPED, get_metric
 from simbench.results.schema import Calibrated, Measurement, ReplicatesRecord, StratumValue
 from simbench.tasks.base import Task
 
+FloorOf = Callable[[Task, str, int], Floor]
+"""The floor of a task's metric, by its key, at N events."""
+
 
 @dataclass(frozen=True)
 class Scaled:
@@ -33,6 +36,7 @@ def measure_all(
     scaled: Scaled | None = None,
     fast: bool = False,
     definitions: str,
+    floors: FloorOf = floor_of,
     on_metric: Callable[[int], None] = lambda done: None,
 ) -> list[Measurement]:
     """Every metric over all repetitions (`pairs`), in the order of `keys`.
@@ -42,7 +46,9 @@ def measure_all(
     """
 
     def job(key: str) -> Measurement:
-        return _calibrated(measure(get_metric(key), pairs, task, fast=fast, definitions=definitions), scaled)
+        return _calibrated(
+            measure(get_metric(key), pairs, task, fast=fast, definitions=definitions, floors=floors), scaled
+        )
 
     own = {metric.key for metric in SHIPPED}
     first = sorted((key for key in keys if key in own), key=lambda key: not get_metric(key).slow)
@@ -62,7 +68,9 @@ def _calibrated(measured: Measurement, scaled: Scaled | None) -> Measurement:
     return measured.model_copy(update={"calibrated": value})
 
 
-def measure(metric: Metric, pairs: Sequence[Comparison], task: Task, *, fast: bool, definitions: str) -> Measurement:
+def measure(
+    metric: Metric, pairs: Sequence[Comparison], task: Task, *, fast: bool, definitions: str, floors: FloorOf = floor_of
+) -> Measurement:
     """One metric over all repetitions, beside its floor. A metric that fails is recorded as failed, with its reason."""
     start = time.perf_counter()
     estimates: list[Estimate] = []
@@ -71,7 +79,7 @@ def measure(metric: Metric, pairs: Sequence[Comparison], task: Task, *, fast: bo
     if status == "ok":
         try:
             estimates = [metric(pair) for pair in pairs]
-            floor = floor_of(task, metric.key, len(pairs[0]))
+            floor = floors(task, metric.key, len(pairs[0]))
         except Exception as reason:  # a metric that fails must not take the others with it
             status, error, estimates = "failed", f"{type(reason).__name__}: {reason}"[:5000], []
     values = [estimate.value for estimate in estimates]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
 import torch
 
@@ -11,10 +13,11 @@ from simbench.core.errors import UsageError
 from simbench.core.events import Events
 from simbench.core.seeds import derive_seed
 from simbench.core.statistics import holm
-from simbench.evaluation.floors import swaps
+from simbench.evaluation.floors import Floor, floor_of, swaps
 from simbench.evaluation.scoring import measure_all
 from simbench.metrics.base import Comparison
 from simbench.metrics.registry import get_metric
+from simbench.metrics.resampling import values_only
 from simbench.results.schema import Measurement
 from simbench.tasks.base import Task
 from simbench.tasks.controls import Control, emptied, scaled, shrunk
@@ -72,12 +75,23 @@ def real_pair(task: Task, events: int | None) -> Comparison:
     return next(swaps(floor, test, derive_seed(0, task.name, "selftest"), count=1))
 
 
+@functools.cache
+def _floor(task: Task, key: str, events: int) -> Floor:
+    """The floor of a metric with its sd: that of a task without shipped floors is measured, for without it no metric could flag anything."""
+    floor = floor_of(task, key, events)
+    if floor.sd is not None:
+        return floor
+    dealt = swaps(task.load("floor", events), task.load("test", events), derive_seed(0, task.name, "floor", events))
+    with values_only():
+        return floor.model_copy(update={"sd": stdev(get_metric(key)(pair).value for pair in dealt)})
+
+
 def judge(control: Control, pair: Comparison, task: Task, keys: Sequence[str]) -> ControlResult:
     """Spoil the generated side of a real pair and measure it."""
     rng = torch.Generator().manual_seed(derive_seed(0, task.name, "control", control.name))
     spoilt: Events = pair.generated.with_samples(control.spoil(pair.generated, rng))
     comparison = Comparison(spoilt, pair.reference, stratify=False)
-    measured = measure_all(keys, [comparison], task, definitions="simbench")
+    measured = measure_all(keys, [comparison], task, definitions="simbench", floors=_floor)
     measurements = {measurement.key: measurement for measurement in measured}
     adjusted = holm({key: m.p for key, m in measurements.items() if m.p is not None})
     return ControlResult(control, measurements, {key: p for key, p in adjusted.items() if p < ALPHA})

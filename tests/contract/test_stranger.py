@@ -20,6 +20,7 @@ import torch
 
 from simbench.core.events import Events
 from simbench.tasks.base import Task
+from simbench.tasks.controls import Control, shrunk
 
 
 def waveforms(conditions, rng):
@@ -45,6 +46,10 @@ class Pulses(Task):
     primary = ("peak_height/1",)
     equivalent_metric = ""
     dataset_sha256 = "0" * 64
+    controls = (
+        Control("half as high", ("peak_height/1", "energy_distance/1"), lambda events, rng: events.samples * 0.5),
+        Control("mean response per condition", ("diversity_ratio/1",), shrunk(1.0)),
+    )
 
     def load_split(self, split):
         particle = torch.arange(100).repeat_interleave(4)
@@ -162,3 +167,10 @@ def test_check(installed: Path, workdir: Path) -> None:
     found = data(simbench(installed, workdir, "check", "parametrisation", "--task", "pulses", "--json"))
     assert found["passed"]
     assert {check["status"] for check in found["checks"]} == {"ok"}
+
+
+def test_selftest(installed: Path, workdir: Path) -> None:
+    found = data(simbench(installed, workdir, "selftest", "--task", "pulses", "--json"))
+    assert [control["passed"] for control in found] == [True, True, True]
+    assert found[0]["flags"] == {}
+    assert set(found[1]["flags"]) >= {"peak_height/1", "energy_distance/1"}
