@@ -43,7 +43,7 @@ def make_boards(folder: Path, *tasks: str, printed: bool = True) -> Path:
 
 
 def replicates(value: float, error: float, seed: int, shared: float = 0.8, count: int = 200) -> ReplicatesRecord:
-    """Bootstrap replicates: a part `shared` of the spread is that of the real events, which all entries have in common."""
+    """Bootstrap replicates: a part `shared` of the spread is that of the real events, common to all entries."""
     common, own = random.Random(0), random.Random(seed)
     values = [
         value + error * (shared * common.gauss(0, 1) + (1 - shared**2) ** 0.5 * own.gauss(0, 1)) for _ in range(count)

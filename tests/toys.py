@@ -1,4 +1,4 @@
-"""A task small enough to read: 4 x 4 photon counts, two conditions, twelve test events that answer six conditions twice."""
+"""A task small enough to read: 4 x 4 photon counts, two conditions, twelve test events (six conditions twice)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports go one way: reference_models -> baselines -> simbench, whose folders have an order too; public names are handed on lazily."""
+"""Imports go one way: reference_models -> baselines -> simbench, whose folders have an order too."""
 
 from __future__ import annotations
 

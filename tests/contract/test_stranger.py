@@ -1,4 +1,4 @@
-"""A package that simbench has never heard of brings a task, a metric and a generator, and the real commands work on them."""
+"""A package that simbench has never heard of brings a task, a metric and a generator: the commands work on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The shipped VAE of zn-geant3, broken on purpose: `simbench gate --generator tests/gates/broken.py:Photons083 --golden ...` must fail."""
+"""The shipped VAE of zn-geant3, broken on purpose.
+
+`simbench gate --generator tests/gates/broken.py:Photons083 --golden ...` must fail.
+"""
 
 from __future__ import annotations
 

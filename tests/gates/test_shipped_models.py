@@ -1,7 +1,8 @@
-"""The shipped weights still score what they scored: every golden file here is gated, at its own seed and number of events; broken ones fail.
+"""The shipped weights still score what they scored; broken ones fail.
 
-Made and renewed by maintainers alone, with the reason (docs/ci.md): simbench gate --generator vae --task zn-geant3 --smoke
---repetitions 20 --golden tests/gates/zn-geant3-vae.golden.json --update --reason "..."
+Every golden file here is gated, at its own seed and number of events. Made and renewed by maintainers alone, with the
+reason (docs/ci.md): simbench gate --generator vae --task zn-geant3 --smoke --repetitions 20
+--golden tests/gates/zn-geant3-vae.golden.json --update --reason "..."
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Cost against N: seconds and memory of every metric, its standard error included.
 
-Run with `python -m pytest -m slow tests/perf/test_cost.py -s`, which prints the table of docs/metrics.md. COST_EVENTS=1000,3000 makes it shorter.
+Run with `python -m pytest -m slow tests/perf/test_cost.py -s`, which prints the table of docs/metrics.md.
+COST_EVENTS=1000,3000 makes it shorter.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Speed of the feature metrics beside their peers': `pytest -m slow tests/perf -s` prints the ratios.
 
-Each test times both sides on the same input, one after the other, so that a busy machine slows both; the bound it holds us to is the
+Each test times both sides on the same input, one after the other, so that a busy machine slows both. The bound is the
 project's promise, not the ratio measured.
 """
 
@@ -42,8 +42,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def compare(benchmark: Any, ours: Callable[[], object], peer: Callable[[], object], name: str) -> float:
-    """Median of our runs under pytest-benchmark, and the peer's before them (one run, or the median of three short ones); returns the
-    peer's time over ours."""
+    """The peer's time over ours: one run of the peer (or three short ones), then ours under pytest-benchmark."""
     theirs = seconds(peer)
     if theirs < 1:
         theirs = sorted(seconds(peer) for _ in range(3))[1]
@@ -71,7 +70,8 @@ def test_manifolds_memory() -> None:
 import pathlib, torch
 from simbench.metrics.manifolds import prdc
 prdc(torch.randn(50_000, 84), torch.randn(50_000, 84))
-print(next(line.split()[1] for line in pathlib.Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
+status = pathlib.Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     peak = float(done.stdout) / 1e6

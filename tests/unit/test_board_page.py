@@ -95,7 +95,7 @@ frame.src = "board.html";
 
 @pytest.mark.parametrize("width", [1400, 390])
 def test_the_page_fits_its_window_and_asks_nobody_for_anything(page: Path, tmp_path: Path, width: int) -> None:
-    """The page's own policy lets no other script run: a document in the same folder frames it and measures the frame."""
+    """The page's policy lets no other script run: a document in the same folder frames it and measures the frame."""
     probe = page.with_name("probe.html")
     probe.write_text(PROBE % width)
     dom, log = opened(probe, tmp_path, "--allow-file-access-from-files", width=1600)

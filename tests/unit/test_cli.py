@@ -1,4 +1,4 @@
-"""The command line: what it prints, where, and what it exits with. Whatever goes wrong is one line, never a traceback."""
+"""The command line: what it prints, where, and what it exits with. What goes wrong is one line, never a traceback."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def fails(code: int, kind: str, *words: str) -> str:
     return str(lines[0])
 
 
-# --- a process of its own ------------------------------------------------------------------------------------------------------------
+# --- a process of its own ---------------------------------------------------------------------------------------------
 
 HEAVY = ("torch", "pydantic", "h5py", "numpy", "rich", "scipy", "matplotlib")
 HELP = f"""
@@ -134,7 +134,7 @@ def test_ctrl_c_in_the_middle_is_one_line_and_leaves_nothing(workdir: Path) -> N
 
 @pytest.mark.parametrize("moment", ["typer", "numpy", "torch", "preflight:", "sampling:", "timing:"])
 def test_ctrl_c_on_the_real_command_is_one_line_at_any_moment(tmp_path: Path, moment: str) -> None:
-    """During the imports, preflight to sampling, sampling to timing, and the scoring: each begins after the line that says `moment`."""
+    """During imports, preflight, sampling, timing and scoring: each begins after the line with `moment`."""
     command = [
         sys.executable,
         *(["-X", "importtime"] if ":" not in moment else []),
@@ -171,7 +171,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert process.returncode == 141
 
 
-# --- help, names, usage --------------------------------------------------------------------------------------------------------------
+# --- help, names, usage -----------------------------------------------------------------------------------------------
 
 
 def commands(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -355,7 +355,7 @@ def test_a_defect_of_simbench_is_one_line_and_its_traceback_on_request(
     assert "Traceback" in simbench_does("init", "new.py").stderr
 
 
-# --- what verbs do -------------------------------------------------------------------------------------------------------------------
+# --- what verbs do ----------------------------------------------------------------------------------------------------
 
 
 def data(*words: str) -> Any:

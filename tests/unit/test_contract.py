@@ -27,7 +27,8 @@ class Good:
     def __init__(self, scale: float = 2.0): self.scale = scale
     def setup(self, task, device): self.shape = task.shape
     def sample(self, conditions, *, seed):
-        return noise(conditions, seed, self.shape) * (conditions[:, 0].reshape(-1, *[1] * len(self.shape)) if conditions.shape[1] else 1)
+        first = conditions[:, 0].reshape(-1, *[1] * len(self.shape)) if conditions.shape[1] else 1
+        return noise(conditions, seed, self.shape) * first
 
 class Unseeded:
     def sample(self, conditions, *, seed): return torch.rand(len(conditions), 4, 4)
@@ -49,7 +50,7 @@ class InPlace:
         return noise(conditions, seed)
 
 class EvenOnly:
-    def sample(self, conditions, *, seed): return noise(conditions.reshape(2, -1), seed)[:0] if len(conditions) == 1 else noise(conditions, seed)
+    def sample(self, conditions, *, seed): return noise(conditions, seed)[: len(conditions) * (len(conditions) > 1)]
 
 class SqueezesOne:
     def sample(self, conditions, *, seed): return noise(conditions, seed).squeeze(0)

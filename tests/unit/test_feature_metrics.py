@@ -286,7 +286,7 @@ class TestManifolds:
         assert abs(values[:, 3].mean() - (1 - 2**-5)) < 4 * error[3] + 5 / 300
 
     def test_identical_rows_are_at_distance_zero(self):
-        """Far from the origin, where |x|^2 + |y|^2 - 2 x.y would round: seven copies have radius 0, and only closed balls hold them."""
+        """Far from the origin, where |x|^2 + |y|^2 - 2 x.y rounds: seven copies have radius 0."""
         copies = (1e4 + normal(5, 20, 0)).repeat_interleave(7, 0)
         assert prdc(copies, copies) == PRDC(0, 0, 0, 0)
         assert prdc(copies, copies, inclusive=True) == PRDC(1, 1, 7 / 5, 1)

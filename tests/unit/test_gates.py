@@ -236,7 +236,7 @@ def test_the_printed_numbers_are_those_of_the_checks(entry: GoldenEntry) -> None
     )
 
 
-# --- the golden file -------------------------------------------------------------------------------------------------------------
+# --- the golden file --------------------------------------------------------------------------------------------------
 
 
 def test_an_update_keeps_what_was_golden_before(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_file_with_other_white_space_is_the_same_golden_file(tmp_path: Path) -
     assert read_golden(path) == golden
 
 
-# --- the command line ------------------------------------------------------------------------------------------------------------
+# --- the command line -------------------------------------------------------------------------------------------------
 
 
 def invoke(*arguments: object) -> tuple[int, str]:

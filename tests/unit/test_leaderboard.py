@@ -539,7 +539,10 @@ def test_the_verbs(tmp_path: Path) -> None:
 
 def test_rendering_needs_no_torch(tmp_path: Path) -> None:
     boards = filled(tmp_path, {"vae": 2.0})
-    code = f"import sys; from pathlib import Path; from simbench.boards.pages import render; render(Path({str(boards)!r})); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from pathlib import Path; from simbench.boards.pages import render\n"
+        f"render(Path({str(boards)!r})); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -607,7 +610,8 @@ def many(folder: Path, count: int) -> Path:
 def test_many_runs_are_listed_exported_and_rendered_in_seconds(tmp_path: Path, count: int) -> None:
     """Against what bare `json.loads` of the same files takes, so that a busy machine does not decide.
 
-    An idle core lists 10 000 runs in about 4 s and renders them in about 6 s, of CPU; twice to three times that is the limit.
+    An idle core lists 10 000 runs in about 4 s of CPU and renders them in about 6 s; the limits are two to three times
+    that.
     """
     from simbench import load_results
     from simbench.results.frame import export
@@ -626,7 +630,8 @@ def test_many_runs_are_listed_exported_and_rendered_in_seconds(tmp_path: Path, c
     exporting, _ = timed(lambda: export(frame, tmp_path / "all.csv"))
     rendering, pages = timed(lambda: render(boards))
     print(
-        f"{count} runs: json.loads {bare:.1f} s, listed in {listing:.1f} s, exported in {exporting:.1f} s, rendered in {rendering:.1f} s of CPU"
+        f"{count} runs: json.loads {bare:.1f} s, listed in {listing:.1f} s, exported in {exporting:.1f} s, "
+        f"rendered in {rendering:.1f} s of CPU"
     )
     assert frame["run"].nunique() == count
     assert pages[boards / BOARD.task / "board.csv"].count("\n") >= count

@@ -79,7 +79,10 @@ def test_only_bad_files_and_no_files_are_errors(tmp_path: Path) -> None:
 
 
 def test_importing_simbench_is_light() -> None:
-    code = "import simbench, sys; assert not {'torch', 'pandas', 'pydantic'} & set(sys.modules); simbench.load_results; assert 'torch' not in sys.modules"
+    code = (
+        "import simbench, sys; assert not {'torch', 'pandas', 'pydantic'} & set(sys.modules)\n"
+        "simbench.load_results; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'load'"):
         simbench.load  # noqa: B018

@@ -1,4 +1,4 @@
-"""Physics features, separation, correlations, the classifier, memorisation, presets: closed forms and what each must see."""
+"""Physics features, separation, correlations, the classifier, memorisation, presets: closed forms, defects seen."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_separation_of_equal_of_disjoint_and_of_half_overlapping_sets() -> None:
 
 
 def test_fpd_is_plain_below_fifty_thousand_events_and_unbiased_from_there() -> None:
-    """At the null the plain distance of N events of d features is about d(d + 3) / 2N > 0 times the squared scale; the extrapolated one 0."""
+    """At the null the plain distance of N events of d features is about d(d + 3) / 2N (times the squared scale)."""
     rng = torch.Generator().manual_seed(5)
     values, plain = [], []
     for _ in range(3):
@@ -241,8 +241,9 @@ def test_a_constant_feature_does_not_divide_by_zero() -> None:
 
 
 def test_conditional_wasserstein_compares_four_with_four() -> None:
-    """Eight answers to each of eight particles. One real answer in eight holds a photon, at another place for each particle: any four of the
-    eight differ by 1/4 from the other four, and over the particles the four that are compared hold half of the photons."""
+    """Eight answers to each of eight particles. One real answer in eight holds a photon, at another place for each
+    particle: any four of the eight differ by 1/4 from the other four, and over the particles the four that are compared
+    hold half of the photons."""
     unit = torch.arange(8).repeat_interleave(8)
     real = torch.eye(8, dtype=torch.float64).reshape(64, 1)
     generated = torch.full((64, 1), 10.0, dtype=torch.float64)

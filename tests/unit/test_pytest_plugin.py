@@ -45,7 +45,10 @@ def runs(monkeypatch: pytest.MonkeyPatch, answer: Result | Exception) -> list[ob
 
 def test_without_the_option_nothing_is_collected_or_imported(project: Path, pytester: pytest.Pytester) -> None:
     assert pytester.runpytest_inprocess(*ARGUMENTS).ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    code = "import sys, simbench.gates.pytest_plugin; print([m for m in ('torch', 'pydantic', 'numpy', 'simbench.gates.golden') if m in sys.modules])"
+    code = (
+        "import sys, simbench.gates.pytest_plugin\n"
+        "print([m for m in ('torch', 'pydantic', 'numpy', 'simbench.gates.golden') if m in sys.modules])"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )

@@ -73,7 +73,10 @@ def test_jackknife_groups_hold_whole_units_and_are_of_equal_size() -> None:
 
 @pytest.mark.parametrize(("shift", "factor"), [(0.0, np.sqrt(2)), (1.0, 1.0)])
 def test_the_error_of_a_squared_distance_is_its_spread(shift: float, factor: float) -> None:
-    """|mean d|^2 of 300 events in 40 dimensions: the jackknife finds the variance away from 0, twice it at 0; a bootstrap three times."""
+    """|mean d|^2 of 300 events in 40 dimensions: away from 0 the jackknife finds the variance, at 0 twice it.
+
+    A bootstrap finds three times the variance.
+    """
     errors, plain, values = [], [], []
     for seed in range(60):
         d = torch.randn(300, 40, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + shift

@@ -30,12 +30,14 @@ class Plain:
 class Typed:
     version = "7"
     def __init__(self, steps: int = 50, width: float = 1.0, exact: bool = False, prior: Literal["nf", "gauss"] = "nf",
-                 weights: Optional[Path] = None, label: str | None = "x", limit: int | float = 3, levels: Literal[1, 2] = 1):
+                 weights: Optional[Path] = None, label: str | None = "x", limit: int | float = 3,
+                 levels: Literal[1, 2] = 1):
         self.__dict__.update({k: v for k, v in locals().items() if k != "self"})
     def sample(self, conditions, *, seed): return conditions
 
 class Unannotated:
-    def __init__(self, steps=50, name="a", scale=1.5, odd=(1, 2)): self.steps, self.name, self.scale = steps, name, scale
+    def __init__(self, steps=50, name="a", scale=1.5, odd=(1, 2)):
+        self.steps, self.name, self.scale = steps, name, scale
     def sample(self, conditions, *, seed): return conditions
 
 class Unresolvable:
@@ -284,7 +286,8 @@ def test_specs_that_name_nothing(workdir: Path, spec: str, words: list[str]) -> 
         ("def f(): f()\nf()", ["RecursionError"]),
         ("raise MemoryError", ["MemoryError", "ran out of memory"]),
         (
-            "class Meta(type):\n    def __str__(cls): raise ValueError\nraise ValueError(chr(27) + '[31m' + 'x' * 5000)",
+            "class Meta(type):\n    def __str__(cls): raise ValueError\n"
+            "raise ValueError(chr(27) + '[31m' + 'x' * 5000)",
             ["ValueError", "…"],
         ),
         ("\0", ["null bytes"]),

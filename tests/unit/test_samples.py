@@ -195,7 +195,7 @@ def test_attributes_must_be_single(tmp_path: Path, suffix: str) -> None:
     )
 
 
-# --- files that mean harm, or met some ---------------------------------------------------------------------------------------------
+# --- files that mean harm, or met some --------------------------------------------------------------------------------
 
 
 def test_files_that_are_not_there_or_are_something_else(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_hdf5_files_cannot_point_out_of_themselves(tmp_path: Path) -> None:
         refused(path, DataError, "samples")
 
 
-# --- conditions for foreign programs -----------------------------------------------------------------------------------------------
+# --- conditions for foreign programs ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".npz", ".csv"])

@@ -1,4 +1,4 @@
-"""The Table: every writer shows the same cells, and no stranger's text is markup, a formula or a command in any of them."""
+"""The Table: every writer shows the same cells; no stranger's text is markup, a formula or a command in any of them."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Line(ToyTask):
 
 
 class Regression(nn.Module):
-    """The least a stranger must write, with a network whose random numbers (dropout) and buffers (batch norm) must survive a resume."""
+    """The least a stranger must write. Random numbers (dropout) and buffers (batch norm) survive a resume."""
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ def test_trains_and_keeps_the_best_average(tmp_path: Path) -> None:
 
 
 def test_average_follows_the_weights(tmp_path: Path) -> None:
-    """One player, plain arithmetic: after each step, mean <- mean + w (weights - mean), w = 1 - min(ema, (1 + t) / (10 + t))."""
+    """After each step t, mean <- mean + w (weights - mean) with w = 1 - min(ema, (1 + t) / (10 + t))."""
     seen: list[Tensor] = []
 
     class Watched(Regression):
@@ -229,7 +229,7 @@ def test_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 def test_early_stopping_keeps_the_best(tmp_path: Path) -> None:
-    """A model that drifts past the truth, evenly, whatever the batches are: best half-way, worse at every later validation."""
+    """A model that drifts past the truth, whatever the batches are: best half-way, worse at every later validation."""
 
     class Drifts(nn.Module):
         def __init__(self) -> None:
@@ -346,8 +346,8 @@ def test_a_strangers_model_trains_from_its_spec(tmp_path: Path) -> None:
     assert state["net.weight"].shape == (4, 1)
     assert json.loads(metadata["config"]) == {"width": 5}
     assert (
-        metadata["command"]
-        == f"simbench train {file}:Model --task line --preset cpu --seed 3 --steps 4 --param width=5 --param learning_rate=0.01"
+        metadata["command"] == f"simbench train {file}:Model --task line --preset cpu --seed 3 --steps 4"
+        " --param width=5 --param learning_rate=0.01"
     )
     assert json.loads((tmp_path / "out" / "training.json").read_text())["plan"]["learning_rate"] == 0.01
     again, _ = load_weights(run_training(f"{file}:Model", Line(), out=tmp_path / "again", params=params, **options))
