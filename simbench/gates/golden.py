@@ -193,14 +193,10 @@ def _values(result: Result) -> list[GoldenValue]:
             expected=f"at least {MIN_REPETITIONS}",
             fix=f"Run with --repetitions {MIN_REPETITIONS}.",
         )
+    names = ("metric", "version", "unit", "direction", "target", "per_repetition")
     return [
         GoldenValue(
-            metric=m.metric,
-            version=m.version,
-            unit=m.unit,
-            direction=m.direction,
-            target=m.target,
-            per_repetition=m.per_repetition,
+            **{name: getattr(m, name) for name in names},
             stderr=None if result.generator.stochastic is False else m.stderr,
         )
         for m in ranking

@@ -27,7 +27,7 @@ from scipy.special import nctdtrinc, stdtr, stdtrit
 from simbench.core.errors import DataError, NothingMeasuredError
 from simbench.core.statistics import holm
 from simbench.core.text import listed, number, percent, printable
-from simbench.gates.ci import Case, Report
+from simbench.gates.ci import Case, Outcome, Report
 from simbench.gates.golden import GoldenEntry, GoldenValue
 from simbench.metrics.direction import Direction
 from simbench.results.comparable import Basis
@@ -43,6 +43,13 @@ REGRESSION = 1
 """The exit code of a gate that fails."""
 
 Status = Literal["pass", "regression", "improved", "missing", "skipped"]
+TOLD: dict[Status, str] = {
+    "regression": "worse:",
+    "missing": "no longer measured:",
+    "improved": "better than golden by more than chance, is that meant?",
+    "skipped": "skipped:",
+}
+"""What is said before the names of the checks of each status."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,14 @@ class Check:
         if self.golden.direction == "lower":
             return f"≤ {number(self.golden.mean + self.tolerance)}"
         return f"≥ {number(self.golden.mean - self.tolerance)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The check as plain values, for `--json`."""
+        golden = self.golden
+        about = {"metric": golden.key, "status": self.status, "golden": golden.mean, "spread": golden.spread}
+        found = {"measured": self.measured, "worse": self.worse, "tolerance": self.tolerance}
+        chance = {"smallest_defect": self.smallest, "p": self.p, "p_better": self.p_better}
+        return about | found | chance | {"unit": golden.unit, "reason": self.reason}
 
     def sentence(self) -> str:
         """What happened, in one line."""
@@ -144,28 +159,20 @@ def judge(golden: Mapping[str, GoldenValue], measured: Mapping[str, Sequence[flo
     """The checks of measured repetitions, by key; `measured` has the keys of `golden`."""
     worse, p_worse, p_better = {}, {}, {}
     for key, value in golden.items():
-        better = Direction.of(value)
-        worse[key] = better.badness(fmean(measured[key])) - better.badness(value.mean)
+        badness = Direction.of(value).badness
+        worse[key] = badness(fmean(measured[key])) - badness(value.mean)
         scale = value.spread * _repeats_factor(value, len(measured[key]))
         p_worse[key] = _tail(worse[key], scale, value)
         p_better[key] = _tail(-worse[key], scale, value)
-    adjusted, adjusted_better = holm(p_worse), holm(p_better)
+    p_worse, p_better = holm(p_worse), holm(p_better)
     checks = {}
     for key, value in golden.items():
         tolerance, smallest = limits(value, len(measured[key]), len(golden))
-        status: Status = "improved" if adjusted_better[key] < FAMILY_ERROR else "pass"
-        if adjusted[key] < FAMILY_ERROR:
+        status: Status = "improved" if p_better[key] < FAMILY_ERROR else "pass"
+        if p_worse[key] < FAMILY_ERROR:
             status = "regression"
-        checks[key] = Check(
-            golden=value,
-            measured=fmean(measured[key]),
-            worse=worse[key],
-            tolerance=tolerance,
-            smallest=smallest,
-            p=adjusted[key],
-            p_better=adjusted_better[key],
-            status=status,
-        )
+        numbers = (fmean(measured[key]), worse[key], tolerance, smallest, p_worse[key], p_better[key])
+        checks[key] = Check(value, status, *numbers)
     return checks
 
 
@@ -220,13 +227,8 @@ def report(outcome: Gate, strict: bool = False) -> Report:
     finds with 90 % power."""
     result = outcome.result
     who = f"{printable(result.generator.name, 60)} on {printable(result.task.name, 60)}"
-    outcomes: dict[Status, Literal["pass", "fail", "warn", "skip"]] = {
-        "pass": "pass",
-        "regression": "fail",
-        "missing": "fail",
-        "improved": "fail" if strict else "warn",
-        "skipped": "fail" if strict else "skip",
-    }
+    outcomes: dict[Status, Outcome] = {"pass": "pass", "regression": "fail", "missing": "fail"}
+    outcomes |= {"improved": "fail", "skipped": "fail"} if strict else {"improved": "warn", "skipped": "skip"}
     repetitions = f"{result.spec.repetitions} repetition{'s' * (result.spec.repetitions != 1)}"
     return Report(
         suite="simbench gate",
@@ -257,23 +259,7 @@ def as_dict(outcome: Gate, strict: bool = False) -> dict[str, Any]:
         },
         "family_error": FAMILY_ERROR,
         "power": POWER,
-        "checks": [
-            {
-                "metric": check.golden.key,
-                "status": check.status,
-                "golden": check.golden.mean,
-                "spread": check.golden.spread,
-                "measured": check.measured,
-                "worse": check.worse,
-                "tolerance": check.tolerance,
-                "smallest_defect": check.smallest,
-                "p": check.p,
-                "p_better": check.p_better,
-                "unit": check.golden.unit,
-                "reason": check.reason,
-            }
-            for check in outcome.checks
-        ],
+        "checks": [check.as_dict() for check in outcome.checks],
         "notes": outcome.notes,
     }
 
@@ -340,28 +326,17 @@ def _row(check: Check) -> tuple[str, ...]:
     value = check.golden
     if check.measured is None:
         return (printable(value.key, 60), number(value.mean), "", "none", "", check.status)
-    share = (
-        f" ({percent(check.smallest / abs(value.mean))})"
-        if check.smallest and value.mean and value.target is None
-        else ""
-    )
-    found = f"{number(check.smallest or 0.0, 2)}{share}"
+    found = number(check.smallest or 0.0, 2)
+    if check.smallest and value.mean and value.target is None:
+        found += f" ({percent(check.smallest / abs(value.mean))})"
     return (printable(value.key, 60), number(value.mean), check.allowed, number(check.measured), found, check.status)
 
 
 def _verdict(outcome: Gate, strict: bool) -> str:
-    def named(*status: Status) -> str:
-        return ", ".join(printable(check.golden.key, 60) for check in outcome.having(*status))
+    def named(status: Status) -> str:
+        return ", ".join(printable(check.golden.key, 60) for check in outcome.having(status))
 
-    parts = [
-        f"worse: {named('regression')}" if outcome.having("regression") else "",
-        f"no longer measured: {named('missing')}" if outcome.having("missing") else "",
-        f"better than golden by more than chance, is that meant? {named('improved')}"
-        if outcome.having("improved")
-        else "",
-        f"skipped: {named('skipped')}" if outcome.having("skipped") else "",
-    ]
-    told = "; ".join(part for part in parts if part)
+    told = "; ".join(f"{words} {named(status)}" for status, words in TOLD.items() if outcome.having(status))
     if outcome.failed(strict):
         return f"FAILED: {told}"
     compared = sum(check.measured is not None for check in outcome.checks)

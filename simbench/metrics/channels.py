@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -51,8 +51,7 @@ def channel_masks(height: int, width: int, variant: str = "zn_2x2") -> Tensor:
 
 
 def channel_sums(samples: Array, variant: str = "zn_2x2") -> Tensor:
-    """Photons in each of the five channels: (N, H, W) counts -> (N, 5) float64. Raises UsageError on another shape or
-    variant."""
+    """Photons in each of the five channels: (N, H, W) counts -> (N, 5) float64. Raises UsageError on another shape."""
     photons = torch.as_tensor(samples).to(torch.float64)
     if photons.dim() != 3:
         raise UsageError("channel sums need images", got=f"shape {tuple(photons.shape)}", expected="(N, H, W)")
@@ -66,8 +65,7 @@ def _channels(generated: Array, reference: Array, *, paired: bool = False) -> tu
 
 
 def _conditions(condition_id: Array, events: int, least: int = 2) -> tuple[Tensor, int]:
-    """Condition identifiers numbered 0..C-1 and C. Raises UsageError where a condition has fewer than `least`
-    events."""
+    """Condition identifiers numbered 0..C-1, and C. Raises UsageError where one has fewer than `least` events."""
     condition, count = dense(torch.as_tensor(condition_id))
     if len(condition) != events:
         raise UsageError("condition_id does not match the events", got=str(len(condition)), expected=str(events))
@@ -88,8 +86,7 @@ def wasserstein_1d(generated: Tensor, reference: Tensor) -> Tensor:
 
 
 def weighted_wasserstein(generated: Tensor, reference: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """The distance as a function of event weights (B, N), (B, M), each row summing to the same total on both sides ->
-    (B, C).
+    """The distance as a function of event weights: (B, N), (B, M), rows of equal totals on both sides -> (B, C).
 
     Values are sorted once; a resample costs one cumulative sum.
     """
@@ -109,13 +106,9 @@ def channel_wasserstein(generated: Array, reference: Array) -> float:
 
     mean_c int |F_generated,c(s) - F_reference,c(s)| ds
 
-    Args:
-        generated: (N, H, W) photon counts, or (N, C) channel sums.
-        reference: (M, H, W) or (M, C); N and M may differ.
-
-    Returns:
-        The distance in photons, >= 0; lower is better. Blind to correlations between channels and to conditions.
-        Biased upward at finite N: two independent samples of one distribution do not score 0, see the floor.
+    (N, H, W), (M, H, W) photon counts or (N, C), (M, C) channel sums -> photons, >= 0, lower is better. Blind to
+    correlations between channels and to conditions. Biased upward at finite N: two independent samples of one
+    distribution do not score 0, see the floor.
 
     Reference: Deja et al., "End-to-end Sinkhorn Autoencoder with Noise Generator", section 4.
     """
@@ -147,13 +140,8 @@ def wasserstein_estimate(generated: Tensor, reference: Tensor, unit_id: Tensor) 
 def channel_mae(generated: Array, reference: Array) -> float:
     """Mean over events and channels of abs(generated - real), row-paired.
 
-    Args:
-        generated: (N, H, W) photon counts, or (N, C) channel sums; row i answers the condition of reference row i.
-        reference: the same shape.
-
-    Returns:
-        The error in photons, >= 0; lower looks better, but a constant median beats a perfect sampler, so it never
-        ranks.
+    (N, H, W), (N, H, W) photon counts or (N, C), (N, C) channel sums, row by row of one condition -> photons, >= 0.
+    Lower looks better, but a constant median beats a perfect sampler, so it never ranks.
 
     Reference: Deja et al., "End-to-end Sinkhorn Autoencoder with Noise Generator", table 1.
     """
@@ -200,20 +188,11 @@ def conditional_energies(generated: Tensor, reference: Tensor, condition: Tensor
 def conditional_energy(generated: Array, reference: Array, condition_id: Array) -> float:
     """Energy distance of the channel sums' square roots within each condition, averaged over conditions.
 
-    mean_c [ 2 E|X-Y| - E|X-X'| - E|Y-Y'| ], X and Y = sqrt(channel sums) generated and real of condition c, |.|
-    Euclidean
+    mean_c [ 2 E|X-Y| - E|X-X'| - E|Y-Y'| ], X and Y = sqrt(channel sums), generated and real, of condition c
 
-    Args:
-        generated: (N, H, W) photon counts or (N, C) channel sums; row i answers condition_id[i].
-        reference: the same shape.
-        condition_id: (N,) integers; every condition needs 2 events or more.
-
-    Returns:
-        The distance in sqrt(photons); lower is better. Unbiased at any number of repeats (a U-statistic): 0 on average
-        for a perfect model, below 0 by chance, above 0 in expectation for any other.
-
-    Raises:
-        UsageError: a condition has a single event.
+    (N, H, W), (N, H, W) photon counts or (N, C), (N, C) channel sums, row i of both of condition_id[i] (N,), at least 2
+    events of each -> sqrt(photons), lower is better. Unbiased at any number of repeats (a U-statistic): 0 on average
+    for a perfect model, below 0 by chance, above 0 in expectation for any other.
 
     Reference: Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference 143 (2013), section 2.
     """
@@ -248,27 +227,18 @@ def conditional_energy_metric(pair: Comparison) -> Estimate:
 )
 @stratified
 def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
-    """Distance of 4 generated to 4 real answers to one particle; `real`: of 4 real to 4 other real ones. Prefers shrunk
-    samples: only reports."""
+    """Distance of 4 generated to 4 real answers to one particle (`real`: of 4 other real ones); prefers shrinkage."""
     condition, count = _conditions(pair.generated.condition_id, len(pair), least=2 * HALF)
     x, y = (by_condition(channels, condition, count)[0] for channels in pair.derived("channels"))
-    distances = torch.stack([_halves_distance(x, y, *split) for split in _splits(condition)])
-    generated, real = distances.mean(0)
+    repeats, rng = int(torch.bincount(condition).min()), torch.Generator().manual_seed(SEED)
+    splits = ([torch.randperm(repeats, generator=rng) for _ in range(2)] for _ in range(SPLITS))
+    generated, real = torch.stack([_halves_distance(x, y, *split) for split in splits]).mean(0)
     mean = bootstrap_mean(generated, torch.arange(count), {"real": float(real.mean())})
     return replace(mean, n=len(pair))
 
 
-def _splits(condition: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """SPLITS times, two random orders of the repeats of a condition."""
-    repeats = int(torch.bincount(condition).min())
-    rng = torch.Generator().manual_seed(SEED)
-    for _ in range(SPLITS):
-        yield torch.randperm(repeats, generator=rng), torch.randperm(repeats, generator=rng)
-
-
 def _halves_distance(generated: Tensor, real: Tensor, order: Tensor, drawn: Tensor) -> Tensor:
-    """Mean over channels of the distance of 4 generated, and of 4 other real answers, to 4 real ones: (conditions, R,
-    C) -> (2, conditions)."""
+    """Mean distance of 4 generated, and of 4 other real answers, to 4 real ones: (conditions, R, C) -> (2, conditions)."""
     half, rest, made = real[:, order[:HALF]], real[:, order[HALF : 2 * HALF]], generated[:, drawn[:HALF]]
     half, rest, made = (values.sort(1).values for values in (half, rest, made))
     return torch.stack([(made - half).abs().mean((1, 2)), (rest - half).abs().mean((1, 2))])
@@ -368,8 +338,7 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def _correlations(ranks: Tensor, weights: Tensor) -> Tensor:
-    """Weighted correlation matrices of the columns: (N, C), (B, N) -> (B, C, C); a constant column correlates with
-    nothing."""
+    """Weighted correlation matrices of the columns: (N, C), (B, N) -> (B, C, C); 0 for a constant column."""
     total = weights.sum(1)[:, None]
     products = (ranks[:, :, None] * ranks[:, None, :]).flatten(1)
     mean = weights @ ranks / total
@@ -380,16 +349,14 @@ def _correlations(ranks: Tensor, weights: Tensor) -> Tensor:
 
 
 def correlation_distance(generated: Array, reference: Array) -> float:
-    """Frobenius norm of the difference of the channels' rank-correlation matrices: (N, H, W), (M, H, W) counts -> [0,
-    2C); lower is better.
+    """Frobenius norm of the difference of the channels' rank-correlation matrices (Spearman; ties share a mean rank).
 
-    The mean channel Wasserstein distance cannot see correlations; this sees nothing else. Spearman's coefficient, ties
-    at their mean rank.
+    (N, H, W), (M, H, W) counts -> [0, 2C), lower is better. Channel Wasserstein cannot see correlations; this sees
+    nothing else.
     """
     first, second = _channels(generated, reference)
-    ones = (x.new_ones(1, len(x)) for x in (first, second))
-    matrices = [_correlations(_ranks(x), weight) for x, weight in zip((first, second), ones, strict=True)]
-    return float((matrices[0] - matrices[1]).square().sum().sqrt())
+    a, b = (_correlations(_ranks(x), x.new_ones(1, len(x))) for x in (first, second))
+    return float((a - b).square().sum().sqrt())
 
 
 @metric(

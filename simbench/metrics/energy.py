@@ -25,21 +25,15 @@ def energy_distance(generated: Array, reference: Array, *, paired: bool = False)
 
     2 E|X - Y| - E|X - X'| - E|Y - Y'|      (Euclidean norm; means over pairs of different events)
 
-    Args:
-        generated: (N, d) features, N >= 2.
-        reference: (M, d) features, M >= 2.
-        paired: row i of both answers the same condition. Then the N pairs (x_i, y_i) are left out of the first mean, as
-            the pairs (x_i, x_i) are of the second: the expectation is 0 at the truth for given conditions too, not for
-            random ones only.
+    (N, d), (M, d) features, N and M >= 2 -> feature units, lower is better. `paired`: row i of both answers the same
+    condition. Then the N pairs (x_i, y_i) are left out of the first mean, as the pairs (x_i, x_i) are of the second:
+    the expectation is 0 at the truth for given conditions too, not for random ones only.
 
-    Returns:
-        the distance in feature units, lower is better. Expectation 0 at the truth and > 0 elsewhere, at any N: single
-        values can be negative.
+    Estimator: unbiased, 0 at the truth and > 0 elsewhere at any N: single values can be negative. Float64, for in
+    float32 |x|^2 + |y|^2 - 2 x.y puts identical events apart; O(N) memory.
 
-    Estimator: unbiased. Float64, for in float32 |x|^2 + |y|^2 - 2 x.y puts identical events apart; O(N) memory.
-
-    Reference: Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference 143 (2013), section 2; Gretton et al.
-    2012, eq. (3) with kernel -|x - y|.
+    Reference: Szekely and Rizzo, J. Stat. Plan. Inference 143 (2013), section 2; Gretton et al. 2012, eq. (3) with
+    kernel -|x - y|.
     """
     x, y = as_features(generated, reference, minimum=2)
     return float(_energy_sums(x, y, paired=paired).discrepancy())
@@ -75,18 +69,13 @@ def energy_distance_metric(pair: Comparison) -> Estimate:
 def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) -> float:
     """How much generated events of one condition vary, over how much real ones do.
 
-    sum_c sum_i |x_ci - mean_c x|^2 / sum_c sum_i |y_ci - mean_c y|^2      (the trace of the pooled within-condition covariance, as a ratio)
+    sum_c sum_i |x_ci - mean_c x|^2 / sum_c sum_i |y_ci - mean_c y|^2
 
-    Args:
-        generated: (N, d) features.
-        reference: (N, d) features, row-paired with `generated` by condition.
-        condition_id: (N,) int64, equal where events share a condition.
+    (N, d), (N, d) features, row by row of condition_id (N,) -> the ratio, >= 0, no unit; 1 is right, 0 is collapse to
+    one event per condition, above 1 is too much variety.
 
-    Returns:
-        the ratio, >= 0, no unit; 1 is right, 0 is collapse to one event per condition, above 1 is too much variety.
-
-    Estimator: both traces are unbiased (degrees of freedom N - C, which cancel); conditions with a single event say
-    nothing and drop out.
+    Estimator: both traces of the pooled within-condition covariance are unbiased (degrees of freedom N - C, which
+    cancel); conditions with a single event say nothing and drop out.
 
     Reference: the pooled within-class scatter of Fisher 1936, here of generated over real.
     """
@@ -111,8 +100,7 @@ def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) ->
 
 
 def within_scatter(values: Tensor, condition_id: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum over conditions of squared distances to the condition's weighted mean: (N, d), (N,), (R, N) float64
-    -> (R,)."""
+    """Weighted sum of squared distances to the weighted mean of the condition: (N, d), (N,), (R, N) float64 -> (R,)."""
     condition, count = dense(condition_id)
     gathered, mask = by_condition(values, condition, count)
     centred = (gathered - gathered.sum(1, keepdim=True) / mask.sum(1)[:, None, None]) * mask[..., None]

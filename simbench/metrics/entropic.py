@@ -75,17 +75,11 @@ def entropic_ot(generated: Array, reference: Array, blur: float = BLUR) -> Entro
 
     max_{f,g} mean f + mean g      with f_i = -eps log mean_j exp((g_j - 1/2|x_i - y_j|^2) / eps),   eps = blur^2
 
-    Args:
-        generated: (N, d) features.
-        reference: (M, d) features.
-        blur: the length scale, in feature units, below which the plan is blurred.
+    (N, d), (M, d) features -> the value in squared feature units, potentials, marginal error and duality gap. The bound
+    on the gap is that of a concave maximum: <gradient, g* - g>, at most half the marginal error times the oscillation
+    of g* - g.
 
-    Returns:
-        the value in squared feature units, potentials, marginal error and duality gap. The gap bound is that of a
-        concave maximum: <gradient, g* - g>, at most half the marginal error times the oscillation of g* - g.
-
-    Reference: Deja et al., "End-to-end Sinkhorn Autoencoder" (arXiv:2006.06704), eq. (3); Feydy et al. 2019
-    (arXiv:1810.08278), eq. (1).
+    Reference: Deja et al. 2020 (arXiv:2006.06704), eq. (3); Feydy et al. 2019 (arXiv:1810.08278), eq. (1).
     """
     x, y = prepared(generated, reference, blur)
     return solve_with_itself(x, blur**2) if torch.equal(x, y) else solve(x, y, blur**2)
@@ -140,8 +134,7 @@ class _Dense:
         return total / self.matrix.numel()
 
     def pairs(self, u: Vector, v: Vector) -> Tensor:
-        """Rows and columns, (P, 2), of the entries of u K v above exp(-WINDOW) of the largest of their row or
-        column."""
+        """Rows and columns, (P, 2), of entries of u K v above exp(-WINDOW) of the largest of their row or column."""
         v_ = torch.as_tensor(v, dtype=self.matrix.dtype, device=self.matrix.device)
         u_ = torch.as_tensor(u, dtype=self.matrix.dtype, device=self.matrix.device).unsqueeze(1)
         highest = torch.zeros_like(v_)
@@ -164,13 +157,10 @@ class _Dense:
 
 
 def _pair_costs(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
-    """1/2 |x_i - y_j|^2 of pairs sorted by i, (P,): from differences, or, of many pairs, from whole blocks of a matrix
-    product."""
+    """1/2 |x_i - y_j|^2 of pairs sorted by i, (P,): from differences, or, of many pairs, from matrix products."""
     if len(i) * GATHER < len(x) * len(y):
-        return (
-            torch.cat([(x[a] - y[b]).square_().sum(1) for a, b in zip(i.split(50_000), j.split(50_000), strict=True)])
-            / 2
-        )
+        pieces = zip(i.split(50_000), j.split(50_000), strict=True)
+        return torch.cat([(x[a] - y[b]).square_().sum(1) for a, b in pieces]) / 2
     costs = []
     for rows in chunks(len(x), len(y), 1_000_000):
         start, stop = torch.searchsorted(i, torch.tensor([rows.start, rows.stop], device=i.device)).tolist()
@@ -236,8 +226,7 @@ def _match(build: Callable[[Vector], _Kernel], g: Vector, eps: float, tolerance:
     """Sinkhorn and Newton steps at one temperature, until the columns are met (or Newton's steps are used up).
 
     Unknown is the logarithm s of the column scaling; rows follow exactly. The dual is mean log u + mean s, its gradient
-    (1 - c) / M with c the column sums, its Hessian -(diag c - K' diag(u)^2 K) / M: concave, singular only along
-    constants.
+    (1 - c) / M with c the column sums, its Hessian -(diag c - K' diag(u)^2 K) / M, singular only along constants.
     """
     kernel, s = build(g), np.zeros(len(g))
     v = np.ones_like(s)
@@ -341,8 +330,7 @@ def _finish(x: Tensor, y: Tensor, match: _Match, pairs: _Pairs | None, eps: floa
 
 
 def _exact_potentials(x: Tensor, y: Tensor) -> _Match:
-    """The dual of exact transport, within eps log N of the entropic one's: where cooling failed (heavy tails, tiny
-    eps)."""
+    """The dual of exact transport, within eps log N of the entropic one's: for where cooling failed."""
     import ot
 
     cost = squared_distances(x, y).div_(2).cpu().numpy()

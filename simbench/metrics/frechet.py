@@ -18,13 +18,8 @@ def frechet_distance(generated: Array, reference: Array) -> float:
 
     |m1 - m2|^2 + tr S1 + tr S2 - 2 ||S1^1/2 S2^1/2||_*      (nuclear norm: the sum of singular values)
 
-    Args:
-        generated: (N, d) features, N >= 2.
-        reference: (M, d) features, M >= 2.
-
-    Returns:
-        the distance in squared feature units, >= 0 up to rounding, lower is better. Never complex or NaN, whatever the
-        rank.
+    (N, d), (M, d) features, N and M >= 2 -> squared feature units, >= 0 up to rounding, lower is better. Never complex
+    or NaN, whatever the rank.
 
     Estimator: biased upwards by O(1/N) at given N; compare only at equal N. Float64 throughout. The nuclear norm equals
     tr (S1 S2)^1/2 but needs no root of a non-symmetric matrix: with any factors S = F'F it is the nuclear norm of F1
@@ -57,8 +52,7 @@ def _gram(values: Tensor) -> Tensor:
 
 
 def _covariance_root(covariance: Tensor) -> Tensor:
-    """F with F'F = covariance, (..., d, d): Cholesky's, or, where one is singular, from eigenvalues, negative ones
-    (rounding) clipped."""
+    """F with F'F = covariance, (..., d, d): Cholesky's, or, where one is singular, from its clipped eigenvalues."""
     triangle, failed = torch.linalg.cholesky_ex(covariance)
     if not bool(failed.any()):
         return cast(Tensor, triangle.mT)
@@ -67,8 +61,7 @@ def _covariance_root(covariance: Tensor) -> Tensor:
 
 
 def frechet_left_out(generated: Tensor, reference: Tensor, group: Tensor) -> Tensor:
-    """Frechet distance with each group of rows left out on both sides in turn: (N, d), (N, d), (N,) of 0..G-1 -> (G,)
-    float64."""
+    """Frechet distance with each group of rows left out on both sides: (N, d), (N, d), (N,) of 0..G-1 -> (G,) float64."""
     (mean_x, covariance_x), (mean_y, covariance_y) = (_left_out(side, group) for side in (generated, reference))
     traces = (covariance_x + covariance_y).diagonal(dim1=1, dim2=2).sum(1)
     overlap = torch.linalg.svdvals(_covariance_root(covariance_x) @ _covariance_root(covariance_y).mT).sum(1)
@@ -125,8 +118,7 @@ def _feature_frechet(pair: Comparison) -> Estimate:
 
 
 def more_events_than_features(features: Tensor) -> None:
-    """Raises UsageError where (N, d) features have N <= d: the covariance would be singular, the distance a number
-    about N."""
+    """Raises UsageError where features (N, d) have N <= d: with a singular covariance the distance tells only N."""
     n, d = features.shape
     if n <= d:
         raise UsageError(

@@ -31,8 +31,7 @@ def kid(
     mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j)
 
     Args:
-        generated: (N, d) features, N >= 2.
-        reference: (M, d) features, M >= 2.
+        generated, reference: (N, d), (M, d) features, N and M >= 2.
         subset_size: events of each side in a subset; all of them, in one subset, where there are fewer.
         subsets: how many disjoint subsets to take; as many as fit if None.
         paired: row i of both answers the same condition (N = M): both sides take the same rows and the pairs (x_i, y_i)

@@ -1,10 +1,9 @@
 """Precision, recall, density and coverage: do generated and real events lie in each other's nearest-neighbour balls?
 
-Distances are screened in the input's precision, by one matrix product a chunk, with a rigorous bound on the rounding
-error. Every distance whose comparison that bound leaves open is computed again in float64 from the differences, so all
-counts are exact and identical rows lie at distance 0. The jackknife rests on the same pass: the ball of an event with a
-group of others left out follows from its sorted neighbours, and counts are kept by the group of the event that made
-them.
+Distances are screened by one matrix product a chunk, with a bound on the rounding error. Every distance whose comparison
+that bound leaves open is computed again in float64 from the differences, so all counts are exact and identical rows lie
+at distance 0. The jackknife uses the same pass: the ball of an event with a group of others left out follows from its
+sorted neighbours, and counts are kept by the group of the event that made them.
 """
 
 from __future__ import annotations
@@ -44,19 +43,15 @@ class PRDC(NamedTuple):
 def prdc(generated: Array, reference: Array, k: int = NEIGHBOURS, *, inclusive: bool = False) -> PRDC:
     """Precision, recall, density and coverage by k-nearest-neighbour balls.
 
-    precision = share of generated events inside any real event's ball        recall = share of real events inside any generated event's ball
-    density   = mean number of real balls around a generated event, over k    coverage = share of real events whose ball holds a generated event
-    The ball of an event is open and reaches to its k-th nearest neighbour on its own side, itself not counted.
+    precision = share of generated events inside any real event's ball
+    recall    = share of real events inside any generated event's ball
+    density   = mean number of real balls around a generated event, over k
+    coverage  = share of real events whose ball holds a generated event
+    The ball of an event is open (closed where `inclusive`, for data with ties) and reaches to its k-th nearest
+    neighbour on its own side, itself not counted.
 
-    Args:
-        generated: (N, d) features, N > k.
-        reference: (M, d) features, M > k.
-        k: neighbours.
-        inclusive: closed balls (`<=`), for data with ties.
-
-    Returns:
-        four numbers without unit. Precision, recall, coverage in [0, 1], higher is better; density >= 0, right at 1. At
-        the truth, density is 1 and coverage 1 - 2^-k in expectation (N = M, large).
+    (N, d), (M, d) features, N and M > k -> four numbers without unit: precision, recall, coverage in [0, 1], higher is
+    better; density >= 0, right at 1. At the truth, density is 1 and coverage 1 - 2^-k in expectation (N = M, large).
 
     Estimator: indicator counts equal those of the `prdc` package on data without ties. Biased at finite N: compare at
     equal N. O(N) memory. Where many events are identical (empty showers) open balls have radius 0 and hold nothing: see
@@ -236,8 +231,7 @@ def _round_up(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _resolve(bounds: Tensor, i: Tensor, j: Tensor, fake: _Points, real: _Points) -> Tensor:
-    """Squared distances of pairs (i real, j fake): exact where a comparison with a radius needs it, else the lower
-    bounds."""
+    """Squared distances of pairs (i real, j fake): exact where comparing with a radius needs it, else lower bounds."""
     upper = bounds + 2 * (real.slack[i] + fake.slack[j])
     open_ = torch.zeros_like(bounds, dtype=torch.bool)
     for side, index in ((real, i), (fake, j)):
@@ -249,8 +243,7 @@ def _resolve(bounds: Tensor, i: Tensor, j: Tensor, fake: _Points, real: _Points)
 def _compare(
     below: Callable[[Tensor, Tensor], Tensor], distances: Tensor, index: Tensor, side: _Points
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Which pairs lie in the ball of point `index` (P,); of the others, which (Q,) lie in it once some group is left
-    out, and which (Q, G)."""
+    """Which pairs lie in the ball of point `index`, (P,); which others (Q,) do with which groups left out, (Q, G)."""
     core = below(distances, side.radii[index, 0])
     maybe = (~core & (distances <= side.reach[index])).nonzero().flatten()
     wider = below(distances[maybe].unsqueeze(1), side.radii[index[maybe], 1:])
@@ -268,8 +261,7 @@ class _Tally:
     def add(
         self, event: Tensor, partner: Tensor, core: Tensor, shell: tuple[Tensor, Tensor], groups: Tensor | None
     ) -> None:
-        """Count pairs (event, partner): those in `core` unless the partner's group is left out, those of `shell` where
-        it says so."""
+        """Count pairs (event, partner): in `core` unless the partner's group is left out, of `shell` where it says so."""
         inside = event[core]
         self.total += torch.bincount(inside, minlength=len(self.total))
         if groups is None:
@@ -285,8 +277,8 @@ class _Tally:
 
 
 def _shared(pair: Comparison, rows: Tensor, inclusive: bool) -> Tensor:
-    """The scores (1 + G, 4) of the events at `rows`, (N,) bool: of all, then with each of 20 groups of units left out.
-    Computed once for all metrics here. Raises UsageError where they are too few."""
+    """The scores (1 + G, 4) of the events at `rows`, (N,) bool, computed once for all metrics here: of all, then with
+    each of 20 groups of units left out. Raises UsageError where they are too few."""
 
     def compute() -> Tensor:
         x, y = (features[rows] for features in as_features(*pair.derived("features")))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -16,24 +14,10 @@ from simbench.metrics.kernel import kernel_distance
 from simbench.metrics.resampling import SEED, bootstrapped, jackknifed_distance, stratified
 
 PHYSICS_FEATURES = (
-    "photon sum",
-    "ch1",
-    "ch2",
-    "ch3",
-    "ch4",
-    "ch5",
-    "centre x",
-    "centre y",
-    "width x",
-    "width y",
-    "largest pixel",
-    "occupied pixels",
-    "share within 3",
-    "share within 6",
-    "asymmetry left-right",
-    "asymmetry top-bottom",
-    "asymmetry diagonal",
-)
+    "photon sum", "ch1", "ch2", "ch3", "ch4", "ch5", "centre x", "centre y", "width x", "width y",
+    "largest pixel", "occupied pixels", "share within 3", "share within 6",
+    "asymmetry left-right", "asymmetry top-bottom", "asymmetry diagonal",
+)  # fmt: skip
 """Columns of `physics_features`."""
 
 QUANTILES = (0.05, 0.95)
@@ -118,24 +102,17 @@ def separation(generated: Array, reference: Array, bins: int = BINS) -> Tensor:
 
     Reference: Diefenbacher et al., "DCTRGAN" (arXiv:2009.03796).
     """
-    histograms = _histograms(*_features(generated, reference), bins)
-    return torch.stack([_power(h.p.mean(0), h.q.mean(0)) for h in histograms])
+    return torch.stack([_power(p.mean(0), q.mean(0)) for p, q in _histograms(*_features(generated, reference), bins)])
 
 
-class _Histogram(NamedTuple):
-    """One feature's bins: which (one-hot float64) each generated event, (N, B), and each real event, (M, B), is in."""
-
-    p: Tensor
-    q: Tensor
-
-
-def _histograms(generated: Tensor, reference: Tensor, bins: int) -> list[_Histogram]:
+def _histograms(generated: Tensor, reference: Tensor, bins: int) -> list[tuple[Tensor, Tensor]]:
+    """For each feature the bins, one-hot float64, that generated events, (N, B), and real ones, (M, B), are in."""
     inner = torch.arange(1, bins, dtype=torch.float64, device=reference.device) / bins
     histograms = []
     for g, r in zip(generated.T.contiguous(), reference.T.contiguous(), strict=True):
         edges = torch.quantile(r, inner).unique()
-        bin_of = [torch.bucketize(values, edges, right=True) for values in (g, r)]
-        histograms.append(_Histogram(*(one_hot(bin_, len(edges) + 1).to(torch.float64) for bin_ in bin_of)))
+        p, q = (one_hot(torch.bucketize(values, edges, right=True), len(edges) + 1).double() for values in (g, r))
+        histograms.append((p, q))
     return histograms
 
 
@@ -153,7 +130,7 @@ def _power(p: Tensor, q: Tensor) -> Tensor:
 def separation_metric(pair: Comparison) -> Estimate:
     """Separation power of the physics features' histograms, mean over features."""
     histograms = _histograms(*_features(*pair.derived("physics")), BINS)
-    values = torch.stack([_power(h.p.mean(0), h.q.mean(0)) for h in histograms])
+    values = torch.stack([_power(p.mean(0), q.mean(0)) for p, q in histograms])
     parts = dict(zip(PHYSICS_FEATURES, values.tolist(), strict=True)) if len(values) == len(PHYSICS_FEATURES) else {}
 
     def powers(group: Tensor) -> Tensor:
@@ -168,17 +145,9 @@ def separation_metric(pair: Comparison) -> Estimate:
 def fpd(generated: Array, reference: Array) -> float:
     """Frechet physics distance: the Frechet distance of features scaled by `quantile_scaled`.
 
-    Args:
-        generated: (N, d) features, as of `physics_features`; N > d.
-        reference: (M, d) likewise.
-
-    Returns:
-        the distance, no unit, lower is better. Below EXTRAPOLATED events on either side plainly, biased upwards by
-        O(1/N); from there on the limit of infinitely many events, a straight line in 1/N through the means over 20
-        subsets at each of 10 sizes from 20 000 to 50 000.
-
-    Raises:
-        UsageError: no more events than features: a covariance needs them.
+    (N, d), (M, d) features, as of `physics_features`, N and M > d -> no unit, lower is better. Plain below EXTRAPOLATED
+    events on either side, biased upwards by O(1/N); from there on the limit of infinitely many events, by a straight
+    line in 1/N through the means over 20 subsets at each of 10 sizes from 20 000 to 50 000.
 
     Reference: Kansal et al. 2023 (arXiv:2211.10295), section III; Chong and Forsyth 2020 (arXiv:1911.07023). Differs
     from the former in the scale (quantiles; there the maximum, which one outlier moves) and in drawing subsets without
@@ -229,14 +198,12 @@ def fpd_metric(pair: Comparison) -> Estimate:
 )
 @stratified
 def kpd_metric(pair: Comparison) -> Estimate:
-    """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4 (kernel physics distance), batches of
-    1000."""
+    """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4, mean over disjoint subsets of 1000."""
     return kernel_distance(pair, *quantile_scaled(*_features(*pair.derived("physics"), minimum=2)), degree=4)
 
 
 def rmse(generated: Array, reference: Array) -> float:
-    """Square root of the mean over events and pixels of the squared difference, row-paired: (N, ...), (N, ...) -> task
-    units, >= 0."""
+    """Root of the mean squared difference of pixels, row-paired: (N, ...), (N, ...) -> task units, >= 0."""
     x, y = as_photons(generated, reference, paired=True)
     return float((x - y).square().mean().sqrt())
 
@@ -257,8 +224,7 @@ def rmse_metric(pair: Comparison) -> Estimate:
 
 
 def squared_errors(pair: Comparison) -> Tensor:
-    """Sum over the pixels of each event's squared difference from its real partner, (N,) float64; a thousand events at
-    a time."""
+    """Sum over the pixels of each event's squared difference from its real partner, (N,) float64; 1000 at a time."""
     sides = zip(pair.generated.samples.split(1000), pair.reference.samples.split(1000), strict=True)
     return torch.cat([(generated.double() - real.double()).square().flatten(1).sum(1) for generated, real in sides])
 

@@ -25,14 +25,9 @@ def sinkhorn(generated: Array, reference: Array, blur: float = BLUR) -> float:
     S(x, y) = OT(x, y) - 1/2 OT(x, x) - 1/2 OT(y, y)
     OT(x, y) = min_P <P, 1/2|x_i - y_j|^2> + eps KL(P | a b),   eps = blur^2
 
-    Args:
-        generated: (N, d) features.
-        reference: (M, d) features.
-        blur: the length scale, in feature units, below which the plan is blurred.
-
-    Returns:
-        the divergence in squared feature units, >= 0, lower is better; 0 for a set against itself. Blur to 0 gives the
-        exact transport cost, a large blur half the squared distance of the means.
+    (N, d), (M, d) features -> squared feature units, >= 0, lower is better; 0 for a set against itself. `blur` is the
+    length scale, in feature units, below which the plan is blurred: to 0 it gives the exact transport cost, when large
+    half the squared distance of the means.
 
     Estimator: converged (see `entropic_ot`), unlike an annealed loop that stops on a schedule. At finite N a perfect
     model is far from 0 in high dimension, and samples shrunk towards their mean score better than true ones: report it,
@@ -52,14 +47,9 @@ def sinkhorn_loss(x: Tensor, y: Tensor, blur: float = BLUR) -> Tensor:
 
     dS/dx_i = 1/N (T_xx(x_i) - T_xy(x_i)),   T_xy(x_i) = sum_j P_ij y_j / sum_j P_ij      (where x_i is sent to)
 
-    Args:
-        x: (N, d) batch, made for N up to a few thousand.
-        y: (M, d) batch on the same device.
-        blur: the length scale, in the units of x, below which the plan is blurred.
-
-    Returns:
-        a scalar of the dtype of x, in squared units of x. By the envelope theorem the optimal potentials are constants
-        to the gradient: they are found without a graph, in float64, and only the two gradients are kept.
+    (N, d), (M, d) batches of up to a few thousand events on one device -> a scalar of the dtype of x, in squared units
+    of x. By the envelope theorem the optimal potentials are constants to the gradient: they are found without a graph,
+    in float64, and only the two gradients are kept.
 
     Reference: Deja et al. 2020 (arXiv:2006.06704), eqs. (4) and (7); Feydy et al. 2019 (arXiv:1810.08278), section 3.2.
     """
@@ -149,12 +139,7 @@ def exact_ot(generated: Array, reference: Array) -> float:
 
     min_P sum_ij P_ij 1/2 |x_i - y_j|^2,   P >= 0, rows of P sum to 1/N, columns to 1/M
 
-    Args:
-        generated: (N, d) features.
-        reference: (M, d) features.
-
-    Returns:
-        the cost in squared feature units, >= 0, lower is better: half the squared 2-Wasserstein distance.
+    (N, d), (M, d) features -> squared feature units, >= 0, lower is better: half the squared 2-Wasserstein distance.
 
     Estimator: biased upwards, in high dimension strongly (O(N^(-2/d))): compare only at equal N. Float64; time grows as
     about N^2.5, memory as N^2.
