@@ -41,8 +41,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Report:
-    """A table with one row for each case, its cases, and one line that sums it up. `columns` and `rows` are empty where
-    nothing was measured."""
+    """A table with one row for each case, and one line that sums it up. No columns and rows: nothing was measured."""
 
     suite: str
     title: str
@@ -155,8 +154,7 @@ def _inline(text: str) -> str:
 
 
 def append_step_summary(report: Report) -> None:
-    """Add the report to the summary page of the GitHub job, if this is one. Raises UsageError where that cannot be
-    written."""
+    """Add the report to the summary page of the GitHub job, if this is one. Raises UsageError."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return

@@ -93,8 +93,7 @@ class GoldenEntry(StrictRecord):
 
 
 class Golden(StrictRecord):
-    """A golden file, the file format `simbench.golden/1`. `history` holds the entries that were current before, oldest
-    first."""
+    """A golden file, format `simbench.golden/1`. `history` holds the entries that were current before, oldest first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
@@ -109,17 +108,16 @@ class Golden(StrictRecord):
 
 
 def checksum(text: str | bytes) -> str:
-    """The checksum of everything in a golden file but itself: of the text, so that a field that is younger than the
-    file changes nothing."""
+    """The checksum of a golden file's text but itself: a field that is younger than the file changes nothing."""
     content = json.loads(text)
     content.pop("sha256", None)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_golden(path: Path) -> Golden:
-    """Read a golden file, trusting nothing in it. Raises DataError where it is missing, damaged or was edited by
-    hand."""
-    fix = 'Pass the file of golden values; `simbench gate --generator SPEC --golden FILE --update --reason "..."` makes one.'
+    """Read a golden file, trusting nothing in it. Raises DataError where it is missing, damaged or edited by hand."""
+    make = '`simbench gate --generator SPEC --golden FILE --update --reason "..."` makes one.'
+    fix = f"Pass the file of golden values; {make}"
     data = read_bytes(path, fix=fix)
     if not data.strip():
         raise DataError(f"{path} is no golden file", got="an empty file", fix=fix)

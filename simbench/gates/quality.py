@@ -194,8 +194,7 @@ def limits(value: GoldenValue, repetitions: int, family: int) -> tuple[float, fl
 
 @functools.cache
 def _quantiles(freedom: int, error: float) -> tuple[float, float]:
-    """The t that is exceeded with probability `error`, and the noncentrality with which it is exceeded with probability
-    `POWER`."""
+    """The t exceeded with probability `error`, and the noncentrality at which it is exceeded with `POWER`."""
     critical = float(stdtrit(freedom, 1 - error))
     return critical, float(nctdtrinc(freedom, 1 - POWER, critical))
 
@@ -223,8 +222,7 @@ def check_version(value: GoldenValue, versions: Sequence[str]) -> None:
 
 
 def report(outcome: Gate, strict: bool = False) -> Report:
-    """The gate's outcome as people and CI systems read it. The column "finds": the smallest worsening that the gate
-    finds with 90 % power."""
+    """The gate's outcome as people and CI systems read it. "finds": the smallest worsening found with 90 % power."""
     result = outcome.result
     who = f"{printable(result.generator.name, 60)} on {printable(result.task.name, 60)}"
     outcomes: dict[Status, Outcome] = {"pass": "pass", "regression": "fail", "missing": "fail"}
@@ -276,8 +274,7 @@ def _tail(worse: float, scale: float, value: GoldenValue) -> float:
 
 
 def _measurement(result: Result, value: GoldenValue) -> Measurement | None:
-    """The measurement of a golden metric, None where there is none. Raises DataError where its definition is
-    another."""
+    """The measurement of a golden metric, if there is one. Raises DataError where its definition is another."""
     found = result.measurement(value.key)
     if found is None:
         check_version(value, [m.version for m in result.measurements if m.metric == value.metric])

@@ -1,5 +1,4 @@
-"""Running a generator for its gate: with the golden file's own task, events, seed and parameters unless told
-otherwise."""
+"""Running a generator for its gate: with the golden file's own options unless told otherwise."""
 
 from __future__ import annotations
 
@@ -99,8 +98,7 @@ def check_task(entry: GoldenEntry, task: Task, events: int) -> None:
 
 
 def golden_generator(entry: GoldenEntry) -> Resolved:
-    """The generator of golden values, with the parameters it had then. Raises DataError where it no longer takes
-    them."""
+    """The generator of golden values, with its parameters then. Raises DataError where it no longer takes them."""
     resolved = resolve(entry.spec.generator, given_parameters(entry.generator))
     given = constructed_with(entry.generator)
     if dict(resolved.parameters) != given:
@@ -119,6 +117,5 @@ def constructed_with(record: GeneratorRecord) -> Mapping[str, Plain]:
 
 
 def given_parameters(record: GeneratorRecord) -> dict[str, str]:
-    """The recorded arguments of the constructor as `--param` takes them; None is what a parameter is when it is not
-    given."""
+    """The recorded arguments of the constructor as `--param` takes them; None is a parameter that is not given."""
     return {name: str(value) for name, value in constructed_with(record).items() if value is not None}

@@ -58,8 +58,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class SpeedComparison:
-    """Events per second of every run. `p_slower` is the chance of head's ranks being so low (`p_faster`: so high) if
-    nothing has changed."""
+    """Events per second of every run. `p_slower`: chance of ranks so low for head if nothing has changed."""
 
     base: tuple[float, ...]
     head: tuple[float, ...]
@@ -114,7 +113,7 @@ def compare_speed(
     return SpeedComparison(tuple(base), tuple(head), mann_whitney(head, base), mann_whitney(base, head))
 
 
-# --- two trees -------------------------------------------------------------------------------------------------------------------
+# Two trees
 
 
 def _git(repository: Path, *arguments: str) -> str:
@@ -181,8 +180,7 @@ class Tree:
     repository: Path
 
     def python_path(self) -> str:
-        """$PYTHONPATH: what this process imports from inside the repository, moved to this tree; then what it was
-        before, from outside."""
+        """$PYTHONPATH: what this process imports from the repository, moved to this tree; then the rest as it was."""
         installed = {Path(sysconfig.get_paths()[key]).resolve() for key in ("purelib", "platlib", "stdlib")}
         inside = [Path(entry).resolve() for entry in sys.path]
         inside = [entry for entry in inside if entry.is_relative_to(self.repository) and entry not in installed]

@@ -1,4 +1,4 @@
-"""The one door through which feature arrays enter a metric: converted, checked, never copied without need."""
+"""Input arrays of metrics: converted and checked, copied only where needed; and distances between their rows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,8 @@ Array = Tensor | NDArray[Any]
 def as_features(generated: Array, reference: Array, *, minimum: int = 1) -> tuple[Tensor, Tensor]:
     """Two sets of feature vectors as detached tensors of one dtype (float64 if either was, else float32) on one device.
 
-    Args:
-        generated: (N, d) numpy array or tensor.
-        reference: (M, d) likewise, on the same device.
-        minimum: events that the quantity needs on each side.
-
     Raises:
-        UsageError: not two-dimensional, empty, different d, fewer than `minimum` events, NaN or infinite values,
-            different devices.
+        UsageError: not (N, d) and (M, d), fewer than `minimum` events, NaN or infinite values, different devices.
     """
     pair = {name: _as_matrix(values, name) for name, values in (("generated", generated), ("reference", reference))}
     x, y = pair["generated"], pair["reference"]

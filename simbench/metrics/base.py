@@ -1,4 +1,4 @@
-"""The frame every metric hangs in: an Estimate, the pair of event sets it is made from, and the registry."""
+"""What a metric is: a function of a Comparison of two sets of events that gives an Estimate, with its description."""
 
 from __future__ import annotations
 

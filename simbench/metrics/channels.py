@@ -238,7 +238,7 @@ def conditional_wasserstein_metric(pair: Comparison) -> Estimate:
 
 
 def _halves_distance(generated: Tensor, real: Tensor, order: Tensor, drawn: Tensor) -> Tensor:
-    """Mean distance of 4 generated, and of 4 other real answers, to 4 real ones: (conditions, R, C) -> (2, conditions)."""
+    """Mean distance of 4 generated, and of 4 other real answers, to 4 real ones: (conditions, R, C) -> (2, ...)."""
     half, rest, made = real[:, order[:HALF]], real[:, order[HALF : 2 * HALF]], generated[:, drawn[:HALF]]
     half, rest, made = (values.sort(1).values for values in (half, rest, made))
     return torch.stack([(made - half).abs().mean((1, 2)), (rest - half).abs().mean((1, 2))])

@@ -61,7 +61,7 @@ def _covariance_root(covariance: Tensor) -> Tensor:
 
 
 def frechet_left_out(generated: Tensor, reference: Tensor, group: Tensor) -> Tensor:
-    """Frechet distance with each group of rows left out on both sides: (N, d), (N, d), (N,) of 0..G-1 -> (G,) float64."""
+    """Frechet distance with each group of rows left out on both sides: (N, d), (N, d), (N,) -> (G,) float64."""
     (mean_x, covariance_x), (mean_y, covariance_y) = (_left_out(side, group) for side in (generated, reference))
     traces = (covariance_x + covariance_y).diagonal(dim1=1, dim2=2).sum(1)
     overlap = torch.linalg.svdvals(_covariance_root(covariance_x) @ _covariance_root(covariance_y).mT).sum(1)

@@ -1,5 +1,4 @@
-"""Kernel distance: the unbiased squared maximum mean discrepancy with a cubic kernel (KID on whatever features it is
-given)."""
+"""Kernel distance: the unbiased squared maximum mean discrepancy with a polynomial kernel (KID on any features)."""
 
 from __future__ import annotations
 
@@ -86,8 +85,7 @@ def kid_metric(pair: Comparison) -> Estimate:
 
 
 def kernel_distance(pair: Comparison, generated: Tensor, reference: Tensor, *, degree: int) -> Estimate:
-    """The distance of two row-paired sets of features (N, d), mean over disjoint subsets of 1000, with its jackknife
-    error."""
+    """The distance of row-paired features (N, d), mean over disjoint subsets of 1000, with its jackknife error."""
     x, y = as_features(generated, reference, minimum=2)
     groups = jackknife_groups(pair.generated.unit_id, PAIR_GROUPS)
     parts: list[BlockSums] = [

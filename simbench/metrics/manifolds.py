@@ -1,9 +1,9 @@
 """Precision, recall, density and coverage: do generated and real events lie in each other's nearest-neighbour balls?
 
-Distances are screened by one matrix product a chunk, with a bound on the rounding error. Every distance whose comparison
-that bound leaves open is computed again in float64 from the differences, so all counts are exact and identical rows lie
-at distance 0. The jackknife uses the same pass: the ball of an event with a group of others left out follows from its
-sorted neighbours, and counts are kept by the group of the event that made them.
+Distances are screened by one matrix product a chunk, with a bound on the rounding error. Where that bound leaves a
+comparison open, the distance is computed again in float64 from the differences: all counts are exact, identical rows
+lie at distance 0. The jackknife uses the same pass: the ball of an event with a group of others left out follows from
+its sorted neighbours, and counts are kept by the group of the event that made them.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _exact(x: Tensor, y: Tensor) -> Tensor:
 def _points(values: Tensor, centre: Tensor, k: int, groups: Tensor | None) -> _Points:
     screen = (values.double() - centre).to(values.dtype)
     norms = screen.double().square().sum(1, keepdim=True)
-    # |x|^2 + |y|^2 - 2 x.y is a sum of d + 2 products whose sizes add up to 2 (|x|^2 + |y|^2) at most; 4 more roundings of the coordinates
+    # |x|^2 + |y|^2 - 2 x.y sums d + 2 products of total size 2 (|x|^2 + |y|^2) at most; 4 more roundings: coordinates
     slack = norms * ((2 * values.shape[1] + 16) * torch.finfo(values.dtype).eps)
     lower, one = (norms - slack).to(values.dtype), torch.ones_like(norms, dtype=values.dtype)
     left, right = torch.cat([-2 * screen, lower, one], 1), torch.cat([screen, one, lower], 1)
@@ -107,8 +107,7 @@ def _points(values: Tensor, centre: Tensor, k: int, groups: Tensor | None) -> _P
 
 
 def _radii(values: Tensor, left: Tensor, right: Tensor, k: int, groups: Tensor | None) -> Tensor:
-    """Squared distance to the k-th nearest other point, (N, 1 + G) float64: of all, then with each group left out (own
-    group: of all)."""
+    """Squared distance to the k-th nearest other point, (N, 1 + G) float64: of all, then with each group left out."""
     n = len(values)
     size = 0 if groups is None else int(groups.max()) + 1
     keep = min(n - 1, k + (SPARE_NEIGHBOURS if size else 3))
@@ -137,8 +136,7 @@ def _radii(values: Tensor, left: Tensor, right: Tensor, k: int, groups: Tensor |
 
 
 def _smallest(values: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """The `keep` smallest of each row and where they are, (B, keep): those lie in the `keep` folds of smallest
-    minimum."""
+    """The `keep` smallest of each row and where they are, (B, keep): in the `keep` folds of smallest minimum."""
     folds = values.view(len(values), FOLDS, -1)
     if folds.shape[2] <= 2 * keep:
         return values.topk(keep, largest=False, sorted=False)
@@ -150,8 +148,7 @@ def _smallest(values: Tensor, keep: int) -> tuple[Tensor, Tensor]:
 
 
 def _kth(distances: Tensor, neighbours: Tensor, k: int, groups: Tensor | None, size: int) -> Tensor:
-    """k-th smallest of each row's distances, (B, 1 + G): of all, then of those whose neighbour is not in group g; inf
-    where there are fewer."""
+    """k-th smallest distance of each row, (B, 1 + G): of all, then without each group; inf where there are fewer."""
     distances, order = distances.sort(1)
     radii = [distances[:, k - 1]]
     if groups is not None:
@@ -164,8 +161,7 @@ def _kth(distances: Tensor, neighbours: Tensor, k: int, groups: Tensor | None, s
 
 
 def _scores(x: Tensor, y: Tensor, k: int, inclusive: bool, groups: Tensor | None) -> Tensor:
-    """Precision, recall, density, coverage, (1 + G, 4) float64: of all events, then with each group of rows left out on
-    both sides."""
+    """Precision, recall, density, coverage, (1 + G, 4) float64: of all, then without each group on both sides."""
     if k < 1 or min(len(x), len(y)) <= k:
         raise UsageError(
             "nearest-neighbour balls need more events than neighbours",
@@ -261,7 +257,7 @@ class _Tally:
     def add(
         self, event: Tensor, partner: Tensor, core: Tensor, shell: tuple[Tensor, Tensor], groups: Tensor | None
     ) -> None:
-        """Count pairs (event, partner): in `core` unless the partner's group is left out, of `shell` where it says so."""
+        """Count pairs (event, partner): of `core` unless the partner's group is left out, of `shell` where it says."""
         inside = event[core]
         self.total += torch.bincount(inside, minlength=len(self.total))
         if groups is None:
@@ -347,8 +343,7 @@ def coverage_metric(pair: Comparison) -> Estimate:
     "coverage_ties/1", direction="higher", meaning="Coverage in which events at equal distance count as close.", of=prdc
 )
 def coverage_ties_metric(pair: Comparison) -> Estimate:
-    """Coverage with closed balls, for sparse counts; `tied_share` is the share of real events that open balls can never
-    cover."""
+    """Coverage with closed balls, for sparse counts; `tied_share`: of real events that open balls can never cover."""
     estimate = _estimate(pair, "coverage", inclusive=True)
     y = as_features(*pair.derived("features"))[1]
     copies = torch.unique(y, dim=0, return_inverse=True, return_counts=True)

@@ -1,5 +1,4 @@
-"""Two-sample U-statistics: means of a kernel over pairs of events, from one pass, with every group of units left out in
-turn."""
+"""Two-sample U-statistics: means of a kernel over pairs of events, and without each group, from one pass."""
 
 from __future__ import annotations
 
@@ -109,8 +108,7 @@ def _cross_sums(kernel: Kernel, x: Tensor, y: Tensor, groups_x: Tensor, count_y:
 
 
 def _self_sums(kernel: Kernel, x: Tensor, groups: Tensor, count: Tensor) -> Tensor:
-    """Group-block sums of kernel(x, x) without the diagonal: only pairs i < j are evaluated where they lie in a later
-    chunk."""
+    """Group-block sums of kernel(x, x) without the diagonal; of pairs in two chunks only those i < j are evaluated."""
     sums = torch.zeros(len(count), len(count), dtype=torch.float64, device=x.device)
     for rows in chunks(len(x), len(x)):
         here, later = x[rows], x[rows.stop :]

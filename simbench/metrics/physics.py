@@ -72,8 +72,7 @@ def physics_features(samples: Array) -> Tensor:
 
 
 def quantile_scaled(generated: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Both sets in units of the reference's median and inter-quantile range, per column; a constant column is only
-    centred."""
+    """Both sets in units of the reference's median and inter-quantile range; a constant column is only centred."""
     low, middle, high = torch.quantile(
         reference, torch.tensor([QUANTILES[0], 0.5, QUANTILES[1]], dtype=reference.dtype), dim=0
     )
@@ -91,14 +90,8 @@ def separation(generated: Array, reference: Array, bins: int = BINS) -> Tensor:
 
     1/2 sum_b (p_b - q_b)^2 / (p_b + q_b)
 
-    Args:
-        generated: (N, d) features.
-        reference: (M, d) features; the bins' edges are its quantiles, so that equally many real events are in each
-            (fewer where values tie).
-        bins: bins per feature.
-
-    Returns:
-        (d,) the power, in [0, 1]; lower is better. Biased upward at finite N by about bins / 2 * (1/N + 1/M) / 2.
+    (N, d), (M, d) features -> (d,), in [0, 1], lower is better. The bins' edges are quantiles of the reference, so that
+    equally many real events are in each. Biased upward at finite N by about bins / 2 * (1/N + 1/M) / 2.
 
     Reference: Diefenbacher et al., "DCTRGAN" (arXiv:2009.03796).
     """
@@ -198,7 +191,7 @@ def fpd_metric(pair: Comparison) -> Estimate:
 )
 @stratified
 def kpd_metric(pair: Comparison) -> Estimate:
-    """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4, mean over disjoint subsets of 1000."""
+    """Unbiased squared MMD of the physics features with the kernel (x.y/d + 1)^4, mean over subsets of 1000."""
     return kernel_distance(pair, *quantile_scaled(*_features(*pair.derived("physics"), minimum=2)), degree=4)
 
 

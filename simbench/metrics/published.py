@@ -1,7 +1,7 @@
 """Metrics as particular papers defined them, so that a printed number can be reproduced or contradicted. They report
 and never rank.
 
-A task's `definitions` say which metrics each paper's numbers are; `simbench run --definitions wojnar2024` scores with them.
+A task's `definitions` say which metrics each paper's numbers are: `simbench run --definitions wojnar2024`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from simbench.metrics.transport import sinkhorn
 
 @metric("sinkhorn/deja2020", ranks=False)
 def sinkhorn_deja2020(pair: Comparison) -> Estimate:
-    """Sinkhorn divergence, all events against all, blur 0.05: our reading of the founding paper, which has 0 at the
-    truth."""
+    """Sinkhorn divergence, all events at once, blur 0.05: our reading of the founding paper, with 0 at the truth."""
     generated, reference = pair.derived("features")
     return Estimate(sinkhorn(generated, reference, blur=0.05), None, len(pair))
 

@@ -23,8 +23,7 @@ from simbench.metrics.base import Comparison, Estimate, MetricFunction, Replicat
 RESAMPLES = 200
 GROUPS = 20
 PAIR_GROUPS = 60
-"""Groups of a statistic over pairs and of a squared distance: more groups cost little there, and the error itself is
-less noisy."""
+"""Groups of a statistic over pairs or a squared distance: more cost little there and make the error less noisy."""
 SEED = 20201211
 
 
@@ -53,8 +52,7 @@ def dense(unit_id: Tensor) -> tuple[Tensor, int]:
 
 
 def by_condition(values: Tensor, condition: Tensor, conditions: int) -> tuple[Tensor, Tensor]:
-    """Rows (N, C) gathered by condition 0..conditions-1 and padded with zeros: (conditions, R, C), and the mask
-    (conditions, R) of real rows."""
+    """Rows (N, C) by condition, padded with zeros: (conditions, R, C), and the mask (conditions, R) of real rows."""
     order = torch.argsort(condition, stable=True)
     counts = torch.bincount(condition, minlength=conditions)
     slot = torch.arange(len(condition), device=values.device) - (counts.cumsum(0) - counts)[condition[order]]
@@ -117,11 +115,8 @@ def jackknifed(
     value: Tensor | float, left_out: Tensor, events: int, parts: Mapping[str, float] | None = None
 ) -> Estimate:
     """`value`, its error and replicates from the statistic with each group left out, (G,)."""
-    kept = (
-        Replicates("jackknife", tuple(left_out.tolist()))
-        if len(left_out) > 1 and bool(torch.isfinite(left_out).all())
-        else None
-    )
+    finite = len(left_out) > 1 and bool(torch.isfinite(left_out).all())
+    kept = Replicates("jackknife", tuple(left_out.tolist())) if finite else None
     return Estimate(float(value), finite_or_none(jackknife_sd(left_out)), events, parts or {}, replicates=kept)
 
 
@@ -154,8 +149,7 @@ def jackknifed_distance(
 
 
 def jackknife_groups(unit_id: Tensor, groups: int = GROUPS) -> Tensor:
-    """The group 0..G-1 of each event, (N,): whole units dealt to `groups` groups of equal size (to one) in a fixed
-    random order."""
+    """The group 0..G-1 of each event, (N,): whole units dealt evenly to the groups in a fixed random order."""
     inverse, units = dense(unit_id)
     order = torch.randperm(units, generator=torch.Generator().manual_seed(SEED))
     return (order % min(groups, units))[inverse]
@@ -182,8 +176,7 @@ def finite_or_none(value: Tensor | float) -> float | None:
 
 
 def with_strata(pair: Comparison, whole: Estimate, estimate: Callable[[Tensor], Estimate]) -> Estimate:
-    """`whole` with `estimate` of each stratum's rows, (N,) bool, beside it (`species=neutron`). One that it cannot
-    answer is left out."""
+    """`whole`, and `estimate` of the rows, (N,) bool, of each stratum (`species=neutron`) that it can answer."""
     strata: dict[str, Estimate] = {}
     for stratification, names in pair.generated.strata.items() if pair.stratify else ():
         for name in sorted(set(names.tolist())):

@@ -1,5 +1,4 @@
-"""Transport cost between features: the founding paper's Sinkhorn divergence, also as a training loss, and the exact
-cost."""
+"""Transport cost of features: the founding paper's Sinkhorn divergence, also as a training loss; the exact cost."""
 
 from __future__ import annotations
 

@@ -80,8 +80,7 @@ def _p_value(difference: float, error: float) -> float:
 
 
 def difference_error(first: Measurement, second: Measurement) -> tuple[float | None, bool]:
-    """Standard error of the difference, and whether it is that of paired replicates; else it is of independent
-    errors."""
+    """Standard error of the difference, and whether it is that of paired replicates (else of independent errors)."""
     r, s = first.replicates, second.replicates
     if r is not None and s is not None and r.kind == s.kind and len(r.values) == len(s.values) > 1:
         difference = torch.tensor(s.values, dtype=torch.float64) - torch.tensor(r.values, dtype=torch.float64)

@@ -43,8 +43,7 @@ RUN: dict[str, Callable[[Result], Any]] = {
     "git_sha": lambda r: r.provenance.git_sha,
     "git_dirty": lambda r: r.provenance.git_dirty,
 }
-"""The columns that are of the run: equal in all rows of one. `events_per_s` is the fastest median of its speed
-table."""
+"""The columns of the run, equal in all its rows. `events_per_s` is the fastest median of its speed table."""
 
 METRIC = (
     "status", "value", "stderr", "sd_repetition", "unit", "direction", "target", "ranks", "n",

@@ -29,8 +29,7 @@ class StrictRecord(BaseModel):
 
 
 def first_error(error: ValidationError) -> tuple[str, dict[str, str]]:
-    """The first field of a file that is wrong (empty: the whole), and what a SimbenchError says of it: got,
-    expected."""
+    """The first wrong field of a file (empty: the whole), and what a SimbenchError says of it: got, expected."""
     first = error.errors(include_url=False)[0]
     return ".".join(map(str, first["loc"])), {"got": repr(first["input"])[:80], "expected": first["msg"]}
 
@@ -154,8 +153,7 @@ class Latency(StrictRecord):
 
 
 class Throughput(StrictRecord):
-    """The speed at one batch size on one device. `host_copy_ms` is apart from the calls; `peak_mib` is the process's
-    (CPU) or the device's."""
+    """The speed at one batch size on one device. `host_copy_ms` is not in the calls; `peak_mib`: process or device."""
 
     device: Short
     threads: Count
@@ -185,8 +183,7 @@ class MonteCarloRecord(StrictRecord):
 
 
 class Speedup(StrictRecord):
-    """Monte Carlo seconds over the generator's for the same conditions: on the device at hand, and on one CPU core
-    against one CPU core."""
+    """Monte Carlo seconds over the generator's for the same conditions: on the device, and one CPU core against one."""
 
     value: FiniteFloat
     per_core: FiniteFloat | None
@@ -196,8 +193,7 @@ class Speedup(StrictRecord):
 
 
 class EquivalentEvents(StrictRecord):
-    """How many Monte Carlo events are as close to the truth as the generator. `bound` says where the shipped curve ends
-    before the score."""
+    """Monte Carlo events that are as close to the truth. `bound`: where the shipped curve ends before the score."""
 
     value: FiniteFloat
     bound: Literal["exact", "at least", "below"]
@@ -280,8 +276,7 @@ def read_result(path: Path, *, of_many: bool = False) -> Result:
 
 @contextlib.contextmanager
 def many_results() -> Iterator[None]:
-    """Pause the garbage collector while results are read by the thousand: they hold no cycles, and looking for some
-    doubles the time."""
+    """Pause the garbage collector while results, which hold no cycles, are read by the thousand: half the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

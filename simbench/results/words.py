@@ -34,8 +34,7 @@ def meaning(measurement: Measurement) -> str:
 
 @functools.cache
 def _metric(name: str, version: str) -> Metric | None:
-    """A shipped metric of that name, whatever its version (1 before others), or a stranger's of that name and
-    version."""
+    """A shipped metric of that name in any version, version 1 first, or a stranger's of that name and version."""
     from simbench.metrics.registry import SHIPPED, metrics  # they bring torch along
 
     shipped = next((metric for metric in SHIPPED if metric.name == name), None)
@@ -92,8 +91,7 @@ def _in_errors(difference: float, error: float | None) -> float | None:
 
 
 def headline(result: Result) -> Measurement | None:
-    """The measurement that stands for the run: that of the equivalent events, else the first that ranks and has a
-    value."""
+    """The measurement that stands for the run: of the equivalent events, else the first that ranks and has a value."""
     if result.equivalent_events is not None:
         found = result.measurement(result.equivalent_events.metric)
         if found is not None and found.value is not None:
