@@ -315,18 +315,13 @@ def _no_name_twice(pairs: list[tuple[str, Any]], path: Path) -> None:
 
 def _explain(data: bytes, path: Path) -> None:
     """Say what bytes that are no Result are, where that can be said of the whole. Raises DataError."""
-    if not data.strip():
-        raise DataError(f"{path} is not a result", got="an empty file", expected="a JSON object", fix=PASS_RESULT)
     try:
-        text = data.decode("utf-8")
+        schema = json.loads(data.decode("utf-8")).get("schema")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} cannot be read", got=str(error), fix=PASS_RESULT) from error
-    try:
-        schema = json.loads(text).get("schema")
     except (ValueError, RecursionError, AttributeError) as error:
-        raise DataError(
-            f"{path} is not a result", got=str(error)[:200] or "deep nesting", expected="a JSON object", fix=PASS_RESULT
-        ) from error
+        got = str(error)[:200] or "deep nesting" if data.strip() else "an empty file"
+        raise DataError(f"{path} is not a result", got=got, expected="a JSON object", fix=PASS_RESULT) from error
     if schema != SCHEMA:
         raise DataError(
             f"{path} is not a result of this version",

@@ -111,12 +111,10 @@ def equivalent_count(result: Result) -> str:
 def equivalent_sentence(result: Result) -> str:
     """`as close to the truth as 210 GEANT3 events`, or why that is not known."""
     known = equivalent_count(result)
+    if not known:
+        return "equivalent events not known for this number of events"
     engine = engine_name(result.speedup.monte_carlo.engine) if result.speedup else "real"
-    return (
-        f"as close to the truth as {known} {engine} events"
-        if known
-        else "equivalent events not known for this number of events"
-    )
+    return f"as close to the truth as {known} {engine} events"
 
 
 def speed_sentence(result: Result) -> str:
@@ -126,10 +124,9 @@ def speed_sentence(result: Result) -> str:
         return "No speed-up: the generator was not timed, or the cost of the Monte Carlo is not recorded."
     record, engine = found.monte_carlo, engine_name(found.monte_carlo.engine)
     text = (
-        f"{times(found.value)} {engine}: {machine(result, found.device)} (batch {count(found.batch)}) against "
-        f"{printable(record.engine)} "
-        f"on {printable(record.cpu)}, {thread_count(record.threads)}, {number(record.seconds_per_event, 2)} s per "
-        "event."
+        f"{times(found.value)} {engine}: {machine(result, found.device)} (batch {count(found.batch)}) "
+        f"against {printable(record.engine)} on {printable(record.cpu)}, {thread_count(record.threads)}, "
+        f"{number(record.seconds_per_event, 2)} s per event."
     )
     if found.per_core is not None:
         text += f" One CPU core against one: {times(found.per_core)}, on {machine(result, 'cpu')}."
@@ -156,17 +153,10 @@ def weakest(result: Result) -> tuple[str, float, float, float] | None:
         name, sigma = metric_label(measurement), standing(measurement).sigma
         if sigma is not None:
             found.append((name, measurement.value, measurement.stderr, sigma))
-        if measurement.target is not None:
-            found += [
-                (
-                    f"{stratum_label(key)} {name}",
-                    stratum.value,
-                    stratum.stderr,
-                    abs(stratum.value - measurement.target) / stratum.stderr,
-                )
-                for key, stratum in measurement.strata.items()
-                if stratum.stderr
-            ]
+        for key, stratum in measurement.strata.items() if measurement.target is not None else ():
+            if stratum.stderr:
+                sigma = Direction.of(measurement).badness(stratum.value) / stratum.stderr
+                found.append((f"{stratum_label(key)} {name}", stratum.value, stratum.stderr, sigma))
     worst = max(found, key=lambda item: item[3], default=None)
     return worst if worst is not None and worst[3] >= SIGNIFICANT else None
 
@@ -186,12 +176,9 @@ def _quality(result: Result) -> str:
         return "at the floor" if first.target is None else "on target"
     if first.ratio is not None:
         return f"{place.text} the floor"
-    against = "target" if first.target is not None else "floor"
-    return (
-        f"{metric_label(first)} {place.text} from the {against}"
-        if place.text
-        else f"{metric_label(first)} {number(first.value or 0.0)}"
-    )
+    if not place.text:
+        return f"{metric_label(first)} {number(first.value or 0.0)}"
+    return f"{metric_label(first)} {place.text} from the {'floor' if first.target is None else 'target'}"
 
 
 def _speed(result: Result) -> str:
