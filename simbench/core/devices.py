@@ -21,9 +21,6 @@ def choose_device(name: str) -> str:
     index, count = int(match[1] or 0), torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
         found = f"{count} CUDA device{'s' if count != 1 else ''}"
-        raise UsageError(
-            f"there is no device {name}",
-            got=f"{found} on this machine",
-            fix="Use --device cpu, or see `simbench doctor`.",
-        )
+        fix = "Use --device cpu, or see `simbench doctor`."
+        raise UsageError(f"there is no device {name}", got=f"{found} on this machine", fix=fix)
     return f"cuda:{index}"

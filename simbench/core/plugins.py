@@ -22,11 +22,9 @@ def load_entry_point(point: metadata.EntryPoint) -> Any:
     try:
         return point.load()
     except Exception as error:
-        raise GeneratorError(
-            f"the registered {point.name!r} ({point.value}) cannot be loaded",
-            got=f"{type(error).__name__}: {error}",
-            fix="Mend or uninstall the package that registers it.",
-        ) from error
+        what = f"the registered {point.name!r} ({point.value}) cannot be loaded"
+        fix = "Mend or uninstall the package that registers it."
+        raise GeneratorError(what, got=f"{type(error).__name__}: {error}", fix=fix) from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -34,12 +34,8 @@ def metric_keys(task: Task, definitions: str) -> tuple[str, ...]:
     """The metrics of a task under a set of definitions. Raises UsageError where the task has no such set."""
     known = {DEFINITIONS: task.metrics, **task.definitions}
     if definitions not in known:
-        raise UsageError(
-            "unknown definitions",
-            got=repr(definitions),
-            expected=f"for {task.name} one of {', '.join(known)}",
-            fix=did_you_mean(definitions, known),
-        )
+        expected, fix = f"for {task.name} one of {', '.join(known)}", did_you_mean(definitions, known)
+        raise UsageError("unknown definitions", got=repr(definitions), expected=expected, fix=fix)
     return known[definitions]
 
 

@@ -78,20 +78,14 @@ def plain_parameters(spec: str, values: object) -> dict[str, Plain]:
     """What a generator says of its parameters, as a Result records it. Raises GeneratorError for what no Result can hold."""
     expected = "a mapping from names to bools, finite numbers, short strings or None"
     if not isinstance(values, Mapping):
-        raise GeneratorError(
-            f"{spec}: `effective_parameters` is no mapping",
-            got=type(values).__name__,
-            expected=expected,
-            fix="Make it a property that returns a dict, or remove it.",
-        )
+        what = f"{spec}: `effective_parameters` is no mapping"
+        fix = "Make it a property that returns a dict, or remove it."
+        raise GeneratorError(what, got=type(values).__name__, expected=expected, fix=fix)
     for name, value in values.items():
         if not isinstance(name, str) or not _is_plain(value):
-            raise GeneratorError(
-                f"{spec}: `effective_parameters` holds what a result cannot record",
-                got=f"{name!r}: {value!r}"[:200],
-                expected=expected,
-                fix="Leave it out, or say it in a short string.",
-            )
+            what = f"{spec}: `effective_parameters` holds what a result cannot record"
+            fix = "Leave it out, or say it in a short string."
+            raise GeneratorError(what, got=f"{name!r}: {value!r}"[:200], expected=expected, fix=fix)
     return {name: _plain(value) for name, value in values.items()}
 
 
@@ -172,12 +166,9 @@ def _convert(text: str, kind: Any) -> Any:
         return Path(text)
     if kind in (str, Any, inspect.Parameter.empty):
         return text
-    raise UsageError(
-        f"a parameter of type {_type_name(kind)} cannot be given on the command line",
-        got=repr(text),
-        expected="bool, int, float, str, Path, Literal or an Optional of these",
-        fix="Write a small class that takes one of these.",
-    )
+    what = f"a parameter of type {_type_name(kind)} cannot be given on the command line"
+    expected = "bool, int, float, str, Path, Literal or an Optional of these"
+    raise UsageError(what, got=repr(text), expected=expected, fix="Write a small class that takes one of these.")
 
 
 def _type_name(annotation: Any) -> str:

@@ -81,12 +81,10 @@ class Resolved:
         try:
             return file_sha256(self.weights)
         except OSError as error:
-            raise GeneratorError(
-                f"{self.spec} names its weights but they cannot be read",
-                got=f"weights_path = {self.weights}",
-                expected="the file that `setup` loaded",
-                fix="Set weights_path to that file, or to None.",
-            ) from error
+            what = f"{self.spec} names its weights but they cannot be read"
+            got = f"weights_path = {self.weights}"
+            fix = "Set weights_path to that file, or to None."
+            raise GeneratorError(what, got=got, expected="the file that `setup` loaded", fix=fix) from error
 
 
 class FunctionGenerator:
@@ -122,19 +120,14 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
     target = target or find(spec)
     generator, parameters = _construct(spec, target, params or {})
     if not callable(getattr(generator, "sample", None)):
-        raise GeneratorError(
-            f"{spec} is no generator",
-            got=f"{_describe(target.value)} without a method `sample`",
-            expected="sample(self, conditions, *, seed)",
-            fix="`simbench init mymodel.py` writes one to start from.",
-        )
+        got = f"{_describe(target.value)} without a method `sample`"
+        fix = "`simbench init mymodel.py` writes one to start from."
+        raise GeneratorError(f"{spec} is no generator", got=got, expected="sample(self, conditions, *, seed)", fix=fix)
     if not _takes_seed(generator.sample):
-        raise GeneratorError(
-            f"{spec}: `sample` takes no seed",
-            got=f"sample{_signature(generator.sample)}",
-            expected="sample(self, conditions, *, seed)",
-            fix="Add the keyword `seed` and draw all random numbers from it.",
-        )
+        got = f"sample{_signature(generator.sample)}"
+        expected = "sample(self, conditions, *, seed)"
+        fix = "Add the keyword `seed` and draw all random numbers from it."
+        raise GeneratorError(f"{spec}: `sample` takes no seed", got=got, expected=expected, fix=fix)
     version = getattr(generator, "version", None)
     source = generator.function if isinstance(generator, FunctionGenerator) else generator
     return Resolved(
@@ -243,12 +236,8 @@ def _named_module(name: str, spec: str) -> types.ModuleType:
             raise user_error(error, f"the package of {name} cannot be imported") from error
     if found is None:
         suggestion = did_you_mean(name, [entry.stem for entry in Path.cwd().glob("*.py")])
-        raise UsageError(
-            f"there is no module {name!r}",
-            got=repr(spec),
-            expected=FORMS,
-            fix=suggestion or "Install the package, or run simbench in the folder that holds it.",
-        )
+        fix = suggestion or "Install the package, or run simbench in the folder that holds it."
+        raise UsageError(f"there is no module {name!r}", got=repr(spec), expected=FORMS, fix=fix)
     return _import(name, f"{name} cannot be imported")
 
 
@@ -317,12 +306,9 @@ def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[An
         arguments, parameters = arguments_of(spec, value, params, skip=(*list(signature_of(value))[:1], "seed"))
         return FunctionGenerator(value, **arguments), parameters
     if callable(value) and not hasattr(value, "sample"):
-        raise GeneratorError(
-            f"{spec} is no generator",
-            got=f"{_describe(value)} with the signature {_signature(value)}",
-            expected="sample(conditions, *, seed)",
-            fix="`simbench init mymodel.py` writes one to start from.",
-        )
+        got = f"{_describe(value)} with the signature {_signature(value)}"
+        fix = "`simbench init mymodel.py` writes one to start from."
+        raise GeneratorError(f"{spec} is no generator", got=got, expected="sample(conditions, *, seed)", fix=fix)
     if params:
         raise UsageError(
             f"{spec} is an instance and takes no --param", got=", ".join(params), fix="Name its class instead."

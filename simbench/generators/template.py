@@ -13,12 +13,8 @@ def write_scaffold(path: Path, task: Task) -> None:
     """Write a generator for a task to start from. Raises UsageError where the file exists, is no .py or cannot be written."""
     if path.suffix != ".py" or not path.stem.isidentifier():
         fix = f"Try {path.with_suffix('.py')}." if path.stem.isidentifier() else "Use letters, digits and _ only."
-        raise UsageError(
-            "a generator lives in a Python file that can be imported",
-            got=str(path),
-            expected="a name like mymodel.py",
-            fix=fix,
-        )
+        what = "a generator lives in a Python file that can be imported"
+        raise UsageError(what, got=str(path), expected="a name like mymodel.py", fix=fix)
     if path.exists():
         raise UsageError(f"{path} exists and is never overwritten", fix="Choose another name, or move it away.")
     write_new(path, task.template.format(task=task.name, file=path))

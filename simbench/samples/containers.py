@@ -90,11 +90,8 @@ class Hdf5Source:
                 f"{self.path}: {key!r} is compressed with a plugin", got=f"filter {min(unsafe)}", expected="gzip or lzf"
             )
         if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_CHUNK_BYTES:
-            raise DataError(
-                f"{self.path}: {key!r} has chunks of more than a GiB",
-                got=str(dataset.chunks),
-                fix="Write smaller chunks.",
-            )
+            what = f"{self.path}: {key!r} has chunks of more than a GiB"
+            raise DataError(what, got=str(dataset.chunks), fix="Write smaller chunks.")
         return tuple(dataset.shape)
 
     def read(self, key: str) -> NDArray[Any]:
@@ -174,12 +171,8 @@ def opened(path: Path, limit: int) -> Iterator[Source]:
     try:
         size = path.stat().st_size
         if size > limit:
-            raise DataError(
-                f"{path} is too large for this task",
-                got=f"{size} bytes",
-                expected=f"at most {limit}",
-                fix="Store float32.",
-            )
+            what = f"{path} is too large for this task"
+            raise DataError(what, got=f"{size} bytes", expected=f"at most {limit}", fix="Store float32.")
         with path.open("rb") as file:
             start = file.read(8)
         if start == b"\x89HDF\r\n\x1a\n":
@@ -190,20 +183,14 @@ def opened(path: Path, limit: int) -> Iterator[Source]:
             with zipfile.ZipFile(path) as archive:
                 yield NpzSource(path, archive, limit)
         else:
-            raise DataError(
-                f"{path} is no file of samples",
-                got="neither HDF5 nor npz",
-                fix="`simbench score --help` describes the format.",
-            )
+            fix = "`simbench score --help` describes the format."
+            raise DataError(f"{path} is no file of samples", got="neither HDF5 nor npz", fix=fix)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}", fix="Pass the .h5 or .npz file that your program wrote.") from error
     except DAMAGED as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path} cannot be read",
-            got=f"{type(error).__name__}: {reason}",
-            fix="It may be truncated: write it again.",
-        ) from error
+        fix = "It may be truncated: write it again."
+        raise DataError(f"{path} cannot be read", got=f"{type(error).__name__}: {reason}", fix=fix) from error
 
 
 def _survive(path: Path, limit: int) -> None:

@@ -68,12 +68,8 @@ def read_samples(path: Path, task: Task) -> SampleSet:
     with opened(path, limit) as source:
         made_for = _text(source.scalar("task"))
         if made_for is not None and made_for != task.name:
-            raise DataError(
-                f"{path} was made for another task",
-                got=made_for,
-                expected=task.name,
-                fix=f"Score it with --task {made_for}.",
-            )
+            what = f"{path} was made for another task"
+            raise DataError(what, got=made_for, expected=task.name, fix=f"Score it with --task {made_for}.")
         shape = source.shape("samples")
         if shape is None:
             raise DataError(f"{path} holds no `samples`", expected=f"an array (N, {', '.join(map(str, task.shape))})")
@@ -152,18 +148,12 @@ def _check_count(path: Path, task: Task, shape: tuple[int, ...]) -> int:
     """How many samples the header announces, if memory may be taken for them."""
     count = shape[0] if shape else 0
     if count == 0:
-        raise DataError(
-            f"{path} holds no samples",
-            got=f"`samples` of shape {shape}",
-            expected=f"(N, {', '.join(map(str, task.shape))})",
-        )
+        expected = f"(N, {', '.join(map(str, task.shape))})"
+        raise DataError(f"{path} holds no samples", got=f"`samples` of shape {shape}", expected=expected)
     if count > task.test_events:
-        raise DataError(
-            f"{path} holds more samples than {task.name} has test events",
-            got=str(count),
-            expected=f"at most {task.test_events}",
-            fix="Answer each row of `simbench conditions export` once; write further repetitions to files of their own.",
-        )
+        what = f"{path} holds more samples than {task.name} has test events"
+        fix = "Answer each row of `simbench conditions export` once; write further repetitions to files of their own."
+        raise DataError(what, got=str(count), expected=f"at most {task.test_events}", fix=fix)
     if shape[1:] != task.shape:
         small = tuple(min(size, 10**6) for size in shape[:8])
         task.check_samples(torch.empty(small, device="meta"), count, path.name)  # raises, with its hint
@@ -208,11 +198,9 @@ def _rows(path: Path, task: Task, answers: Mapping[str, NDArray[Any]], count: in
         return _match_rows(path, given, wanted if given.ndim == 2 else wanted.argmax(1))
     if not task.condition_names:
         return np.arange(count)
-    raise DataError(
-        f"{path} does not say which conditions it answers",
-        expected="`condition_index` (N,), or `conditions` (N, C)",
-        fix="Copy `condition_index` from the file of `simbench conditions export`.",
-    )
+    what = f"{path} does not say which conditions it answers"
+    fix = "Copy `condition_index` from the file of `simbench conditions export`."
+    raise DataError(what, expected="`condition_index` (N,), or `conditions` (N, C)", fix=fix)
 
 
 def _match_rows(path: Path, given: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
@@ -227,19 +215,15 @@ def _match_rows(path: Path, given: NDArray[Any], wanted: NDArray[Any]) -> NDArra
     index = np.empty(len(keys_given), np.int64)
     for position, key in enumerate(keys_given):
         if key not in available:
-            raise DataError(
-                f"{path}: row {position} of `conditions` is no test condition",
-                got=np.array2string(given[position], threshold=10)[:120],
-                fix="Use the values of `simbench conditions export` unchanged (float32), or store `condition_index`.",
-            )
+            what = f"{path}: row {position} of `conditions` is no test condition"
+            fix = "Use the values of `simbench conditions export` unchanged (float32), or store `condition_index`."
+            raise DataError(what, got=np.array2string(given[position], threshold=10)[:120], fix=fix)
         answered = next(available[key], None)
         if answered is None:
-            raise DataError(
-                f"{path} answers a condition too often",
-                got=f"more than {len(rows[key])} samples for that of row {position}",
-                expected=f"at most {len(rows[key])}",
-                fix="Write further repetitions to files of their own.",
-            )
+            what = f"{path} answers a condition too often"
+            got = f"more than {len(rows[key])} samples for that of row {position}"
+            fix = "Write further repetitions to files of their own."
+            raise DataError(what, got=got, expected=f"at most {len(rows[key])}", fix=fix)
         index[position] = answered
     return index
 
@@ -248,22 +232,18 @@ def _check_whole(path: Path, task: Task, ascending: NDArray[np.int64]) -> None:
     """Refuse rows that are answered twice, and conditions of which some repeats are not answered."""
     twice = ascending[1:][np.diff(ascending) == 0]
     if len(twice):
-        raise DataError(
-            f"{path}: `condition_index` names rows more than once",
-            got=f"{len(twice)} repetitions, the first of row {twice[0]}",
-            expected="each test row at most once",
-            fix="Keep one sample per row; write further repetitions to files of their own.",
-        )
+        what = f"{path}: `condition_index` names rows more than once"
+        got = f"{len(twice)} repetitions, the first of row {twice[0]}"
+        fix = "Keep one sample per row; write further repetitions to files of their own."
+        raise DataError(what, got=got, expected="each test row at most once", fix=fix)
     conditions, counts = np.unique(ascending // task.repeats, return_counts=True)
     partial = conditions[counts != task.repeats]
     if len(partial):
         first = int(partial[0]) * task.repeats
-        raise DataError(
-            f"{path} answers {len(partial)} conditions in part",
-            got=f"{counts[counts != task.repeats][0]} samples for rows {first} to {first + task.repeats - 1}",
-            expected=f"all {task.repeats} repeats of a condition, or none",
-            fix="Leave whole conditions out, or generate the missing rows.",
-        )
+        got = f"{counts[counts != task.repeats][0]} samples for rows {first} to {first + task.repeats - 1}"
+        expected = f"all {task.repeats} repeats of a condition, or none"
+        fix = "Leave whole conditions out, or generate the missing rows."
+        raise DataError(f"{path} answers {len(partial)} conditions in part", got=got, expected=expected, fix=fix)
 
 
 def _text(value: Any) -> str | None:

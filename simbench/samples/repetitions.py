@@ -73,25 +73,14 @@ def _check_repetition(first: Path, one: SampleSet, second: Path, two: SampleSet)
     both = f"{first} and {second}"
     if (one.named or two.named) and one.generator != two.generator:
         got = " and ".join(repr(samples.generator) if samples.named else "no name" for samples in (one, two))
-        raise DataError(
-            f"{both} are of different generators",
-            got=got,
-            expected="the repetitions of one",
-            fix="Score them apart, or write one name into the attribute `generator` of each.",
-        )
+        fix = "Score them apart, or write one name into the attribute `generator` of each."
+        raise DataError(f"{both} are of different generators", got=got, expected="the repetitions of one", fix=fix)
     if not torch.equal(one.index, two.index):
-        raise DataError(
-            f"{both} answer different test rows",
-            got=f"{_rows(one)} and {_rows(two)}",
-            expected="the same rows in each",
-            fix="Answer the same conditions in every repetition.",
-        )
+        what, fix = f"{both} answer different test rows", "Answer the same conditions in every repetition."
+        raise DataError(what, got=f"{_rows(one)} and {_rows(two)}", expected="the same rows in each", fix=fix)
     if torch.equal(one.samples, two.samples):
-        raise DataError(
-            f"{both} hold the same samples",
-            expected="other events in each repetition",
-            fix="Generate each with a seed of its own.",
-        )
+        fix = "Generate each with a seed of its own."
+        raise DataError(f"{both} hold the same samples", expected="other events in each repetition", fix=fix)
 
 
 def _rows(samples: SampleSet) -> str:

@@ -131,12 +131,9 @@ class Task(ABC):
             )
         if split in ("test", "floor") and events % self.repeats:
             near = max(events // self.repeats, 1) * self.repeats
-            raise UsageError(
-                f"{self.name} has {self.repeats} events per condition and takes whole conditions",
-                got=f"--events {events}",
-                expected=f"a multiple of {self.repeats}",
-                fix=f"Try --events {near}.",
-            )
+            what = f"{self.name} has {self.repeats} events per condition and takes whole conditions"
+            expected = f"a multiple of {self.repeats}"
+            raise UsageError(what, got=f"--events {events}", expected=expected, fix=f"Try --events {near}.")
         return loaded.take(torch.arange(events))
 
     def check_samples(self, samples: object, count: int, who: str) -> Tensor:
@@ -145,47 +142,30 @@ class Task(ABC):
         if isinstance(samples, np.ndarray):
             samples = torch.as_tensor(samples)
         if not isinstance(samples, Tensor):
-            raise GeneratorError(
-                f"{who} returned no tensor",
-                got=type(samples).__name__,
-                expected=f"a tensor of shape {expected}",
-                fix="Return a torch.Tensor (or a numpy array).",
-            )
+            what, fix = f"{who} returned no tensor", "Return a torch.Tensor (or a numpy array)."
+            raise GeneratorError(what, got=type(samples).__name__, expected=f"a tensor of shape {expected}", fix=fix)
         if tuple(samples.shape) != expected:
             raise GeneratorError(
                 f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}",
                 fix=_shape_hint(tuple(samples.shape), expected),
             )
         if samples.is_complex() or samples.dtype == torch.bool:
-            raise GeneratorError(
-                f"{who} returned values of type {samples.dtype}",
-                expected="real numbers",
-                fix="Return floats or integers in task units.",
-            )
+            what = f"{who} returned values of type {samples.dtype}"
+            raise GeneratorError(what, expected="real numbers", fix="Return floats or integers in task units.")
         samples = samples.detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(samples).all()):
             bad = int((~torch.isfinite(samples)).flatten(1).any(1).sum()) if samples.dim() > 1 else 1
-            raise GeneratorError(
-                f"{who} returned NaN or infinite values",
-                got=f"{bad} of {count} events with one",
-                expected="finite numbers",
-                fix="Look for an overflow, e.g. exp of a large output: clamp it.",
-            )
+            what = f"{who} returned NaN or infinite values"
+            fix = "Look for an overflow, e.g. exp of a large output: clamp it."
+            raise GeneratorError(what, got=f"{bad} of {count} events with one", expected="finite numbers", fix=fix)
         low, high = float(samples.min()), float(samples.max())
         if low < 0:
-            raise GeneratorError(
-                f"{who} returned negative {self.unit}",
-                got=f"a minimum of {low:.4g}",
-                expected=f"[0, {self.maximum:g}]",
-                fix="Clamp at zero, e.g. out.clamp(min=0).",
-            )
+            what, fix = f"{who} returned negative {self.unit}", "Clamp at zero, e.g. out.clamp(min=0)."
+            raise GeneratorError(what, got=f"a minimum of {low:.4g}", expected=f"[0, {self.maximum:g}]", fix=fix)
         if high > self.maximum:
-            raise GeneratorError(
-                f"{who} returned too large {self.unit}",
-                got=f"a maximum of {high:.4g}",
-                expected=f"[0, {self.maximum:g}]",
-                fix="Return task units: undo the normalisation or the logarithm of your training.",
-            )
+            what = f"{who} returned too large {self.unit}"
+            fix = "Return task units: undo the normalisation or the logarithm of your training."
+            raise GeneratorError(what, got=f"a maximum of {high:.4g}", expected=f"[0, {self.maximum:g}]", fix=fix)
         return samples
 
 

@@ -70,12 +70,8 @@ def run_training(
         resolved = resolve(spec, constructor_params, target)
     model = resolved.generator
     if not isinstance(model, nn.Module):
-        raise GeneratorError(
-            f"{spec} has nothing to train",
-            got=type(model).__name__,
-            expected="a torch.nn.Module with a method `losses`",
-            fix="See simbench.training.protocol.Trainable.",
-        )
+        expected, fix = "a torch.nn.Module with a method `losses`", "See simbench.training.protocol.Trainable."
+        raise GeneratorError(f"{spec} has nothing to train", got=type(model).__name__, expected=expected, fix=fix)
     overrides = {key: _number(text) for key, text in plan_params.items()}
     plan = plan_for(model, task.name, preset, **{**overrides, **({} if steps is None else {"steps": steps})})
     config = {key: value for key, value in resolved.parameters.items() if key != "weights"}

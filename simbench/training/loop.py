@@ -168,12 +168,9 @@ def _open_folder(out: Path, request: dict[str, Any], *, resume: bool) -> Path | 
         wanted = json.loads(json.dumps(request))
         if held != wanted:
             differs = ", ".join(sorted(key for key in held.keys() | wanted.keys() if held.get(key) != wanted.get(key)))
-            raise UsageError(
-                f"{out} holds another training",
-                got=f"another {differs}",
-                expected="the same task, model, config, plan and seed",
-                fix="Choose another --out, or delete that folder.",
-            )
+            expected = "the same task, model, config, plan and seed"
+            fix = "Choose another --out, or delete that folder."
+            raise UsageError(f"{out} holds another training", got=f"another {differs}", expected=expected, fix=fix)
         return _readable(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
     for name in (CHECKPOINT, CURVE, WEIGHTS):
         (out / name).unlink(missing_ok=True)
@@ -186,12 +183,10 @@ def _readable(checkpoint: Path) -> Path:
     try:
         torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"{checkpoint} is damaged",
-            got=str(error).split("\n")[0][:200],
-            expected="a checkpoint of `simbench train`",
-            fix="Start afresh with --no-resume.",
-        ) from error
+        got = str(error).split("\n")[0][:200]
+        expected = "a checkpoint of `simbench train`"
+        fix = "Start afresh with --no-resume."
+        raise DataError(f"{checkpoint} is damaged", got=got, expected=expected, fix=fix) from error
     return checkpoint
 
 
@@ -329,11 +324,9 @@ class _Loop(LightningModule):
             return
         losses = {name: float(value) / self._since for name, value in self._sums.items()}
         if not all(math.isfinite(value) for value in losses.values()):
-            raise UsageError(
-                f"the training diverged before step {self.step}",
-                got=", ".join(f"{name} {value:.4g}" for name, value in losses.items()),
-                fix="Lower the learning rate, e.g. --param learning_rate=1e-4, or clip the gradient.",
-            )
+            got = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+            fix = "Lower the learning rate, e.g. --param learning_rate=1e-4, or clip the gradient."
+            raise UsageError(f"the training diverged before step {self.step}", got=got, fix=fix)
         with _isolated_random_numbers():
             self.average.eval()
             generated = sample_like(self.average, self.reference, self.task.block_size, str(self.device))

@@ -48,11 +48,8 @@ class Plan:
             if getattr(self, name) < 1:
                 raise UsageError(f"a training needs {name} of at least 1", got=str(getattr(self, name)))
         if not (self.learning_rate > 0 and self.clip > 0 and 0 <= self.ema < 1 and self.warmup >= 0):
-            raise UsageError(
-                "the plan of the training makes no sense",
-                got=str(self),
-                expected="learning_rate > 0, clip > 0, 0 <= ema < 1, warmup >= 0",
-            )
+            expected = "learning_rate > 0, clip > 0, 0 <= ema < 1, warmup >= 0"
+            raise UsageError("the plan of the training makes no sense", got=str(self), expected=expected)
 
     def rate(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""

@@ -62,12 +62,9 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             names = list(file.keys())
             missing = [key for key in REQUIRED if key not in metadata]
             if missing or metadata.get("format") != FORMAT or len(names) > MAX_TENSORS:
-                raise DataError(
-                    f"{path} was not written by simbench",
-                    got=f"metadata {sorted(metadata)[:12]}, {len(names)} tensors",
-                    expected=f"format {FORMAT} with {', '.join(REQUIRED[1:])}",
-                    fix=fix,
-                )
+                got = f"metadata {sorted(metadata)[:12]}, {len(names)} tensors"
+                expected = f"format {FORMAT} with {', '.join(REQUIRED[1:])}"
+                raise DataError(f"{path} was not written by simbench", got=got, expected=expected, fix=fix)
             state = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path} is damaged", got=str(error)[:200], expected="a safetensors file", fix=fix) from error
@@ -87,12 +84,9 @@ def read_config(path: Path, metadata: Mapping[str, str], *, model: str, task_nam
     """
     for key, wanted in (("model", model), ("task", task_name)):
         if metadata.get(key) != wanted:
-            raise DataError(
-                f"{path} holds the weights of another {key}",
-                got=repr(metadata.get(key)),
-                expected=repr(wanted),
-                fix=f"Its weights come from: {metadata.get('command', 'unknown')}"[:300],
-            )
+            what = f"{path} holds the weights of another {key}"
+            fix = f"Its weights come from: {metadata.get('command', 'unknown')}"[:300]
+            raise DataError(what, got=repr(metadata.get(key)), expected=repr(wanted), fix=fix)
     try:
         config = json.loads(metadata["config"])
     except ValueError as error:
@@ -100,12 +94,8 @@ def read_config(path: Path, metadata: Mapping[str, str], *, model: str, task_nam
             f"{path} is damaged", got=f"config: {error}", expected="a JSON object", fix="Train it again."
         ) from error
     if not isinstance(config, dict):
-        raise DataError(
-            f"{path} is damaged",
-            got=f"config: {type(config).__name__}",
-            expected="a JSON object",
-            fix="Train it again.",
-        )
+        got = f"config: {type(config).__name__}"
+        raise DataError(f"{path} is damaged", got=got, expected="a JSON object", fix="Train it again.")
     return config
 
 
@@ -119,18 +109,11 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     fix = "Train it again with `simbench train`, or fetch the file again."
     if wanted.keys() != state.keys():
         odd = sorted(wanted.keys() ^ state.keys())
-        raise DataError(
-            f"{path} does not fit the model",
-            got=f"{len(odd)} tensors missing or superfluous: {', '.join(odd[:4])}",
-            expected=f"{len(wanted)} tensors",
-            fix=fix,
-        )
+        got = f"{len(odd)} tensors missing or superfluous: {', '.join(odd[:4])}"
+        raise DataError(f"{path} does not fit the model", got=got, expected=f"{len(wanted)} tensors", fix=fix)
     for name, tensor in wanted.items():
         if state[name].shape != tensor.shape or state[name].dtype != tensor.dtype:
-            raise DataError(
-                f"{path} does not fit the model",
-                got=f"{name} {state[name].dtype} {tuple(state[name].shape)}",
-                expected=f"{tensor.dtype} {tuple(tensor.shape)}",
-                fix=fix,
-            )
+            got = f"{name} {state[name].dtype} {tuple(state[name].shape)}"
+            expected = f"{tensor.dtype} {tuple(tensor.shape)}"
+            raise DataError(f"{path} does not fit the model", got=got, expected=expected, fix=fix)
     model.load_state_dict(dict(state), assign=True)
