@@ -41,14 +41,12 @@ def synchronise(device: str) -> bool:
     return True
 
 
-def is_compiled(generator: object) -> bool:
+def is_compiled(session: Session) -> bool:
     """Whether the generator, or a module that it holds, is compiled by torch."""
-    dynamo = sys.modules.get("torch._dynamo")
-    if dynamo is None:  # importing it takes seconds, and without it nothing is compiled
-        return False
-    held = (generator, *getattr(generator, "__dict__", {}).values())
-    modules = (part for value in held if isinstance(value, torch.nn.Module) for part in value.modules())
-    return any(isinstance(part, dynamo.OptimizedModule) or part._compiled_call_impl for part in modules)
+    dynamo = sys.modules.get("torch._dynamo")  # importing it takes seconds; without it nothing is compiled
+    return dynamo is not None and any(
+        isinstance(part, dynamo.OptimizedModule) or part._compiled_call_impl for part in session.modules()
+    )
 
 
 def tile(values: Tensor, count: int) -> Tensor:
@@ -139,7 +137,7 @@ class Clock:
             threads=threads,
             batch=batch,
             precision=str(torch.as_tensor(samples).dtype).removeprefix("torch."),
-            compiled=is_compiled(self.session.generator),
+            compiled=is_compiled(self.session),
             repeats=repeats,
             events_per_s=Percentiles(p5=p5, p50=p50, p95=p95),
             latency_ms=Latency(p50=low, p95=high),

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from simbench.generators.session import Session
 from simbench.tasks.base import Task
 
 Status = Literal["ok", "warn", "fail"]
+Finding = str | tuple[str, str]
 
 ODD_EVENTS = 13
 COPIES = 64
@@ -53,49 +55,43 @@ def check_generator(spec: str, params: Mapping[str, str], task: Task, device: st
         UsageError: `spec` names nothing, or `params` are wrong: there is nothing to test.
         DataError: the task's data are missing.
     """
+    clause = "imports"
     try:
         target = find(spec)
-    except GeneratorError as error:
-        yield _failed("imports", error)
-        return
-    yield Check("imports", "ok", f"{target.name} was found.")
-    try:
+        yield Check(clause, "ok", f"{target.name} was found.")
+        clause = "constructs"
         resolved = resolve(spec, params, target)
-    except GeneratorError as error:
-        yield _failed("constructs", error)
-        return
-    given = ", ".join(f"{name}={value}" for name, value in resolved.parameters.items())
-    yield Check("constructs", "ok", f"It takes {given}." if given else "It takes no parameters.")
-    try:
+        given = ", ".join(f"{name}={value}" for name, value in resolved.parameters.items())
+        yield Check(clause, "ok", f"It takes {given}." if given else "It takes no parameters.")
+        clause = "setup"
         session = resolved.set_up(task, device)
         resolved.weights_sha256()
         resolved.effective_parameters()
     except GeneratorError as error:
-        yield _failed("setup", error)
+        yield _failed(clause, error)
         return
     has_setup = callable(getattr(resolved.generator, "setup", None))
-    yield Check("setup", "ok", "It was called once." if has_setup else "There is none, and none is needed.")
+    yield Check(clause, "ok", "It was called once." if has_setup else "There is none, and none is needed.")
     yield from _Contract(session).checks()
 
 
 def _failed(name: str, error: GeneratorError) -> Check:
-    sentence = str(error).removesuffix(error.fix).strip()
-    return Check(name, "fail", sentence, error.fix)
+    return Check(name, "fail", str(error).removesuffix(error.fix).strip(), error.fix)
 
 
 class _Contract:
-    """The clauses about `sample`."""
+    """The clauses about `sample`. Each returns what it found: a sentence, or a warning and how to mend it."""
 
     def __init__(self, session: Session) -> None:
         self.session, self.task, self.test = session, session.task, session.task.load("test")
 
     def checks(self) -> Iterator[Check]:
         for count in (EVENTS, 1, ODD_EVENTS):
-            check = self.events(count)
+            check = _check("1 event" if count == 1 else f"{count} events", partial(self.events, count))
             yield check
             if check.status == "fail":
                 return
-        clauses: tuple[Callable[[], Check], ...] = (
+        clauses: tuple[Callable[[], Finding], ...] = (
             self.deterministic,
             self.stochastic,
             self.global_state,
@@ -107,154 +103,110 @@ class _Contract:
             self.speed,
         )
         for clause in clauses:
-            try:
-                yield clause()
-            except GeneratorError as error:
-                yield _failed(clause.__name__.replace("_", " "), error)
+            yield _check(clause.__name__.replace("_", " "), clause)
 
-    def conditions(self, count: int) -> Tensor:
+    def conditions(self, count: int = EVENTS) -> Tensor:
         return self.test.conditions[spread_rows(len(self.test), count)].to(self.session.device)
 
     def sample(self, conditions: Tensor, name: str) -> Tensor:
         """Checked events for the seed of that name."""
         return self.session.sample(conditions, self.session.seed("check", name)).clone()
 
-    def events(self, count: int) -> Check:
-        name = "1 event" if count == 1 else f"{count} events"
-        try:
-            samples = self.sample(self.conditions(count), "events")
-        except GeneratorError as error:
-            return _failed(name, error)
+    def events(self, count: int) -> Finding:
+        samples = self.sample(self.conditions(count), "events")
         found = f"{tuple(samples.shape)}, {float(samples.min()):.4g} to {float(samples.max()):.4g} {self.task.unit}."
-        if not bool(samples.any()):
-            return Check(name, "warn", f"{found} All are empty.", "Look whether that is meant.")
-        return Check(name, "ok", found)
+        return found if bool(samples.any()) else (f"{found} All are empty.", "Look whether that is meant.")
 
-    def deterministic(self) -> Check:
-        conditions = self.conditions(EVENTS)
+    def deterministic(self) -> Finding:
+        conditions = self.conditions()
         torch.manual_seed(1)
         first = self.sample(conditions, "first")
         torch.manual_seed(2)
         if torch.equal(first, self.sample(conditions, "first")):
-            return Check("deterministic", "ok", "The same seed gives the same events.")
-        return Check(
-            "deterministic",
-            "warn",
-            "The same seed gives other events.",
-            "Draw all random numbers from the seed, e.g. torch.Generator(device).manual_seed(seed).",
-        )
+            return "The same seed gives the same events."
+        fix = "Draw all random numbers from the seed, e.g. torch.Generator(device).manual_seed(seed)."
+        return "The same seed gives other events.", fix
 
-    def stochastic(self) -> Check:
-        conditions = self.conditions(EVENTS)
+    def stochastic(self) -> Finding:
+        conditions = self.conditions()
         if torch.equal(self.sample(conditions, "first"), self.sample(conditions, "other")):
-            return Check(
-                "stochastic",
-                "warn",
-                "Every seed gives the same events: no fluctuations.",
-                "Use the seed, unless a mean is meant.",
-            )
-        return Check("stochastic", "ok", "Another seed gives other events.")
+            return "Every seed gives the same events: no fluctuations.", "Use the seed, unless a mean is meant."
+        return "Another seed gives other events."
 
-    def global_state(self) -> Check:
+    def global_state(self) -> Finding:
         before = _global_states()
-        self.sample(self.conditions(EVENTS), "first")
+        self.sample(self.conditions(), "first")
         after = _global_states()
         touched = [name for name in before if before[name] != after[name]]
-        if touched:
-            return Check(
-                "global state",
-                "warn",
-                f"It draws from, or seeds, the global random state of {' and '.join(touched)}.",
-                "Use a random generator of its own, so that nobody else's numbers change.",
-            )
-        return Check("global state", "ok", "It leaves everybody else's random numbers alone.")
+        if not touched:
+            return "It leaves everybody else's random numbers alone."
+        found = f"It draws from, or seeds, the global random state of {' and '.join(touched)}."
+        return found, "Use a random generator of its own, so that nobody else's numbers change."
 
-    def conditions_kept(self) -> Check:
-        given = self.conditions(EVENTS).clone()
+    def conditions_kept(self) -> Finding:
+        given = self.conditions().clone()
         before = given.clone()
         with torch.no_grad():
             self.session.call_bare(given, 1)
         if torch.equal(given, before):
-            return Check("conditions kept", "ok", "It does not write into the conditions.")
-        return Check(
-            "conditions kept",
-            "warn",
-            "It writes into the conditions that it is given.",
-            "Work on a copy: conditions.clone().",
-        )
+            return "It does not write into the conditions."
+        return "It writes into the conditions that it is given.", "Work on a copy: conditions.clone()."
 
-    def gradients(self) -> Check:
+    def gradients(self) -> Finding:
         with torch.enable_grad():
-            raw = self.session.call_bare(self.conditions(EVENTS).clone(), 1)
+            raw = self.session.call_bare(self.conditions().clone(), 1)
         if isinstance(raw, Tensor) and raw.requires_grad:
-            return Check(
-                "gradients",
-                "warn",
-                "Its events carry gradients, which costs memory.",
-                "Decorate `sample` with @torch.no_grad().",
-            )
-        return Check("gradients", "ok", "Its events carry no gradients.")
+            return "Its events carry gradients, which costs memory.", "Decorate `sample` with @torch.no_grad()."
+        return "Its events carry no gradients."
 
-    def inference_mode(self) -> Check:
+    def inference_mode(self) -> Finding:
         with torch.inference_mode():
             try:
-                self.session.checked(self.session.call_bare(self.conditions(EVENTS).clone(), 1), EVENTS)
+                self.session.checked(self.session.call_bare(self.conditions().clone(), 1), EVENTS)
             except GeneratorError as error:
-                return Check(
-                    "inference mode",
-                    "warn",
-                    f"It fails under torch.inference_mode(): {error.got}.",
-                    "simbench does not use that mode.",
-                )
-        return Check("inference mode", "ok", "It works under torch.inference_mode().")
+                return f"It fails under torch.inference_mode(): {error.got}.", "simbench does not use that mode."
+        return "It works under torch.inference_mode()."
 
-    def evaluation_mode(self) -> Check:
-        generator = self.session.generator
-        held = (generator, *getattr(generator, "__dict__", {}).values())
-        layers = (layer for value in held if isinstance(value, torch.nn.Module) for layer in value.modules())
-        if any(layer.training and isinstance(layer, MODAL) for layer in layers):
-            return Check(
-                "evaluation mode",
-                "warn",
-                "A layer of it (dropout, batch norm) is in training mode.",
-                "Call .eval() in `setup`.",
-            )
-        return Check("evaluation mode", "ok", "No dropout or batch norm is in training mode.")
+    def evaluation_mode(self) -> Finding:
+        if any(layer.training and isinstance(layer, MODAL) for layer in self.session.modules()):
+            return "A layer of it (dropout, batch norm) is in training mode.", "Call .eval() in `setup`."
+        return "No dropout or batch norm is in training mode."
 
-    def own_conditions(self) -> Check:
-        """An event answers its own row, whatever the other rows ask: the same condition alone, and between others, looks the same."""
-        name = "own conditions"
+    def own_conditions(self) -> Finding:
+        """The same condition, alone and between others, gives the same events: each answers its own row."""
         totals = self.test.samples.flatten(1).sum(1)
         bright, dark = self.test.conditions[totals.argmax()], self.test.conditions[totals.argmin()]
         if torch.equal(bright, dark):
-            return Check(name, "ok", "There are no conditions to confuse.")
+            return "There are no conditions to confuse."
         alone = self.sample(bright.expand(COPIES, -1), "alone")
-        pairs = torch.stack([bright, dark]).repeat(COPIES, 1)
-        mixed = self.sample(pairs, "mixed")[::2]
+        mixed = self.sample(torch.stack([bright, dark]).repeat(COPIES, 1), "mixed")[::2]
         first, second = (events.flatten(1).sum(1, dtype=torch.float64) for events in (alone, mixed))
         spread = math.sqrt(float(first.var() + second.var()) / COPIES)
-        shift = abs(float(first.mean() - second.mean()))
-        if shift > SIGNIFICANT * spread + 1e-4 * float(first.mean().abs()):
-            return Check(
-                name,
-                "warn",
-                f"The same condition gives {float(first.mean()):.4g} {self.task.unit} alone and {float(second.mean()):.4g} between "
-                "others.",
-                "Return events in the order of the conditions; normalise with fixed numbers, not with those of the batch.",
-            )
-        return Check(name, "ok", "An event depends on its own conditions only, as far as can be seen.")
+        one, other = float(first.mean()), float(second.mean())
+        if abs(one - other) <= SIGNIFICANT * spread + 1e-4 * abs(one):
+            return "An event depends on its own conditions only, as far as can be seen."
+        return (
+            f"The same condition gives {one:.4g} {self.task.unit} alone and {other:.4g} between others.",
+            "Return events in the order of the conditions; normalise with fixed numbers, not with those of the batch.",
+        )
 
-    def speed(self) -> Check:
+    def speed(self) -> Finding:
         conditions, calls = self.conditions(SPEED_EVENTS), []
         for _ in range(3):
             start = time.perf_counter()
             self.sample(conditions, "speed")
             calls.append(time.perf_counter() - start)
         seconds = min(calls) / SPEED_EVENTS * self.task.test_events
-        sentence = f"All {self.task.test_events} test events take about {duration(seconds)}."
-        if seconds > PATIENCE:
-            return Check("speed", "warn", sentence, "Start with --smoke, or --events.")
-        return Check("speed", "ok", sentence)
+        found = f"All {self.task.test_events} test events take about {duration(seconds)}."
+        return found if seconds <= PATIENCE else (found, "Start with --smoke, or --events.")
+
+
+def _check(name: str, clause: Callable[[], Finding]) -> Check:
+    try:
+        found = clause()
+    except GeneratorError as error:
+        return _failed(name, error)
+    return Check(name, "ok", found) if isinstance(found, str) else Check(name, "warn", *found)
 
 
 def _global_states() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,12 @@ class Session:
     def seed(self, *names: str | int) -> int:
         """The seed of a named stream of this run."""
         return derive_seed(self.root_seed, self.task.name, *names)
+
+    def modules(self) -> Iterator[torch.nn.Module]:
+        """Every module that the generator is or holds."""
+        for value in (self.generator, *getattr(self.generator, "__dict__", {}).values()):
+            if isinstance(value, torch.nn.Module):
+                yield from value.modules()
 
     def call_bare(self, conditions: Tensor, seed: int) -> Any:
         """What `sample` returns for these very conditions, unchecked, with gradients if they are on. KeyboardInterrupt passes."""
