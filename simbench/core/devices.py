@@ -10,7 +10,7 @@ from simbench.core.errors import UsageError
 
 
 def choose_device(name: str) -> str:
-    """`auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:1`, as torch spells it. Raises UsageError where there is none such."""
+    """`auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:1`, as torch spells it. Raises UsageError."""
     if name == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     if name == "cpu":

@@ -23,8 +23,8 @@ class Events:
         samples: (N, *task.shape) float32 in task units.
         conditions: (N, C) float32 in task units.
         condition_id: (N,) int64, equal where events share a condition (zn: the particle; mnist: the label).
-        unit_id: (N,) int64, what a bootstrap draws and a jackknife leaves out together: the condition where conditions repeat by
-            design (zn), else the event itself (mnist).
+        unit_id: (N,) int64, what a bootstrap draws and a jackknife leaves out together: the condition where conditions
+            repeat by design (zn), else the event itself (mnist).
         strata: for each stratification (`species`, `energy`, `label`), the name of each event's stratum, (N,) str.
         derivations: named per-event maps of `samples` (`features`, `channels`), computed once each through `derived`.
         mc_seconds: (N,) float64 CPU seconds that the Monte Carlo took for each event, where it was recorded.
@@ -45,7 +45,7 @@ class Events:
         return len(self.samples)
 
     def derived(self, name: str) -> Tensor:
-        """The per-event quantity `name`, (N, ...), computed at the first call. Raises KeyError where the task has none of that name."""
+        """The per-event quantity `name`, (N, ...), computed at the first call. Raises KeyError."""
         return self._cache.get(name, lambda: self.derivations[name](self.samples))
 
     @property

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read up to a limit and with a checksum; the folders that are searched for data sets."""
+"""Files: written whole or not at all, read up to a limit and with a checksum; folders searched for data sets."""
 
 from __future__ import annotations
 
@@ -78,11 +78,7 @@ def check_replaceable(path: Path) -> None:
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A scratch path to write to, which becomes `path` if all goes well: whole or not at all, and never over another file.
-
-    Raises:
-        UsageError: `path` exists or cannot be written.
-    """
+    """A scratch path, which becomes `path` if all goes well. Raises UsageError where it exists or cannot be written."""
     if path.exists():
         raise _exists(path)
     with _scratch_for(path, _move_new) as scratch:
@@ -108,20 +104,20 @@ def _move_new(scratch: Path, path: Path) -> None:
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a new file atomically: readers see all of it or none. Raises UsageError where it exists or cannot be written."""
+    """Write a new file: readers see all of it or none. Raises UsageError where it exists or cannot be written."""
     with new_file(path) as scratch:
         scratch.write_text(text, encoding="utf-8", newline="")
 
 
 @contextlib.contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """A scratch path to write to, which takes the place of `path` if all goes well. Raises UsageError where it cannot be written."""
+    """A scratch path, which takes the place of `path` if all goes well. Raises UsageError where that is impossible."""
     with _scratch_for(path, Path.replace) as scratch:
         yield scratch
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a derived file over an old one: readers see the one or the other. Raises UsageError where it cannot be written."""
+    """Write a file over an old one: readers see the one or the other. Raises UsageError."""
     with replaced_file(path) as scratch:
         scratch.write_text(text, encoding="utf-8", newline="")
 
@@ -173,7 +169,7 @@ def cache_dir() -> Path:
 
 
 def candidates(name: str, data_dir: Path | None) -> list[Path]:
-    """The folders to search for the data set `name`: `data_dir`, `$SIMBENCH_DATA` and the cache, with and without `name`."""
+    """The folders to search for a data set: `data_dir`, `$SIMBENCH_DATA` and the cache, with and without `name`."""
     roots = [data_dir] if data_dir else []
     if os.environ.get("SIMBENCH_DATA"):
         roots.append(Path(os.environ["SIMBENCH_DATA"]))

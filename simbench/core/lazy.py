@@ -1,4 +1,4 @@
-"""Public names of a folder, imported when they are first asked for: `import simbench.metrics` alone brings no torch along."""
+"""Public names of a folder, imported when they are first asked for: no torch before it is needed."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ Key = TypeVar("Key", bound=Hashable)
 def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
     """Adjusted p-values: a test is significant at family error alpha where its adjusted value is below alpha.
 
-    The i-th smallest of m is multiplied by m - i, made monotone and cut at 1. Reference: Holm, Scand. J. Statist. 6 (1979) 65.
+    The i-th smallest of m is multiplied by m - i, made monotone and cut at 1. Holm, Scand. J. Statist. 6 (1979) 65.
     """
     adjusted: dict[Key, float] = {}
     largest = 0.0

@@ -1,4 +1,4 @@
-"""Numbers and names as people read them: one place, so that the terminal, the report and the leaderboard write them alike."""
+"""Numbers and names as people read them, alike in the terminal, the report and the leaderboard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _fixed(value: float, decimals: int) -> str:
-    """`value` with that many decimals (negative: rounded to tens, hundreds, ...), thousands apart, a true minus and no negative zero."""
+    """`value` with that many decimals (-1: rounded to tens), thousands apart, a true minus, no negative zero."""
     if decimals < 0:
         value = round(value / 10**-decimals) * 10.0**-decimals
     text = f"{value:,.{max(decimals, 0)}f}".replace(",", THIN)
@@ -27,7 +27,7 @@ def _fixed(value: float, decimals: int) -> str:
 
 
 def _decimals(value: float, digits: int) -> int:
-    """Decimals that show `digits` significant digits of a value that is not 0, after rounding (0.0996 to 2 digits is 0.10)."""
+    """Decimals that show `digits` significant digits of a value that is not 0 (0.0996 to 2 digits is 0.10)."""
     return digits - 1 - int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
 
 
@@ -47,7 +47,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def with_error(value: float, error: float | None, digits: int = 2) -> str:
-    """`value ± error`, the error to `digits` significant digits and the value to match: 9.13 ± 0.42, 1 234 ± 67, (1.2 ± 0.3)·10⁻⁵."""
+    """`value ± error`, the error to `digits` significant digits: 9.13 ± 0.42, 1 234 ± 67, (1.2 ± 0.3)·10⁻⁵."""
     if error is None:
         return number(value, 4)
     error = abs(error)
@@ -62,7 +62,7 @@ def with_error(value: float, error: float | None, digits: int = 2) -> str:
 
 
 def matching(other: float, value: float, error: float | None) -> str:
-    """`other` with as many decimals as `with_error(value, error)` shows, so that the two line up: a floor beside its score."""
+    """`other` with as many decimals as `with_error(value, error)` shows: a floor beside its score."""
     if error is None or "·" in (text := with_error(value, error)):
         return number(other)
     return _fixed(other, len(text.partition(" ")[0].partition(".")[2]))
@@ -109,7 +109,7 @@ def thread_count(count: int) -> str:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """A stranger's text made safe to show on one line: no control, escape or direction characters, and at most `limit` characters."""
+    """A stranger's text made safe to show on one line: no control, escape or direction characters, at most `limit`."""
     if len(text) <= limit and text.isprintable() and "  " not in text:
         return text.strip()
     flat = re.sub(r"\s+", " ", text).strip()

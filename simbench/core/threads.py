@@ -31,8 +31,8 @@ def torch_threads(count: int) -> Iterator[None]:
 def in_parallel(jobs: Sequence[Callable[[], T]], on_job: Callable[[int], None] = lambda done: None) -> list[T]:
     """What the jobs return, in their order: as many at a time as torch has threads, each on one thread of its own.
 
-    Threads that share a small operation wait for one another at its end, a time slice if another program holds a core; jobs side by side do
-    not. An exception of a job, or Ctrl-C, leaves the others undone.
+    Threads that share a small operation wait for one another at its end; jobs side by side do not. An exception of a
+    job, or Ctrl-C, leaves the others undone.
     """
     workers = min(torch.get_num_threads(), os.cpu_count() or 1, MOST_WORKERS, max(len(jobs), 1))
     pool = ThreadPoolExecutor(workers)

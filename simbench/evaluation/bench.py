@@ -1,6 +1,6 @@
-"""`simbench bench`: the throughput of a generator alone, also in the JSON format of pytest-benchmark, whose tools compare and plot it.
+"""`simbench bench`: the throughput of a generator alone, also in the JSON format of pytest-benchmark.
 
-There it is one benchmark for each batch size and number of threads: the seconds of one call of `sample`, one round for each repeat of the clock.
+There each batch size and number of threads is a benchmark: seconds per call of `sample`, a round for each repeat.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ CALIBRATION = 2**30
 class Options:
     """What is asked for beside generator and task: the options of `simbench run`.
 
-    `events` None is the whole test split; `batch_size` None times the whole ladder. Files of samples are scored with the last three alone.
+    `events` None: the whole test split. `batch_size` None: the whole ladder. `score_files` uses the last three alone.
     """
 
     root_seed: int = 0
@@ -134,12 +134,12 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
 
 
 def score_files(paths: Sequence[Path], task: Task, options: Options, progress: Progress) -> Evaluated:
-    """Score files of samples that another program made, each a repetition of one generator. Nothing is timed: a file has no speed.
+    """Score files of samples that another program made, each a repetition of one generator. Nothing is timed.
 
-    The Result records the checksum of the first file as the generator's source, and those of the others among its flags.
+    The Result records the checksum of the first file as the generator's source, those of the others among its flags.
 
     Raises:
-        DataError, GeneratorError: a file is damaged, its samples are not events of the task, or the files are no repetitions.
+        DataError, GeneratorError: a file is damaged, its samples are not events of the task, or no repetitions.
         UsageError: there are no files, or no such definitions.
     """
     metric_keys(task, options.definitions)
@@ -163,7 +163,7 @@ def score_files(paths: Sequence[Path], task: Task, options: Options, progress: P
 
 
 def calibration_factor(session: Session) -> float | None:
-    """The real over the generated mean photon sum on the *validation* conditions; None for a generator that gives no photons there."""
+    """The real over the generated mean photon sum on the *validation* conditions; None where none are generated."""
     validation = session.task.load("validation")
     try:
         samples = session.sample_blocks(validation.conditions, CALIBRATION)

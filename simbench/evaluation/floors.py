@@ -1,7 +1,7 @@
-"""Floors: what real events, independent of the reference, score against it. Without its floor a score at finite N means nothing.
+"""Floors: what real events, independent of the reference, score against it.
 
-Floors depend on the task, the metric's version and N alone; those of the usual sizes ship as JSON beside the code, with the memoriser's scores
-and the floor-against-N curve that gives the equivalent Monte Carlo events. `simbench floor --rebuild` makes the file anew.
+Floors depend on the task, the metric's version and N alone; those of the usual sizes ship as JSON, with the memoriser's
+scores and the floor-against-N curve that gives the equivalent Monte Carlo events: `simbench floor --rebuild`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ CURVE_METRICS: dict[str, tuple[str, Callable[[Tensor, Tensor], float]]] = {
     "channel_wasserstein/1": ("channels", channel_wasserstein),
     "lenet_fid/1": ("features", frechet_distance),
 }
-"""For a metric that can give equivalent events: the derived quantity it reads, and the function of two sets of any size."""
+"""For a metric that can give equivalent events: the quantity that it reads, and its function of two sets."""
 
 
 class Floor(BaseModel):
-    """A metric's score of real events (`value`), its sd over swaps of which real events sit in which set, and the memoriser's score."""
+    """A metric's score of real events (`value`), its sd over other deals of them, and the memoriser's score."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     value: float
@@ -86,7 +86,7 @@ def _shipped(task_name: str, dataset_sha256: str) -> FloorTable | None:
 
 
 def floor_of(task: Task, key: str, events: int) -> Floor:
-    """The floor of a metric at N = `events`: shipped, or else measured now (then without its sd and the memoriser's score)."""
+    """The floor of a metric at N = `events`: shipped, or else measured now, without sd and the memoriser's score."""
     table = _shipped(task.name, task.dataset_sha256)
     shipped = table.floors.get(key, {}).get(events) if table else None
     if shipped is not None:
@@ -96,10 +96,10 @@ def floor_of(task: Task, key: str, events: int) -> Floor:
 
 
 def equivalent_events(task: Task, value: float, events: int) -> EquivalentEvents | None:
-    """How many Monte Carlo events score as badly as `value` did; None where N is not the whole test split or no curve is shipped.
+    """How many Monte Carlo events score as badly as `value` did; None without a curve, or for a part of the test split.
 
-    Log-log interpolation on the shipped curve, made monotone. `bound` is "at least" where the score is as good as the largest set of real
-    events, "below" where it is worse than the smallest.
+    Log-log interpolation on the shipped curve, made monotone. `bound` is "at least" where the score is as good as the
+    largest set of real events, "below" where it is worse than the smallest.
     """
     table = _shipped(task.name, task.dataset_sha256)
     if table is None or table.curve is None or events != task.test_events:
@@ -115,7 +115,7 @@ def equivalent_events(task: Task, value: float, events: int) -> EquivalentEvents
 
 
 def swaps(first: Events, second: Events, seed: int, count: int = SWAPS) -> Iterator[Comparison]:
-    """Pairs of real sets: the events of both, dealt anew within each condition, `count` times. Rows come in the order of conditions."""
+    """Pairs of real sets: the events of both, dealt anew within each condition, `count` times, ordered by condition."""
     pool = concatenate(first, second)
     condition = pool.condition_id.numpy()
     sizes = np.unique(condition, return_counts=True)[1]
@@ -156,7 +156,7 @@ def build(
 ) -> FloorTable:
     """Measure the floors of every metric of the task at each N, and the curve.
 
-    `memoriser` answers the conditions of a set of events with the memoriser's samples. `advance` is told of each step that is done.
+    `memoriser` answers the conditions of events with the memoriser's samples. `advance` gets a line for each step done.
     """
     with values_only():
         floors = {events: _floors(task, memoriser, events, advance) for events in sizes}

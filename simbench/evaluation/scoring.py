@@ -41,8 +41,8 @@ def measure_all(
 ) -> list[Measurement]:
     """Every metric over all repetitions (`pairs`), in the order of `keys`.
 
-    simbench's own metrics share the processor's cores, each on one thread, slow ones first; no value depends on the number of cores. Others
-    come after them, one at a time: they may draw from global random numbers.
+    simbench's own metrics share the cores, each on one thread, slow ones first; no value depends on how many there are.
+    Others come after them, one at a time: they may draw from global random numbers.
     """
 
     def job(key: str) -> Measurement:
@@ -133,7 +133,7 @@ def _mean_of_parts(estimates: Sequence[Estimate]) -> dict[str, float]:
 
 
 def _over_floor(metric: Metric, value: float | None, floor: Floor | None) -> float | None:
-    """Value over floor, where that ratio means something: not for a target, and not where the floor is 0 within its own spread."""
+    """Value over floor; None for a target, and where the floor is 0 within its own spread."""
     if (
         value is None
         or floor is None

@@ -1,7 +1,7 @@
-"""The clock: events per second over a ladder of batch sizes, measured by the harness alone, and the speed-up over the Monte Carlo.
+"""The clock: events per second over a ladder of batch sizes, and the speed-up over the Monte Carlo.
 
-Every call is timed from conditions on the device to events on the device, after synchronisation: noise, denormalisation and rounding are in it,
-the copy to the host is apart. Definition: METRICS `throughput/1`, `speedup/1`.
+Every call is timed from conditions on the device to events on the device, after synchronisation; the copy to the host
+is apart. Definition: METRICS `throughput/1`, `speedup/1`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from simbench.tasks.base import MonteCarlo
 LADDER = (1, 100, 1000, 10_000)
 REPEATS = 10
 MIN_REPEAT_SECONDS = 0.02
-"""A repeat is as many calls as fit in this time, at least one: a single call at batch 1 is too short for the clock's noise."""
+"""A repeat is as many calls as fit in this time, at least one: a call at batch 1 is too short for the clock."""
 
 
 def synchronise(device: str) -> bool:
@@ -55,7 +55,7 @@ def tile(values: Tensor, count: int) -> Tensor:
 
 
 class _PeakMemory:
-    """Peak memory since `start`, MiB: the device's allocations on a GPU, else the process's resident set (Linux; None elsewhere)."""
+    """Peak memory in MiB: the allocations on a GPU, else the resident set of the process (Linux; None elsewhere)."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -166,7 +166,7 @@ def measure_ladder(
 ) -> tuple[list[Throughput], list[str]]:
     """The ladder of batch sizes on the clock's device: with one thread and with all of them on a CPU.
 
-    A batch that would, by the speed of the one before, use more than is left of `budget_s` is left out; the second return value says so.
+    A batch that would use more than is left of `budget_s` seconds is left out; the second return value says so.
     """
     device = clock.session.device
     cpu = device == "cpu"
@@ -198,10 +198,10 @@ def measure_ladder(
 
 
 def speedup(measured: Sequence[Throughput], events: Events, monte_carlo: MonteCarlo | None) -> Speedup | None:
-    """Monte Carlo seconds over the generator's, for the same tiled conditions, at the batch size where the generator is fastest.
+    """Monte Carlo seconds over the generator's, for the same tiled conditions, at its fastest batch size.
 
-    `value` is the best of all rows, `per_core` the best of those on one CPU thread (a Monte Carlo record is of one core). None where the task
-    recorded no Monte Carlo cost or nothing was timed.
+    `value` is the best of all rows, `per_core` the best of those on one CPU thread (the Monte Carlo ran on one core).
+    None where the task recorded no Monte Carlo cost or nothing was timed.
     """
     if monte_carlo is None or events.mc_seconds is None or not measured:
         return None

@@ -1,8 +1,8 @@
-"""The pinned extractors: event -> 84 features, or event -> predicted label, always the same network, known by the sha256 of its weights.
+"""The pinned extractors: event -> 84 features, or event -> predicted label, by a network with a known sha256.
 
-The weights are read at the first use, not when an extractor is made. Everything runs on the CPU (see `LeNet5.frozen`): the features of an
-event are the same to the bit in chunks of any size and on any number of threads (tested); another machine's arithmetic may move a feature
-of unit variance by some 3e-6, and so a score by as much of itself.
+The weights are read at the first use, not when an extractor is made. Everything runs on the CPU (see `LeNet5.frozen`):
+the features of an event are the same to the bit in chunks of any size and on any number of threads (tested); another
+machine's arithmetic may move a feature of unit variance by some 3e-6, and so a score by as much of itself.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def network(variant: Variant) -> LeNet5:
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], samples: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`function` of every event, CHUNK events at a time, on the CPU: (N, *shape) -> (N, ...). Raises ValueError for another shape."""
+    """`function` of every event, CHUNK at a time, on the CPU: (N, *shape) -> (N, ...). Raises ValueError."""
     if samples.dim() != len(shape) + 1 or tuple(samples.shape[1:]) != shape or len(samples) == 0:
         raise ValueError(
             f"the feature extractor takes events of shape (N, {', '.join(map(str, shape))}), got {tuple(samples.shape)}"
@@ -64,7 +64,7 @@ class LeNetFeatures:
     variant: Variant
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """The features. Raises ValueError for events of another shape, DataError where the weights are not the pinned ones."""
+        """The features. Raises ValueError for events of another shape, DataError for other weights."""
         lenet5 = network(self.variant)
         return in_chunks(lambda x: (lenet5.activations(x) * lenet5.feature_scale).float(), samples, self.variant.shape)
 

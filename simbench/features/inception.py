@@ -22,11 +22,7 @@ CHUNK = 50
 
 
 def weights_path(data_dir: Path | None = None) -> Path:
-    """The weights on this machine, downloaded into the cache where they are not there yet.
-
-    Raises:
-        DataError: they are nowhere, and the network is closed.
-    """
+    """The weights on this machine, or else downloaded. Raises DataError where the network is closed."""
     folders = candidates("inception", data_dir)
     for folder in folders:
         if (folder / WEIGHTS).is_file():
@@ -36,16 +32,15 @@ def weights_path(data_dir: Path | None = None) -> Path:
     try:
         return Path(pooch.retrieve(URL, known_hash=None, fname=WEIGHTS, path=cache_dir() / "inception"))
     except Exception as error:  # pooch raises whatever requests, urllib3 or the file system raise
-        raise DataError(
-            f"the Inception weights are missing (searched {', '.join(map(str, folders))}; the download failed: {type(error).__name__})",
-            expected=WEIGHTS,
-            fix=f"Fetch {URL} elsewhere, put it into a folder and pass --data-dir FOLDER, or set SIMBENCH_DATA.",
-        ) from error
+        searched = ", ".join(map(str, folders))
+        what = f"the Inception weights are missing (searched {searched}; the download failed: {type(error).__name__})"
+        fix = f"Fetch {URL} elsewhere, put it into a folder and pass --data-dir FOLDER, or set SIMBENCH_DATA."
+        raise DataError(what, expected=WEIGHTS, fix=fix) from error
 
 
 @functools.lru_cache(maxsize=1)
 def load_network(path: Path, sha256_prefix: str) -> Any:
-    """The extractor with the weights of `path`, which is unpickled as tensors only. Raises DataError where it is not the published file."""
+    """The extractor with the weights of `path`, unpickled as tensors only. Raises DataError for another file."""
     content = read_pinned(path, sha256_prefix, "the published Inception", "Fetch it again.")
     try:
         torch.load(io.BytesIO(content), weights_only=True)
@@ -59,7 +54,7 @@ def load_network(path: Path, sha256_prefix: str) -> Any:
 
 
 def inception(samples: Tensor) -> Tensor:
-    """(N, 3, H, W) images in [0, 1] -> (N, 2048) float32, by the pinned network; images are rounded to 8 bits as published scores do."""
+    """(N, 3, H, W) images in [0, 1] -> (N, 2048) float32; images are rounded to 8 bits, as for published scores."""
     network = load_network(weights_path(), SHA256_PREFIX)
     with torch.inference_mode():
         parts = [network((chunk * 255).round().to(torch.uint8))[0] for chunk in samples.split(CHUNK)]

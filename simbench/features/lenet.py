@@ -22,7 +22,7 @@ class Variant:
         task: the name of the task, and so of the file of weights.
         shape: of one event of the task.
         heads: name and width of each output; `log_energy` is a regression, every other one a classification.
-        logarithm: the input is log(1 + photons) / 3 (of order 1 on a lit pixel, 0 on a dark one) instead of the values themselves.
+        logarithm: the input is log(1 + photons) / 3 (of order 1 on a lit pixel) instead of the values themselves.
         sha256: of the file of weights, which `python -m simbench.training.lenet` writes and prints.
         targets: what each head learns of the events.
         epochs: of the training.
@@ -42,18 +42,19 @@ class Variant:
 
 
 class LeNet5(nn.Module):
-    """LeNet-5 after LeCun et al., "Gradient-based learning applied to document recognition", Proc. IEEE 86 (1998), section II.B.
+    """LeNet-5 after LeCun et al., Proc. IEEE 86 (1998), section II.B.
 
-    conv 5x5 (6, padded by 2) - max pool 2 - conv 5x5 (16) - max pool 2 - 120 - 84 - heads, for an event of the task, (N, *shape) in
-    task units. 28 x 28 ends on 16 maps of 5 x 5, 44 x 44 on 16 of 9 x 9.
+    conv 5x5 (6, padded by 2) - max pool 2 - conv 5x5 (16) - max pool 2 - 120 - 84 - heads, for an event of the task,
+    (N, *shape) in task units. 28 x 28 ends on 16 maps of 5 x 5, 44 x 44 on 16 of 9 x 9.
 
-    Differs from the paper: ReLU for the scaled tanh and max pooling for the trained average (both common since), every map of the second
-    convolution sees all six of the first, linear heads for the radial basis functions; and batch normalisation without free parameters
-    in front of the two dense ReLUs. Without it a sixth to a third of the 84 features of `zn-geant3` die in training and the others follow
-    the photon sum alone (participation ratio of their covariance 1.2; with it 3.6 and none dead, after equally short trainings).
-    ReLU keeps the features unbounded: an event unlike any in training is far from them all.
+    Differs from the paper: ReLU for the scaled tanh and max pooling for the trained average (both common since), every
+    map of the second convolution sees all six of the first, linear heads for the radial basis functions; and batch
+    normalisation without free parameters in front of the two dense ReLUs. Without it a sixth to a third of the 84
+    features of `zn-geant3` die in training and the others follow the photon sum alone (participation ratio of their
+    covariance 1.2; with it 3.6 and none dead, after equally short trainings). ReLU keeps the features unbounded: an
+    event unlike any in training is far from them all.
 
-    `feature_scale` is the pinned scalar; it and the moments of the log energy (mean, sd; `zn-geant3`) are buffers: they come with the weights.
+    `feature_scale` is the pinned scalar; it and the moments of the log energy (mean, sd) come with the weights.
     """
 
     def __init__(self, variant: Variant) -> None:
@@ -81,8 +82,9 @@ class LeNet5(nn.Module):
     def frozen(self) -> LeNet5:
         """This network in evaluation mode, the layers after the convolutions in double precision.
 
-        Sums of float32 in another order (a chunk of another size, another number of threads) then no longer show in float32 features, and
-        equal events have equal features. Double convolutions would take six times as long; single ones add up each pixel alike in any batch.
+        Sums of float32 in another order (a chunk of another size, another number of threads) then no longer show in
+        float32 features, and equal events have equal features. Double convolutions would take six times as long; single
+        ones add up each pixel alike in any batch.
         """
         self.dense.double()
         self.heads.double()

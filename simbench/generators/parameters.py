@@ -36,7 +36,7 @@ def parse_params(pairs: list[str]) -> dict[str, str]:
 def arguments_of(
     spec: str, target: Any, params: Mapping[str, str], skip: tuple[str, ...] = ()
 ) -> tuple[dict[str, Any], dict[str, Plain]]:
-    """The keyword arguments to call `target` with, and all its plain-valued parameters for the record; those named in `skip` are no matter.
+    """The keyword arguments to call `target` with, and its plain-valued parameters for the record, without `skip`.
 
     Raises:
         UsageError: a parameter is unknown, missing, or not of the annotated type.
@@ -75,7 +75,7 @@ def arguments_of(
 
 
 def plain_parameters(spec: str, values: object) -> dict[str, Plain]:
-    """What a generator says of its parameters, as a Result records it. Raises GeneratorError for what no Result can hold."""
+    """A generator's own words on its parameters, for a Result. Raises GeneratorError for what no Result can hold."""
     expected = "a mapping from names to bools, finite numbers, short strings or None"
     if not isinstance(values, Mapping):
         what = f"{spec}: `effective_parameters` is no mapping"

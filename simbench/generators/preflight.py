@@ -15,7 +15,7 @@ EVENTS = 8
 
 @dataclass(frozen=True)
 class Preflight:
-    """What eight events told: same seed, same events (`deterministic`); another seed, others (`stochastic`); warnings."""
+    """What eight events told. Same seed, same events: `deterministic`; another seed, other events: `stochastic`."""
 
     deterministic: bool
     stochastic: bool

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 class Generator(Protocol):
     """One method that answers conditions with events.
 
-    Optional beside it: `setup(task, device)`, called once before any event is asked for and never timed, where weights are
-    loaded; and a `version` string. Constructor arguments are the `--param key=value` of the command line, typed by their annotations.
-    A bare function with the signature of `sample` is a generator too.
+    Optional beside it: `setup(task, device)`, called once before any event is asked for and never timed, where weights
+    are loaded; and a `version` string. Constructor arguments are the `--param key=value` of the command line, typed by
+    their annotations. A bare function with the signature of `sample` is a generator too.
 
-    A Result records the constructor's arguments. A generator that runs with something else, because its weights file says so, names that in
-    `effective_parameters`: a mapping from names to bools, numbers, strings or None, read after `setup`. It may add names and replaces values:
+    A Result records the constructor's arguments. A generator that runs with something else, because its weights file
+    says so, names that in `effective_parameters`: a mapping from names to bools, numbers, strings or None, read after
+    `setup`. It may add names and replaces values:
 
         @property
         def effective_parameters(self):
@@ -28,11 +29,11 @@ class Generator(Protocol):
         """Generate one event per row of `conditions`.
 
         Args:
-            conditions: (event, C) float32 in task units (`task.condition_names`, `task.condition_units`), on the device given to
-                `setup`. C is 0 for an unconditional task, so `len(conditions)` is always the number of events wanted.
+            conditions: (event, C) float32 in task units, on the device given to `setup`. C is 0 for an unconditional
+                task, so `len(conditions)` is always the number of events wanted.
             seed: a plain integer below 2**31. The same seed and conditions give the same events.
 
         Returns:
-            (event, *task.shape) in task units: photons for a calorimeter, [0, 1] for an image. Any real dtype, any device.
+            (event, *task.shape) in task units, e.g. photons, or [0, 1] for an image. Any real dtype, any device.
         """
         ...

@@ -62,7 +62,7 @@ class Resolved:
         return None if path is None else Path(path)
 
     def effective_parameters(self) -> dict[str, Plain]:
-        """The parameters that the generator runs with, known after its `setup`: those given, with its own `effective_parameters` over them.
+        """The parameters that the generator runs with, known after its `setup`: its own over those given.
 
         Raises:
             GeneratorError: `effective_parameters` is no mapping of names to plain values.
@@ -109,9 +109,9 @@ class Target:
 
 
 def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target | None = None) -> Resolved:
-    """The generator that `spec` names, constructed with `params` (text from `--param key=value`, typed by its annotations).
+    """The generator that `spec` names, constructed with `params` (the text of `--param`, typed by its annotations).
 
-    The working directory (and the folder of `file.py`) is importable meanwhile. `target` is what `find(spec)` gave, if it was called.
+    The working directory and the folder of `file.py` are importable meanwhile. `target` is `find(spec)`, if known.
 
     Raises:
         UsageError: the name is unknown, or a parameter is unknown, missing or of the wrong type.
@@ -138,9 +138,6 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
         version=version if isinstance(version, str) else target.version,
         source_sha256=_source_sha256(source),
     )
-
-
-# --- from spec to target ---------------------------------------------------------------------------------------------------------
 
 
 def _samples_file(spec: str) -> Target:
@@ -261,8 +258,7 @@ def _attribute(module: types.ModuleType, dotted: str, where: str) -> Any:
 
 @contextlib.contextmanager
 def _importable(folder: Path | None = None) -> Iterator[None]:
-    """Import from the working directory (and `folder`) first. Afterwards the path is as it was, but for the folders at its very end,
-    where they shadow nothing: a user's `setup` or `sample` may import, too."""
+    """Import from the working directory (and `folder`) first; afterwards last, for a user's `setup` and `sample`."""
     folders = [str(path) for path in dict.fromkeys((folder, Path.cwd())) if path is not None]
     sys.path[:0] = folders
     importlib.invalidate_caches()
@@ -291,9 +287,6 @@ def _user_code(what: str) -> Iterator[None]:
         raise user_error(error, what, fix="Put what belongs to a script under `if __name__ == '__main__':`.") from error
     except Exception as error:
         raise user_error(error, what) from error
-
-
-# --- from target to generator ----------------------------------------------------------------------------------------------------
 
 
 def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[Any, dict[str, Plain]]:

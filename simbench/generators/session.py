@@ -61,7 +61,7 @@ class Session:
                 yield from value.modules()
 
     def call_bare(self, conditions: Tensor, seed: int) -> Any:
-        """What `sample` returns for these very conditions, unchecked, with gradients if they are on. KeyboardInterrupt passes."""
+        """What `sample` returns for these very conditions, unchecked. KeyboardInterrupt passes."""
         try:
             return self.generator.sample(conditions, seed=seed)
         except SimbenchError:
@@ -87,7 +87,7 @@ class Session:
     def sample_blocks(
         self, conditions: Tensor, repetition: int, on_block: Callable[[int], None] = lambda events: None
     ) -> Tensor:
-        """As `sample`, in blocks of task.block_size rows; block b has the seed of (root seed, task, "sample", repetition, b).
+        """As `sample`, in blocks of task.block_size rows, each with a seed of its own.
 
         So no score depends on how fast, or in what batches, the generator is timed.
         """

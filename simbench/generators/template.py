@@ -10,7 +10,7 @@ from simbench.tasks.base import Task
 
 
 def write_scaffold(path: Path, task: Task) -> None:
-    """Write a generator for a task to start from. Raises UsageError where the file exists, is no .py or cannot be written."""
+    """Write a generator to start from. Raises UsageError where the file exists, is no .py or cannot be written."""
     if path.suffix != ".py" or not path.stem.isidentifier():
         fix = f"Try {path.with_suffix('.py')}." if path.stem.isidentifier() else "Use letters, digits and _ only."
         what = "a generator lives in a Python file that can be imported"

@@ -26,7 +26,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def place(error: BaseException) -> str:
-    """`file.py:12`: the innermost line of the user's own code that the exception came through; empty where there is none."""
+    """`file.py:12`: the innermost line of the user's own code that the exception passed; empty where there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{os.path.basename(error.filename)}:{error.lineno}"
     frames = [
@@ -53,5 +53,8 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 def user_error(error: BaseException, what: str, *, expected: str = "", fix: str = "") -> GeneratorError:
     """The error to raise in place of an exception from user code."""
     if is_out_of_memory(error):
-        fix = "It ran out of memory: generate in smaller pieces inside `sample`, or pass a smaller --batch-size or another --device."
+        fix = (
+            "It ran out of memory: generate in smaller pieces inside `sample`, "
+            "or pass a smaller --batch-size or another --device."
+        )
     return GeneratorError(what, got=one_line(error), expected=expected, fix=fix)

@@ -1,7 +1,7 @@
 """Containers of arrays, HDF5 and npz, that strangers wrote: opened so that they can do no harm.
 
-No pickle is loaded and no link out of the file is followed; type and shape are known from the header before memory is taken. The HDF5 library
-can crash, or loop for ever, on a damaged file: a process of its own reads such a file first.
+No pickle is loaded and no link out of the file is followed; type and shape are known from the header before memory is
+taken. The HDF5 library can crash, or loop for ever, on a damaged file: a process of its own reads such a file first.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def opened(path: Path, limit: int) -> Iterator[Source]:
     """The file, opened by its content if neither it nor what is in it exceeds `limit` bytes.
 
     Raises:
-        DataError: it is missing, too large or of another kind; or, within the block, whatever reading a damaged file raises.
+        DataError: it is missing, too large or of another kind; or reading it within the block fails.
     """
     if path.is_dir():
         raise DataError(f"{path} is a folder", expected="a file of samples", fix="Pass the .h5 or .npz file in it.")

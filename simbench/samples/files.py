@@ -1,9 +1,9 @@
-"""Files of samples: what a foreign program made for the test conditions of a task, in HDF5 or with the same keys in npz.
+"""Files of samples: what a foreign program made for the test conditions of a task, in HDF5 or npz.
 
     samples          (N, *task.shape) in task units
     condition_index  (N,) integers: the rows of the test split that the samples answer; or, in its place,
     conditions       (N, C): the conditions themselves; the k-th sample of a condition answers its k-th test row
-    task, generator, seed   attributes (npz: scalars), all optional; so is `result`, the id of the result that the samples were made in
+    task, generator, seed   attributes (npz: scalars), all optional; so is `result`, the id of the result they belong to
 
 Such files come from strangers: see `simbench.samples.containers`.
 """
@@ -61,7 +61,7 @@ def read_samples(path: Path, task: Task) -> SampleSet:
     """Read a file of samples, trusting nothing in it.
 
     Raises:
-        DataError: the file is missing, damaged, made for another task, or does not answer whole test conditions once each.
+        DataError: the file is missing, damaged, of another task, or does not answer whole test conditions once.
         GeneratorError: the samples are not events of the task: shape, NaN, negative or too large values.
     """
     limit = 8 * task.test_events * math.prod(task.shape) + MAX_OTHER_BYTES
@@ -103,7 +103,7 @@ def write_samples(
     seed: int,
     result: str | None = None,
 ) -> None:
-    """Write a file of samples that `read_samples` reads; HDF5 or npz by its suffix. Raises UsageError where it exists or cannot be written."""
+    """Write a file of samples, HDF5 or npz by its suffix. Raises UsageError where it exists or cannot be written."""
     arrays = {"samples": samples.cpu().numpy(), "condition_index": condition_index.cpu().numpy().astype(np.int64)}
     of = {} if result is None else {"result": result}
     _write(path, arrays, {"task": task.name, "generator": generator[:MAX_TEXT], "seed": seed} | of)
@@ -139,9 +139,6 @@ def export_conditions(task: Task, path: Path, *, root_seed: int = 0, events: int
     else:
         _write(path, arrays, attributes)
     return len(test)
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------------------
 
 
 def _check_count(path: Path, task: Task, shape: tuple[int, ...]) -> int:
@@ -256,9 +253,6 @@ def _text(value: Any) -> str | None:
 
 def _integer(value: Any) -> int | None:
     return int(value) if isinstance(value, (int, np.integer)) else None
-
-
-# --- writing -----------------------------------------------------------------------------------------------------------------------
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:

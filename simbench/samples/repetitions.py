@@ -1,7 +1,7 @@
-"""Saved samples: the events of a run's first repetition in a file beside its Result, and the way from a Result back to its events.
+"""Saved samples: the events of a run's first repetition beside its Result, and the way from a Result to its events.
 
-A file of `simbench run --save-samples` says which result it belongs to (attribute `result`); the Result of `simbench score` knows its files by
-their checksum. So no file is ever shown, or scored, as another's.
+A file of `simbench run --save-samples` names its result; the Result of `simbench score` knows its files by checksum.
+So no file is ever shown, or scored, as another's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def save_samples(result: Result, pair: Comparison, task: Task, path: Path) -> Pa
 
 
 def read_pair(path: Path, task: Task) -> tuple[SampleSet, Comparison]:
-    """The samples of a file, and the same beside the real events that answer the same test rows. Raises as `read_samples`."""
+    """The samples of a file, and the same beside the real events of the same test rows. Raises as `read_samples`."""
     samples = read_samples(path, task)
     reference = task.load("test").take(samples.index)
     return samples, Comparison(reference.with_samples(samples.samples), reference)
@@ -115,7 +115,7 @@ def find_pairs(
                 expected=" or ".join(
                     f"{result.generator.name} {result.id}, {result.task.events} events" for result in results[:5]
                 ),
-                fix="Pass a file that `simbench run --save-samples` or `simbench score` made, or took, for one of them; or leave it out.",
+                fix="Pass the file of `simbench run --save-samples` or `simbench score` for one of them, or leave it out.",
             )
         for place in owners:
             found[place] = found[place] or pair

@@ -16,7 +16,7 @@ AXIS = {"scale": "photons times", "emptied": "share of events emptied", "shrunk"
 
 
 def curve_figure(response: Response) -> Figure:
-    """One panel a metric: its value (error bars: sampling) against the strength, its floor as a band, flagged points filled."""
+    """One panel a metric: value and error against the strength, its floor as a band, flagged points filled."""
     keys = list(response.results[0].measurements)
     columns = 4
     rows = -(-len(keys) // columns)
@@ -62,8 +62,8 @@ def curve_table(responses: Sequence[Response], task: Task, events: int) -> str:
     lines = [
         f"# How much must be wrong before a metric notices? {task.name}, N = {events}",
         "",
-        f"The smallest strength from which on the metric is flagged at every strength measured (family error {ALPHA:.0%}, Holm over all metrics); "
-        "— : never. On `scale` the less sensitive side counts.",
+        "The smallest strength from which on the metric is flagged at every strength measured "
+        f"(family error {ALPHA:.0%}, Holm over all metrics); — : never. On `scale` the less sensitive side counts.",
         "",
         "| metric | " + " | ".join(f"{r.defect} ({AXIS[r.defect]})" for r in responses) + " |",
         "|---|" + "---:|" * len(responses),

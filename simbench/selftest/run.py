@@ -70,7 +70,7 @@ def controls(task: Task) -> tuple[Control, ...]:
 
 
 def real_pair(task: Task, events: int | None) -> Comparison:
-    """Real events against real events, dealt once more from `floor` and `test` (the shipped floors are of another deal)."""
+    """Real events against real events, dealt from `floor` and `test` in another way than for the shipped floors."""
     floor, test = task.load("floor", events), task.load("test", events)
     return next(swaps(floor, test, derive_seed(0, task.name, "selftest"), count=1))
 
@@ -100,7 +100,7 @@ def judge(control: Control, pair: Comparison, task: Task, keys: Sequence[str]) -
 def selftest(
     task: Task, *, events: int | None = None, fast: bool = False, advance: Callable[[int], None] = lambda done: None
 ) -> list[ControlResult]:
-    """Every control of the task, at N = `events` (the whole test split if None), by the metrics that rank. `fast` leaves slow metrics out."""
+    """Every control of the task at N = `events` (None: all) by the metrics that rank; `fast` leaves slow ones out."""
     keys = [key for key in task.metrics if get_metric(key).ranks and not (fast and get_metric(key).slow)]
     pair = real_pair(task, events)
     results = []
@@ -119,7 +119,7 @@ class Response:
     results: tuple[ControlResult, ...]
 
     def smallest_detected(self, key: str, harmless: float) -> float | None:
-        """The strength nearest to `harmless` from which on, away from it, the metric flags every strength; None if it never does.
+        """The strength nearest to `harmless` from which on the metric flags every strength; None if it never does.
 
         On a two-sided defect (scale) the worse side counts.
         """

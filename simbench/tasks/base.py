@@ -1,4 +1,4 @@
-"""A task: a data set with a shape, units, named conditions, splits, a block size, its metrics and its Monte Carlo cost."""
+"""A task: a data set with a shape, units, named conditions, splits, its metrics and its Monte Carlo cost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Model:
 
 @dataclass(frozen=True)
 class MonteCarlo:
-    """What the simulation that a generator replaces costs, and how that was measured. A speed-up is never quoted without it."""
+    """What the simulation costs that a generator replaces, and how that was measured."""
 
     engine: str
     physics: str
@@ -50,7 +50,7 @@ class MonteCarlo:
 
 @dataclass(frozen=True)
 class Fibres:
-    """Where a calorimeter's fibres are: `number` along each axis, centred on the beam, in a block that begins at `face`. All lengths in m.
+    """Where a calorimeter's fibres are: `number` along each axis, centred on the beam, behind `face`. Lengths in m.
 
     Each fibre is a quartz core of radius `core` on the axis of a square air groove of half side `groove`.
     """
@@ -66,8 +66,8 @@ class Fibres:
 class Task(ABC):
     """One task. Subclasses say what it is in class attributes and load its splits.
 
-    `load("test")` is what generators are scored against; `load("floor")` are real events, independent of `test`, that answer the same
-    conditions in the same order: what a perfect model would return. Nobody trains or tunes on either.
+    Generators are scored against `load("test")`. `load("floor")` are independent real events for the same conditions in
+    the same order: what a perfect model would return. Nobody trains or tunes on either.
     """
 
     name: ClassVar[str]
@@ -107,7 +107,7 @@ class Task(ABC):
         """All events of a split. Raises DataError where the files are missing or damaged."""
 
     def find_data(self) -> str:
-        """Where the data are, in a sentence; nothing is downloaded. Raises DataError where they are missing or damaged."""
+        """Where the data are, in a sentence; nothing is downloaded. Raises DataError where they are missing."""
         return f"{len(self.load('test'))} test events are there, checksums verified."
 
     @property

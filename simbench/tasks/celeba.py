@@ -1,4 +1,4 @@
-"""CelebA at 64 x 64: faces, without conditions. Not shipped and not downloaded: the user points at the official files."""
+"""CelebA at 64 x 64: faces, without conditions. The user points at the official files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class CelebA64(Task):
 
     @functools.cached_property
     def folder(self) -> Path:
-        """The folder with the partition file and the images (a folder or a zip). Raises DataError where there is none."""
+        """The folder with the partition file and the images (a folder or a zip). Raises DataError."""
         folders = candidates("celeba", self.data_dir)
         for folder in folders:
             if (folder / PARTITION).is_file() and ((folder / IMAGES).is_dir() or (folder / f"{IMAGES}.zip").is_file()):
@@ -74,7 +74,7 @@ class CelebA64(Task):
         raise DataError(
             f"the CelebA files are missing (searched {', '.join(map(str, folders))})",
             expected=f"{PARTITION} beside {IMAGES}/ or {IMAGES}.zip",
-            fix="Get them from the data set's own page, put them into a folder and pass --data-dir FOLDER, or set SIMBENCH_DATA.",
+            fix="Get them from the data set's own page; pass --data-dir FOLDER, or set SIMBENCH_DATA.",
         )
 
     def find_data(self) -> str:

@@ -58,7 +58,7 @@ def constant_median(events: Events, rng: torch.Generator) -> Tensor:
 
 
 def channels_permuted(events: Events, rng: torch.Generator) -> Tensor:
-    """Each channel's pixels from another event of the same species and energy quintile: marginals stay, correlations go."""
+    """Each channel's pixels from another event: the marginals stay, the correlations go."""
     from simbench.metrics.channels import channel_masks
 
     masks = channel_masks(*events.samples.shape[1:]).T.reshape(-1, *events.samples.shape[1:]).float()

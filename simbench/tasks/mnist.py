@@ -1,4 +1,4 @@
-"""MNIST: the handwritten digits, conditioned on a one-hot label. Not shipped: found on disk or downloaded, and verified."""
+"""MNIST: the handwritten digits, conditioned on a one-hot label. Found on disk or downloaded, and verified."""
 
 from __future__ import annotations
 
@@ -20,16 +20,8 @@ from simbench.core.events import Events
 from simbench.core.files import cache_dir, candidates, check_sha256
 from simbench.core.seeds import derive_seed
 from simbench.features.lenet import Variant
+from simbench.tasks import controls as spoilt
 from simbench.tasks.base import Split, Task
-from simbench.tasks.controls import (
-    Control,
-    conditions_shuffled,
-    constant_median,
-    emptied,
-    gaussian,
-    shrunk,
-    training_replayed,
-)
 
 FILES = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -85,7 +77,7 @@ def read_verified(folder: Path, name: str) -> bytes:
 
 
 def parse_idx(content: bytes) -> NDArray[np.uint8]:
-    """An array from the IDX format: magic 0, 0, 8 (unsigned byte), dimensions; then sizes as big-endian uint32; then the bytes."""
+    """An array from the IDX format: 0, 0, 8 (unsigned byte), dimensions; sizes as big-endian uint32; then the bytes."""
     dimensions = content[3]
     shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
@@ -138,7 +130,8 @@ def digit_dropped(events: Events, rng: torch.Generator) -> Tensor:
 class Mnist(Task):
     """`mnist`: 28 x 28 digits in [0, 1]; the 10 000 test labels are the conditions.
 
-    10 000 training images with the test set's class counts are held out of *all* training: they are `validation` and `floor` at once.
+    10 000 training images with the test set's class counts are held out of *all* training: they are `validation` and
+    `floor` at once.
     """
 
     name = "mnist"
@@ -172,13 +165,13 @@ class Mnist(Task):
     equivalent_metric = "lenet_fid/1"
     definitions: ClassVar[dict[str, tuple[str, ...]]] = {"deja2020": ("lenet_fid/1", "sinkhorn/deja2020")}
     controls = (
-        Control("mean image per digit", ("diversity_ratio/1", "energy_distance/1"), shrunk(1.0)),
-        Control("constant median", ("diversity_ratio/1", "energy_distance/1"), constant_median),
-        Control("10 % of the images emptied", ("energy_distance/1",), emptied(0.10)),
-        Control("labels shuffled", ("label_accuracy/1",), conditions_shuffled),
-        Control("training images replayed", ("memorisation/1",), training_replayed),
-        Control("Gaussian noise, right mean and covariance", ("energy_distance/1",), gaussian),
-        Control("one digit dropped", ("label_accuracy/1", "energy_distance/1"), digit_dropped),
+        spoilt.Control("mean image per digit", ("diversity_ratio/1", "energy_distance/1"), spoilt.shrunk(1.0)),
+        spoilt.Control("constant median", ("diversity_ratio/1", "energy_distance/1"), spoilt.constant_median),
+        spoilt.Control("10 % of the images emptied", ("energy_distance/1",), spoilt.emptied(0.10)),
+        spoilt.Control("labels shuffled", ("label_accuracy/1",), spoilt.conditions_shuffled),
+        spoilt.Control("training images replayed", ("memorisation/1",), spoilt.training_replayed),
+        spoilt.Control("Gaussian noise, right mean and covariance", ("energy_distance/1",), spoilt.gaussian),
+        spoilt.Control("one digit dropped", ("label_accuracy/1", "energy_distance/1"), digit_dropped),
     )
     lenet = LENET
     template = TEMPLATE

@@ -16,19 +16,8 @@ from torch import Tensor
 from simbench.core.events import Events
 from simbench.core.files import read_pinned
 from simbench.features.lenet import Variant
+from simbench.tasks import controls as spoilt
 from simbench.tasks.base import Fibres, MonteCarlo, Split, Task, energy_quintiles
-from simbench.tasks.controls import (
-    Control,
-    channels_permuted,
-    conditions_shuffled,
-    constant_median,
-    emptied,
-    gaussian,
-    pixels_shuffled,
-    scaled,
-    shrunk,
-    training_replayed,
-)
 
 SPECIES = {
     22: "photon",
@@ -116,7 +105,10 @@ class ZnGeant3(Task):
 
     name = "zn-geant3"
     version = "1.0"
-    summary = "showers of single particles in a neutron Zero Degree Calorimeter, GEANT 3.21 (a benchmark, not ALICE's own simulation)"
+    summary = (
+        "showers of single particles in a neutron Zero Degree Calorimeter, GEANT 3.21 "
+        "(a benchmark, not ALICE's own simulation)"
+    )
     shape = (44, 44)
     unit = "photons"
     maximum = 1e5
@@ -165,20 +157,22 @@ class ZnGeant3(Task):
         "zp_2x2": ("channel_wasserstein/zp_2x2", "channel_mae/zp_2x2"),
         "zp_4x1": ("channel_wasserstein/zp_4x1", "channel_mae/zp_4x1"),
     }
-    """The papers', and the read-out variants of `simbench.metrics.channels.channel_masks` (zp_2x2 has the channels of zn_2x2)."""
+    """The papers', and the read-out variants of `metrics.channels.channel_masks`; zp_2x2 has the channels of zn_2x2."""
     controls = (
-        Control("channels permuted between events", ("correlation_distance/1",), channels_permuted),
-        Control("mean response per condition", ("dispersion_ratio/1", "conditional_energy/1"), shrunk(1.0)),
-        Control("constant median", ("channel_wasserstein/1", "conditional_energy/1"), constant_median),
-        Control("45 % of the events emptied", ("empty_fraction/1",), emptied(0.45)),
-        Control("10 % of the events emptied", ("empty_fraction/1",), emptied(0.10)),
-        Control("photons x 0.83", ("channel_wasserstein/1",), scaled(0.83)),
-        Control("photons x 0.95", ("channel_wasserstein/1",), scaled(0.95)),
-        Control("conditions shuffled", ("conditional_energy/1",), conditions_shuffled),
-        Control("training events replayed", ("memorisation/1",), training_replayed),
-        Control("Gaussian noise, right mean and covariance", ("separation/1",), gaussian),
-        Control("pixels shuffled within each channel", ("separation/1",), pixels_shuffled),
-        Control("neutrons answered with photon showers", ("conditional_energy/1",), neutrons_as_photons),
+        spoilt.Control("channels permuted between events", ("correlation_distance/1",), spoilt.channels_permuted),
+        spoilt.Control(
+            "mean response per condition", ("dispersion_ratio/1", "conditional_energy/1"), spoilt.shrunk(1.0)
+        ),
+        spoilt.Control("constant median", ("channel_wasserstein/1", "conditional_energy/1"), spoilt.constant_median),
+        spoilt.Control("45 % of the events emptied", ("empty_fraction/1",), spoilt.emptied(0.45)),
+        spoilt.Control("10 % of the events emptied", ("empty_fraction/1",), spoilt.emptied(0.10)),
+        spoilt.Control("photons x 0.83", ("channel_wasserstein/1",), spoilt.scaled(0.83)),
+        spoilt.Control("photons x 0.95", ("channel_wasserstein/1",), spoilt.scaled(0.95)),
+        spoilt.Control("conditions shuffled", ("conditional_energy/1",), spoilt.conditions_shuffled),
+        spoilt.Control("training events replayed", ("memorisation/1",), spoilt.training_replayed),
+        spoilt.Control("Gaussian noise, right mean and covariance", ("separation/1",), spoilt.gaussian),
+        spoilt.Control("pixels shuffled within each channel", ("separation/1",), spoilt.pixels_shuffled),
+        spoilt.Control("neutrons answered with photon showers", ("conditional_energy/1",), neutrons_as_photons),
     )
     lenet = LENET
     template = TEMPLATE
@@ -208,7 +202,7 @@ class ZnGeant3(Task):
 
 @functools.cache
 def _verify(path: Path, sha256: str) -> None:
-    """Refuse a file that is not, byte for byte, the data set of this version."""
+    """Refuse a file that is not the data set of this version."""
     read_pinned(path, sha256, "the data of zn-geant3", "Install simbench again: the package ships the file.")
 
 
@@ -253,7 +247,7 @@ def _load_split(path: Path, split: str, sha256: str) -> Events:
 
 
 def species_strata(pdg: NDArray[np.int32], test_pdg: NDArray[np.int32]) -> NDArray[np.str_]:
-    """The species of each event, with those of fewer than 20 test conditions (`test_pdg`, one a condition) pooled as `other`."""
+    """The species of each event; those of fewer than 20 test conditions (`test_pdg`, one each) are `other`."""
     codes, counts = np.unique(test_pdg, return_counts=True)
     kept = {int(code) for code, count in zip(codes, counts, strict=True) if count >= MIN_STRATUM_CONDITIONS}
     return np.array([SPECIES.get(int(code), "other") if int(code) in kept else "other" for code in pdg])

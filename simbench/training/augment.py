@@ -12,7 +12,7 @@ AXES = {"x": ("Vx", "Px"), "y": ("Vy", "Py")}
 
 
 def mirror_exchange(samples: Tensor, conditions: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """One of the eight symmetries of a square calorimeter for each event: mirror x, mirror y, exchange x and y, each by a fair coin.
+    """One of the eight symmetries of a square calorimeter for each event: mirror x, mirror y, exchange x and y.
 
     The block is symmetric, its odd-even channels are not: so events are transformed as images, never as channel sums.
 
@@ -22,7 +22,7 @@ def mirror_exchange(samples: Tensor, conditions: Tensor, names: tuple[str, ...])
         names: the C names, `task.condition_names`; holds Vx, Vy, Px, Py.
 
     Returns:
-        The transformed events and their conditions, in the same order. Coins are tossed with torch's global random numbers.
+        The transformed events and their conditions, in the same order, by torch's global random numbers.
     """
     if samples.dim() != 3 or samples.shape[1] != samples.shape[2]:
         raise UsageError(

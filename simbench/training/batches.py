@@ -1,4 +1,4 @@
-"""Batches whose content depends on seed and step alone, so that a resumed training sees what an uninterrupted one would have seen."""
+"""Batches whose content depends on seed and step alone, so that a resumed training sees what it would have seen."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from simbench.core.seeds import derive_seed
 
 
 class Batches:
-    """The batch of every step: epochs of a shuffled training split, each in an order of its own, the incomplete last batch left out.
+    """The batch of every step: epochs in an order of their own, each without the incomplete last batch.
 
-    With `whole_conditions`, units are shuffled (what repeats by design: the particle on zn, the image on mnist) and a batch holds as many
-    whole units as come nearest to `batch_size` events on average, the events of a unit side by side.
+    With `whole_conditions`, units are shuffled (what repeats by design: the particle on zn, the image on mnist) and a
+    batch holds as many whole units as come nearest to `batch_size` events on average, side by side.
     """
 
     def __init__(self, events: Events, batch_size: int, seed: int, *, whole_conditions: bool = False) -> None:

@@ -45,7 +45,7 @@ def run_training(
         steps: in place of the plan's.
         out: folder for weights, curve and checkpoint; `training/<model>-<task>/` if None.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
-        params: constructor arguments; a name that the constructor does not take and the plan has (`learning_rate`) goes to the plan.
+        params: of the constructor; a name that it does not take and the plan has (`learning_rate`) goes to the plan.
         resume: go on with what `out` holds.
         progress: a bar and a line a validation, on stderr.
 
@@ -53,7 +53,7 @@ def run_training(
         The weights file.
 
     Raises:
-        UsageError, GeneratorError, DataError: see `simbench.generators.resolve.resolve` and `simbench.training.loop.train`.
+        UsageError, GeneratorError, DataError: as `generators.resolve.resolve` and `training.loop.train`.
         TrainingStopped: Ctrl-C; the same call goes on from there.
     """
     from simbench.training.loop import train

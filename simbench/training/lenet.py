@@ -1,7 +1,8 @@
 """How the pinned LeNet-5s were trained: `python -m simbench.training.lenet --task mnist|zn-geant3 [-o FILE]`.
 
-Only the split `train` is trained on. A fixed recipe with a fixed seed, kept as the record of what ships; a retrained file has another
-sha256 (arithmetic differs between machines) and belongs in the package only as a new version of every metric on features.
+Only the split `train` is trained on. A fixed recipe with a fixed seed, kept as the record of what ships; a retrained
+file has another sha256 (arithmetic differs between machines) and belongs in the package only as a new version of every
+metric on features.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ def shifted(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def mirrored(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Each batch of showers in one of the eight orientations of the block, under which energy and species stay the same."""
+    """Each batch of showers in one of the eight orientations of the block."""
     down, right, exchange = (torch.rand(3, generator=rng) < 0.5).tolist()
     images = images.flip([axis for axis, on in ((-2, down), (-1, right)) if on])
     return images.transpose(-2, -1) if exchange else images
 
 
 def train(network: LeNet5, augment: Augment, images: Tensor, targets: Targets, seed: int) -> None:
-    """AdamW with a one-cycle learning rate over batches drawn without replacement; the last incomplete batch of an epoch is left out."""
+    """AdamW with a one-cycle learning rate; the last incomplete batch of an epoch is left out."""
     rng, recipe = torch.Generator().manual_seed(seed), network.variant
     steps = len(images) // recipe.batch
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.peak_rate, weight_decay=WEIGHT_DECAY)
@@ -87,7 +88,8 @@ def report(network: LeNet5, events: Events, targets: Targets) -> dict[str, float
     """Accuracy of each class head with that of always naming the commonest class, and R² of the log energy."""
     scores: dict[str, float] = {}
     for name, truth in targets.items():
-        output = in_chunks(lambda x, head=name: network(x)[head], events.samples, network.variant.shape)  # type: ignore[misc]
+        head: Callable[[Tensor], Tensor] = lambda x, name=name: network(x)[name]  # type: ignore[misc]  # noqa: E731
+        output = in_chunks(head, events.samples, network.variant.shape)
         if name == "log_energy":
             mean, sd = network.log_energy_moments
             residual = output[:, 0].double() * sd + mean - truth
@@ -123,9 +125,8 @@ def main() -> None:
     network.feature_scale.copy_(pinned_scale(network, events.samples))
 
     variance = in_chunks(network.activations, events.samples, network.variant.shape).mul(network.feature_scale).var(0)
-    print(
-        f"feature_scale {float(network.feature_scale):.9g}; constant features {int((variance == 0).sum())} of {len(variance)}"
-    )
+    constant = int((variance == 0).sum())
+    print(f"feature_scale {float(network.feature_scale):.9g}; constant features {constant} of {len(variance)}")
     for split in ("train", "validation", "test"):
         part = task.load(split)
         for kind, kept in (("all", part), ("not empty", part.take(part.samples.flatten(1).any(1)))):

@@ -1,8 +1,9 @@
 """The training loop that every model uses: Lightning's Trainer behind one function.
 
-A Lightning "epoch" is here the stretch of steps between two validations, so that a checkpoint always lies on its boundary and resuming needs
-no state of the data. Every batch and every step's random numbers are derived from seed and step: a training that was killed and resumed
-ends with the weights of one that was not (bit for bit on one machine's CPU).
+A Lightning "epoch" is here the stretch of steps between two validations, so that a checkpoint always lies on its
+boundary and resuming needs no state of the data. Every batch and every step's random numbers are derived from seed and
+step: a training that was killed and resumed ends with the weights of one that was not (bit for bit on one machine's
+CPU).
 """
 
 from __future__ import annotations
@@ -64,18 +65,15 @@ def train(
     progress: bool = True,
     record: Mapping[str, str] | None = None,
 ) -> Path:
-    """Train a `Trainable` on a task's training split; keep the weights (moving average) that score best on its validation split.
+    """Train a `Trainable` on a task's training split; keep the weights (moving average) that score best on its
+    validation split.
 
-    In `out`: `weights.safetensors` (the best so far, at any time), `curve.csv` (losses and validation score at each validation),
-    `last.ckpt` (all that resuming needs), `training.json` (what was asked for). At the end, `model` holds the best weights.
+    In `out`: `weights.safetensors` (the best so far, at any time), `curve.csv` (losses and validation score at each
+    validation), `last.ckpt` (all that resuming needs), `training.json` (what was asked for). At the end, `model` holds
+    the best weights.
 
     Args:
-        model: a Trainable `torch.nn.Module`.
-        task: what it is trained on.
-        plan: how long and how.
-        out: folder; made if need be.
         seed: of everything random: first weights (where `prepare` builds them), order of events, noise.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`.
         resume: continue what `out` holds, if it is this very training.
         progress: a bar and a line a validation, on stderr.
         record: metadata of the weights file: `model`, `config`, `command`.
@@ -151,7 +149,7 @@ def _check_trainable(model: nn.Module) -> None:
         raise UsageError(
             f"{type(model).__name__} cannot be trained",
             got=f"no method {' nor '.join(lacking)}" if lacking else "not a torch.nn.Module",
-            expected="a torch.nn.Module with sample(conditions, *, seed) and losses(samples, conditions) -> dict of scalars",
+            expected="a torch.nn.Module with sample(conditions, *, seed) and losses(samples, conditions) -> dict",
             fix="See simbench.training.protocol.Trainable.",
         )
 
@@ -309,7 +307,7 @@ class _Loop(LightningModule):
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Move the average a little towards the weights; faster in the first steps, when the average is still of noise."""
+        """Move the average a little towards the weights; faster in the first steps."""
         weight = 1 - min(self.plan.ema, (1 + self.step) / (10 + self.step))
         pairs = list(zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True))
         moving = [(mean, now) for mean, now in pairs if mean.is_floating_point()]
@@ -413,7 +411,7 @@ def _isolated_random_numbers() -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """No tips, no device listings, no advice on data loaders or loggers: warnings from Lightning's own modules are not for our users."""
+    """No tips, device listings, advice or warnings from Lightning."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

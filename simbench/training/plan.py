@@ -18,7 +18,7 @@ class Plan:
     Attributes:
         steps: batches; with several players, each steps once a batch.
         batch_size: events in a batch.
-        learning_rate: of Adam, at its height: a linear warm-up of `warmup` steps, then a half cosine down to 0 at `steps`.
+        learning_rate: the largest: a linear warm-up of `warmup` steps, then a half cosine down to 0 at `steps`.
         warmup: see above.
         beta1: Adam's.
         beta2: Adam's.

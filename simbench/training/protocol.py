@@ -11,16 +11,19 @@ from torch import Tensor
 class Trainable(Protocol):
     """A `torch.nn.Module` that generates events and gives its losses for a batch.
 
-    Ten lines are enough for `simbench train mypkg:Model --task T`: `sample`, `losses`, and a constructor. During training, `sample` is
-    called without `setup` (there are no weights to load yet), in evaluation mode, to score the model on the validation split.
+    Ten lines are enough for `simbench train mypkg:Model --task T`: `sample`, `losses`, and a constructor. During
+    training, `sample` is called without `setup` (there are no weights to load yet), in evaluation mode, to score the
+    model on the validation split.
 
     Optional members, looked up by name:
 
     `prepare(task, events)`
-        called once before training with the training split: build what depends on the task's shape, take the conditions' moments.
+        called once before training with the training split: build what depends on the task's shape, take the
+        conditions' moments.
     `players() -> dict[str, list[Parameter]]`
-        the parameters of each player of a game, in the order in which they step (a GAN: critic, then generator). `losses` is then called
-        once for each, with `player=name`, and only that player's parameters have gradients. Without it, one optimiser steps them all.
+        the parameters of each player of a game, in the order in which they step (a GAN: critic, then generator).
+        `losses` is then called once for each, with `player=name`, and only that player's parameters have gradients.
+        Without it, one optimiser steps them all.
     `augment(samples, conditions) -> (samples, conditions)`
         a random symmetry of the data, applied to every training batch (see `simbench.training.augment`).
     `whole_conditions: bool`

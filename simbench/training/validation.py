@@ -1,4 +1,4 @@
-"""The score on the validation split that training watches: cheap, proper (a perfect model is best), and blind to the test split."""
+"""The score on the validation split that training watches: cheap, and a perfect model is best."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from simbench.metrics.channels import channel_sums, conditional_energies, wasser
 from simbench.tasks.base import Task
 
 PHOTONS_PER_ROOT = 10.0
-"""Photons of channel_wasserstein that weigh as much as 1 of conditional_energy. On zn-geant3 that makes the two alike in size for a
-decent model (about 1.5 and 15 photons), so that early stopping sees both."""
+"""Photons of channel_wasserstein that weigh as much as 1 of conditional_energy. On zn-geant3 that makes the two alike
+in size for a decent model (about 1.5 and 15 photons), so that early stopping sees both."""
 
 LARGEST_GROUP = 1000
 """Events of one condition that are compared with each other, at most: a bound on memory."""
 
 
 def validation_events(task: Task, most: int) -> Events:
-    """About `most` events of the validation split, whole conditions where they repeat by design, spread evenly over the split."""
+    """About `most` events of the validation split, whole units spread evenly over the split."""
     events = task.load("validation")
     if len(events) <= most:
         return events
@@ -42,9 +42,11 @@ def sample_like(model: object, events: Events, block_size: int, device: str) -> 
 def validation_score(task: Task, generated: Events, reference: Events) -> dict[str, float]:
     """The terms of the score, by name, and their weighted sum as `score`: lower is better.
 
-    - a calorimeter (a task that is scored by conditional_energy): conditional_energy + channel_wasserstein / 10 photons;
-    - other tasks: the energy distance of the pinned features within each condition, averaged over conditions (of flattened events where
-      the task has no features or their weights are not there; over all events where conditions do not repeat).
+    - a calorimeter (a task that is scored by conditional_energy): conditional_energy + channel_wasserstein / 10
+      photons;
+    - other tasks: the energy distance of the pinned features within each condition, averaged over conditions (of
+      flattened events where the task has no features or their weights are not there; over all events where conditions
+      do not repeat).
     """
     if "conditional_energy/1" in task.metrics:
         x, y = channel_sums(generated.samples), channel_sums(reference.samples)
@@ -67,7 +69,7 @@ def _features(events: Events) -> Tensor:
 
 
 def _grouped_energy(x: Tensor, y: Tensor, condition_id: Tensor) -> float:
-    """Mean over conditions of the energy distance within each; all events as one group where a condition has a single event."""
+    """Mean over conditions of the energy distance within each; one group where a condition has a single event."""
     _, group, counts = torch.unique(condition_id, return_inverse=True, return_counts=True)
     if int(counts.min()) < 2:
         group, counts = torch.zeros_like(group), torch.tensor([len(group)])

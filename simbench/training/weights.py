@@ -100,7 +100,7 @@ def read_config(path: Path, metadata: Mapping[str, str], *, model: str, task_nam
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Give `model`, which may have been built on the meta device, the tensors of `state`: all of them, of the right shapes.
+    """Give `model`, which may be on the meta device, the tensors of `state`: all of them, of the right shapes.
 
     Raises:
         DataError: a tensor is missing, superfluous or of another shape or type.
