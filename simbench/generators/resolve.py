@@ -142,10 +142,8 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
 
 def _samples_file(spec: str) -> Target:
     path = spec.partition(":")[2]
-    raise UsageError(
-        f"{spec} holds samples that are made already: there is nothing to construct or time",
-        fix=f"Use `simbench score {path}`.",
-    )
+    what = f"{spec} holds samples that are made already: there is nothing to construct or time"
+    raise UsageError(what, fix=f"Use `simbench score {path}`.")
 
 
 PREFIXES: dict[str, Callable[[str], Target] | None] = {"samples": _samples_file, "onnx": None, "pt2": None, "cmd": None}
@@ -175,10 +173,8 @@ def find(spec: str) -> Target:
 
 
 def _unknown_prefix(prefix: str) -> UsageError:
-    known = [f"{name}:" for name, handler in PREFIXES.items() if handler is not None]
-    return UsageError(
-        "unknown prefix of a generator", got=f"{prefix}:", expected=f"one of {', '.join(known)}; or {FORMS}"
-    )
+    known = ", ".join(f"{name}:" for name, handler in PREFIXES.items() if handler is not None)
+    return UsageError("unknown prefix of a generator", got=f"{prefix}:", expected=f"one of {known}; or {FORMS}")
 
 
 def _registered(spec: str) -> Target:
@@ -189,13 +185,11 @@ def _registered(spec: str) -> Target:
         return Target(_attribute(module, point.attr, point.module), spec, point.dist.version if point.dist else None)
     as_file = Path(spec if spec.endswith(".py") else f"{spec}.py")
     if as_file.is_file():
-        raise UsageError(
-            "the generator lacks the name of the class or function", got=repr(spec), fix=f"Try {as_file}:Model."
-        )
+        what = "the generator lacks the name of the class or function"
+        raise UsageError(what, got=repr(spec), fix=f"Try {as_file}:Model.")
     error = unknown_name("generator", spec, known)
-    raise UsageError(
-        error.what, got=error.got, expected=f"{error.expected}; or pkg.module:attr, path/file.py:attr", fix=error.fix
-    )
+    expected = f"{error.expected}; or pkg.module:attr, path/file.py:attr"
+    raise UsageError(error.what, got=error.got, expected=expected, fix=error.fix)
 
 
 def _file_module(path: Path) -> types.ModuleType:
@@ -218,19 +212,13 @@ def _file_module(path: Path) -> types.ModuleType:
 def _named_module(name: str, spec: str) -> types.ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise UsageError("not a generator", got=repr(spec), expected=FORMS)
-    with _importable():
+    with _importable(), _user_code(f"the package of {name} cannot be imported"):
         try:
             found = importlib.util.find_spec(name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise user_error(
-                    error, f"the package of {name} cannot be imported", fix="Install what it needs."
-                ) from error
+                raise
             found = None
-        except SimbenchError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise user_error(error, f"the package of {name} cannot be imported") from error
     if found is None:
         suggestion = did_you_mean(name, [entry.stem for entry in Path.cwd().glob("*.py")])
         fix = suggestion or "Install the package, or run simbench in the folder that holds it."
@@ -248,10 +236,8 @@ def _attribute(module: types.ModuleType, dotted: str, where: str) -> Any:
     for part in dotted.split("."):
         if not hasattr(value, part):
             public = [name for name in dir(value) if not name.startswith("_")]
-            raise UsageError(
-                f"{where} has no {part!r}",
-                fix=did_you_mean(part, public) or "Name the class or function that generates.",
-            )
+            fix = did_you_mean(part, public) or "Name the class or function that generates."
+            raise UsageError(f"{where} has no {part!r}", fix=fix)
         value = getattr(value, part)
     return value
 
@@ -274,19 +260,18 @@ def _importable(folder: Path | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _user_code(what: str) -> Iterator[None]:
-    """Turn whatever user code raises, SystemExit too, into one sentence. KeyboardInterrupt passes."""
+    """Turn whatever user code raises, SystemExit too, into one sentence; but not KeyboardInterrupt."""
     try:
         yield
     except SimbenchError:
         raise
-    except ModuleNotFoundError as error:
-        raise user_error(
-            error, what, fix="Install the missing package into the environment that runs simbench."
-        ) from error
-    except SystemExit as error:
-        raise user_error(error, what, fix="Put what belongs to a script under `if __name__ == '__main__':`.") from error
-    except Exception as error:
-        raise user_error(error, what) from error
+    except (Exception, SystemExit) as error:
+        fix = ""
+        if isinstance(error, ModuleNotFoundError):
+            fix = "Install the missing package into the environment that runs simbench."
+        elif isinstance(error, SystemExit):
+            fix = "Put what belongs to a script under `if __name__ == '__main__':`."
+        raise user_error(error, what, fix=fix) from error
 
 
 def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[Any, dict[str, Plain]]:
@@ -303,9 +288,8 @@ def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[An
         fix = "`simbench init mymodel.py` writes one to start from."
         raise GeneratorError(f"{spec} is no generator", got=got, expected="sample(conditions, *, seed)", fix=fix)
     if params:
-        raise UsageError(
-            f"{spec} is an instance and takes no --param", got=", ".join(params), fix="Name its class instead."
-        )
+        what = f"{spec} is an instance and takes no --param"
+        raise UsageError(what, got=", ".join(params), fix="Name its class instead.")
     return value, {}
 
 

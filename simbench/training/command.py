@@ -15,6 +15,7 @@ from torch import nn
 from simbench.core.devices import choose_device
 from simbench.core.errors import GeneratorError
 from simbench.core.seeds import derive_seed
+from simbench.generators.parameters import signature_of
 from simbench.generators.resolve import find, resolve
 from simbench.tasks.base import Task
 from simbench.training.plan import Plan, plan_for
@@ -38,13 +39,9 @@ def run_training(
     """Construct the model that `spec` names and train it on `task`.
 
     Args:
-        spec: what `simbench train` was given: `vae`, `pkg.module:Model`, `model.py:Model`.
-        task: the task to train on.
         preset: `cpu` or `paper`; the constructor is given it, too, if it takes a `preset`.
-        seed: of everything random.
         steps: in place of the plan's.
         out: folder for weights, curve and checkpoint; `training/<model>-<task>/` if None.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`.
         params: of the constructor; a name that it does not take and the plan has (`learning_rate`) goes to the plan.
         resume: go on with what `out` holds.
         progress: a bar and a line a validation, on stderr.
@@ -60,7 +57,7 @@ def run_training(
 
     given = {key: str(value) for key, value in (params or {}).items()}
     target = find(spec)
-    accepted = _accepted(target.value)
+    accepted = signature_of(target.value)
     plan_params = {key: text for key, text in given.items() if key in PLAN_FIELDS and key not in accepted}
     constructor_params = {key: text for key, text in given.items() if key not in plan_params}
     if "preset" in accepted:
@@ -79,28 +76,8 @@ def run_training(
     words += ["--steps", str(steps)] if steps is not None else []
     words += [word for key, text in given.items() for word in ("--param", f"{key}={text}")]
     record = {"model": resolved.name, "config": json.dumps(config, sort_keys=True), "command": shlex.join(words)}
-    folder = out or Path("training") / f"{resolved.name}-{task.name}"
-    return train(
-        model,
-        task,
-        plan,
-        out=folder,
-        seed=seed,
-        device=choose_device(device),
-        resume=resume,
-        progress=progress,
-        record=record,
-    )
-
-
-def _accepted(value: object) -> set[str]:
-    """Names of the parameters of a constructor."""
-    import inspect
-
-    try:
-        return set(inspect.signature(value).parameters)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return set()
+    folder, on = out or Path("training") / f"{resolved.name}-{task.name}", choose_device(device)
+    return train(model, task, plan, out=folder, seed=seed, device=on, resume=resume, progress=progress, record=record)
 
 
 def _number(text: str) -> int | float | str:

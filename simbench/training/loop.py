@@ -65,12 +65,11 @@ def train(
     progress: bool = True,
     record: Mapping[str, str] | None = None,
 ) -> Path:
-    """Train a `Trainable` on a task's training split; keep the weights (moving average) that score best on its
-    validation split.
+    """Train a `Trainable`; keep the weights (moving average) that score best on the task's validation split.
 
     In `out`: `weights.safetensors` (the best so far, at any time), `curve.csv` (losses and validation score at each
-    validation), `last.ckpt` (all that resuming needs), `training.json` (what was asked for). At the end, `model` holds
-    the best weights.
+    validation), `last.ckpt` (all that resuming needs), `training.json` (what was asked for). Returns the weights file;
+    `model` holds the same at the end.
 
     Args:
         seed: of everything random: first weights (where `prepare` builds them), order of events, noise.
@@ -78,20 +77,13 @@ def train(
         progress: a bar and a line a validation, on stderr.
         record: metadata of the weights file: `model`, `config`, `command`.
 
-    Returns:
-        The weights file.
-
     Raises:
-        GeneratorError, UsageError: the model is not trainable, or `out` holds another training, or the loss became NaN.
+        UsageError: the model is not trainable, or `out` holds another training, or the loss became NaN.
         TrainingStopped: Ctrl-C.
     """
     _check_trainable(model)
-    record = {
-        "model": type(model).__name__,
-        "config": "{}",
-        "command": "simbench.training.loop.train",
-        **(record or {}),
-    }
+    defaults = {"model": type(model).__name__, "config": "{}", "command": "simbench.training.loop.train"}
+    record = {**defaults, **(record or {})}
     request = {
         "task": task.name,
         "task_version": task.version,
@@ -109,9 +101,8 @@ def train(
             cast(Any, model).prepare(task, events)
         if _is_finished(out):
             return _finish(model, weights)
-        bars = Progress(quiet=not progress)
         with (
-            bars,
+            Progress(quiet=not progress) as bars,
             bars.step(f"training {record['model']} on {task.name}", plan.steps) as advance,
             _deferred_interrupt() as interrupted,
         ):
@@ -131,14 +122,12 @@ def train(
             try:
                 trainer.fit(loop, _Steps(loop), ckpt_path=checkpoint, weights_only=True)
             except _Interrupted:
-                kept = (
-                    f"{out / CHECKPOINT} holds step {loop.saved_step}" if loop.saved_step else "nothing was saved yet"
+                what = f"training stopped at step {loop.step} of {plan.steps}; "
+                what += (
+                    f"{out / CHECKPOINT} holds step {loop.saved_step}" if loop.saved_step else "nothing is saved yet"
                 )
-                best = f", {weights} the best weights so far" if weights.is_file() else ""
-                raise TrainingStopped(
-                    f"training stopped at step {loop.step} of {plan.steps}; {kept}{best}",
-                    fix="The same command again goes on from there.",
-                ) from None
+                what += f", {weights} the best weights so far" if weights.is_file() else ""
+                raise TrainingStopped(what, fix="The same command again goes on from there.") from None
         replace_text(out / REQUEST, json.dumps({**request, "finished": True}, indent=1))
         return _finish(model, weights)
 
@@ -146,12 +135,10 @@ def train(
 def _check_trainable(model: nn.Module) -> None:
     if not isinstance(model, nn.Module) or not isinstance(model, Trainable):
         lacking = [name for name in ("sample", "losses") if not callable(getattr(model, name, None))]
-        raise UsageError(
-            f"{type(model).__name__} cannot be trained",
-            got=f"no method {' nor '.join(lacking)}" if lacking else "not a torch.nn.Module",
-            expected="a torch.nn.Module with sample(conditions, *, seed) and losses(samples, conditions) -> dict",
-            fix="See simbench.training.protocol.Trainable.",
-        )
+        got = f"no method {' nor '.join(lacking)}" if lacking else "not a torch.nn.Module"
+        expected = "a torch.nn.Module with sample(conditions, *, seed) and losses(samples, conditions) -> dict"
+        fix = "See simbench.training.protocol.Trainable."
+        raise UsageError(f"{type(model).__name__} cannot be trained", got=got, expected=expected, fix=fix)
 
 
 def _open_folder(out: Path, request: dict[str, Any], *, resume: bool) -> Path | None:
@@ -181,8 +168,7 @@ def _readable(checkpoint: Path) -> Path:
     try:
         torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        got = str(error).split("\n")[0][:200]
-        expected = "a checkpoint of `simbench train`"
+        got, expected = str(error).split("\n")[0][:200], "a checkpoint of `simbench train`"
         fix = "Start afresh with --no-resume."
         raise DataError(f"{checkpoint} is damaged", got=got, expected=expected, fix=fix) from error
     return checkpoint
@@ -278,17 +264,14 @@ class _Loop(LightningModule):
         if hasattr(self.model, "augment"):
             samples, conditions = self.model.augment(samples, conditions)
         optimisers = self.optimizers()
-        for player, optimiser in zip(
-            self._names, optimisers if isinstance(optimisers, list) else [optimisers], strict=True
-        ):
+        optimisers = optimisers if isinstance(optimisers, list) else [optimisers]
+        for player, optimiser in zip(self._names, optimisers, strict=True):
             raw = optimiser.optimizer
             for group in raw.param_groups:
                 group["lr"] = self.plan.rate(self.step)
             if player:
                 self.toggle_optimizer(optimiser)
-                losses = self.model.losses(samples, conditions, player=player)
-            else:
-                losses = self.model.losses(samples, conditions)
+            losses = self.model.losses(samples, conditions, **({"player": player} if player else {}))
             total = torch.stack(list(losses.values())).sum()
             optimiser.zero_grad()
             self.manual_backward(total)
@@ -329,32 +312,19 @@ class _Loop(LightningModule):
             self.average.eval()
             generated = sample_like(self.average, self.reference, self.task.block_size, str(self.device))
         if not bool(torch.isfinite(generated.samples).all()):
-            raise UsageError(
-                f"the model sampled NaN or infinite values at step {self.step}",
-                fix="Clamp what is exponentiated in sample.",
-            )
+            what = f"the model sampled NaN or infinite values at step {self.step}"
+            raise UsageError(what, fix="Clamp what is exponentiated in sample.")
         scores = validation_score(self.task, generated, self.reference)
         self.seconds += time.perf_counter() - self._started
         improved = scores["score"] < self.best
-        self.rows.append(
-            {
-                "step": self.step,
-                "seconds": round(self.seconds, 1),
-                **losses,
-                **{f"validation.{k}": v for k, v in scores.items()},
-            }
-        )
+        validated = {f"validation.{name}": value for name, value in scores.items()}
+        self.rows.append({"step": self.step, "seconds": round(self.seconds, 1), **losses, **validated})
         replace_text(self.out / CURVE, _as_csv(self.rows))
         if improved:
             self.best, self.stale = scores["score"], 0
-            record = {
-                "task": self.task.name,
-                "task_version": self.task.version,
-                "seed": str(self.seed),
-                "steps": str(self.step),
-            }
-            score = {"validation_score": json.dumps(scores), "seconds": f"{self.seconds:.0f}"}
-            save_weights(self.average, self.out / WEIGHTS, {**self.record, **record, **score})
+            state = {"seed": str(self.seed), "steps": str(self.step), "seconds": f"{self.seconds:.0f}"}
+            of = {"task": self.task.name, "task_version": self.task.version, "validation_score": json.dumps(scores)}
+            save_weights(self.average, self.out / WEIGHTS, {**self.record, **of, **state})
         else:
             self.stale += 1
         self._save()
@@ -376,9 +346,8 @@ class _Loop(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint.get("simbench")
         if not isinstance(state, dict):
-            raise DataError(
-                f"{self.out / CHECKPOINT} is not a checkpoint of this loop", fix="Delete the folder and train again."
-            )
+            what = f"{self.out / CHECKPOINT} is not a checkpoint of this loop"
+            raise DataError(what, fix="Delete the folder and train again.")
         self.step = self.saved_step = state["step"]
         self.best, self.stale, self.seconds, self.rows = state["best"], state["stale"], state["seconds"], state["rows"]
 
@@ -394,11 +363,7 @@ def _as_csv(rows: list[dict[str, float]]) -> str:
 
 def _lightning_device(device: str) -> tuple[str, int | list[int]]:
     kind = torch.device(device)
-    if kind.type == "cpu":
-        return "cpu", 1
-    if kind.type == "cuda":
-        return "cuda", [kind.index or 0]
-    return kind.type, 1
+    return kind.type, [kind.index or 0] if kind.type == "cuda" else 1
 
 
 @contextmanager

@@ -20,6 +20,7 @@ FORMAT = "simbench.weights/1"
 REQUIRED = ("format", "model", "config", "task", "command", "seed", "steps", "simbench", "validation_score")
 MAX_BYTES = 4 * 2**30
 MAX_TENSORS = 10_000
+AGAIN = "Train it again with `simbench train`, or fetch the file again."
 
 
 def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
@@ -31,9 +32,8 @@ def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> N
     complete = {"format": FORMAT, "simbench": __version__, **metadata}
     missing = [key for key in REQUIRED if key not in complete]
     if missing:
-        raise UsageError(
-            "the metadata of the weights are incomplete", got=f"no {', '.join(missing)}", expected=", ".join(REQUIRED)
-        )
+        what = "the metadata of the weights are incomplete"
+        raise UsageError(what, got=f"no {', '.join(missing)}", expected=", ".join(REQUIRED))
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     with replaced_file(path) as scratch:
         try:
@@ -48,14 +48,11 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         DataError: the file is missing, too large, damaged, or was not written by simbench.
     """
-    fix = "Train it again with `simbench train`, or fetch the file again."
     if not path.is_file():
-        raise DataError(f"there are no weights at {path}", got="no file", expected="a safetensors file", fix=fix)
-    size = path.stat().st_size
+        raise DataError(f"there are no weights at {path}", got="no file", expected="a safetensors file", fix=AGAIN)
+    size, expected = path.stat().st_size, f"at most {MAX_BYTES}"
     if size > MAX_BYTES:
-        raise DataError(
-            f"{path} is too large for weights", got=f"{size} bytes", expected=f"at most {MAX_BYTES}", fix=fix
-        )
+        raise DataError(f"{path} is too large for weights", got=f"{size} bytes", expected=expected, fix=AGAIN)
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             metadata: dict[str, str] = file.metadata() or {}
@@ -64,16 +61,18 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             if missing or metadata.get("format") != FORMAT or len(names) > MAX_TENSORS:
                 got = f"metadata {sorted(metadata)[:12]}, {len(names)} tensors"
                 expected = f"format {FORMAT} with {', '.join(REQUIRED[1:])}"
-                raise DataError(f"{path} was not written by simbench", got=got, expected=expected, fix=fix)
+                raise DataError(f"{path} was not written by simbench", got=got, expected=expected, fix=AGAIN)
             state = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged", got=str(error)[:200], expected="a safetensors file", fix=fix) from error
+        raise _damaged(path, str(error)[:200], "a safetensors file") from error
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise DataError(
-                f"{path} is damaged", got=f"NaN or infinite values in {name}", expected="finite weights", fix=fix
-            )
+            raise _damaged(path, f"NaN or infinite values in {name}", "finite weights")
     return state, metadata
+
+
+def _damaged(path: Path, got: str, expected: str) -> DataError:
+    return DataError(f"{path} is damaged", got=got, expected=expected, fix=AGAIN)
 
 
 def read_config(path: Path, metadata: Mapping[str, str], *, model: str, task_name: str) -> dict[str, Any]:
@@ -90,12 +89,9 @@ def read_config(path: Path, metadata: Mapping[str, str], *, model: str, task_nam
     try:
         config = json.loads(metadata["config"])
     except ValueError as error:
-        raise DataError(
-            f"{path} is damaged", got=f"config: {error}", expected="a JSON object", fix="Train it again."
-        ) from error
+        raise _damaged(path, f"config: {error}", "a JSON object") from error
     if not isinstance(config, dict):
-        got = f"config: {type(config).__name__}"
-        raise DataError(f"{path} is damaged", got=got, expected="a JSON object", fix="Train it again.")
+        raise _damaged(path, f"config: {type(config).__name__}", "a JSON object")
     return config
 
 
@@ -106,14 +102,13 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
         DataError: a tensor is missing, superfluous or of another shape or type.
     """
     wanted = model.state_dict()
-    fix = "Train it again with `simbench train`, or fetch the file again."
     if wanted.keys() != state.keys():
         odd = sorted(wanted.keys() ^ state.keys())
         got = f"{len(odd)} tensors missing or superfluous: {', '.join(odd[:4])}"
-        raise DataError(f"{path} does not fit the model", got=got, expected=f"{len(wanted)} tensors", fix=fix)
+        raise DataError(f"{path} does not fit the model", got=got, expected=f"{len(wanted)} tensors", fix=AGAIN)
     for name, tensor in wanted.items():
         if state[name].shape != tensor.shape or state[name].dtype != tensor.dtype:
             got = f"{name} {state[name].dtype} {tuple(state[name].shape)}"
             expected = f"{tensor.dtype} {tuple(tensor.shape)}"
-            raise DataError(f"{path} does not fit the model", got=got, expected=expected, fix=fix)
+            raise DataError(f"{path} does not fit the model", got=got, expected=expected, fix=AGAIN)
     model.load_state_dict(dict(state), assign=True)
