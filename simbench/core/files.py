@@ -31,9 +31,8 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(
-            f"the output folder {folder} cannot be written", got=_reason(error, folder), fix="Choose another folder."
-        ) from error
+        what = f"the output folder {folder} cannot be written"
+        raise UsageError(what, got=_reason(error, folder), fix="Choose another folder.") from error
 
 
 def _reason(error: OSError, folder: Path) -> str:
@@ -57,9 +56,8 @@ def _scratch_for(path: Path, move: Callable[[Path, Path], object]) -> Iterator[P
         finally:
             scratch.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"{path} could not be written", got=_reason(error, path.parent), fix="Make room, or choose another folder."
-        ) from error
+        fix = "Make room, or choose another folder."
+        raise UsageError(f"{path} could not be written", got=_reason(error, path.parent), fix=fix) from error
 
 
 def check_new(path: Path) -> None:

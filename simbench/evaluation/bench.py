@@ -82,27 +82,21 @@ def bench(resolved: Resolved, task: Task, options: Options, progress: Progress) 
 def pytest_benchmark_json(rounds: list[Rounds], *, generator: str, task: str, command: str) -> str:
     """The text of a file for `pytest-benchmark compare`."""
     origin = collect(command)
-    return (
-        json.dumps(
-            {
-                "machine_info": _machine(origin),
-                "commit_info": {
-                    "id": origin.git_sha or "unversioned",
-                    "time": None,
-                    "author_time": None,
-                    "dirty": bool(origin.git_dirty),
-                    "project": "simbench",
-                    "branch": "(unknown)",
-                },
-                "benchmarks": [_benchmark(kept, generator, task) for kept in rounds],
-                "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
-                "version": FORMAT,
-            },
-            indent=4,
-            allow_nan=False,
-        )
-        + "\n"
-    )
+    content = {
+        "machine_info": _machine(origin),
+        "commit_info": {
+            "id": origin.git_sha or "unversioned",
+            "time": None,
+            "author_time": None,
+            "dirty": bool(origin.git_dirty),
+            "project": "simbench",
+            "branch": "(unknown)",
+        },
+        "benchmarks": [_benchmark(kept, generator, task) for kept in rounds],
+        "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
+        "version": FORMAT,
+    }
+    return json.dumps(content, indent=4, allow_nan=False) + "\n"
 
 
 def _machine(origin: Provenance) -> dict[str, Any]:
@@ -135,13 +129,7 @@ def _benchmark(kept: Rounds, generator: str, task: str) -> dict[str, Any]:
         "fullname": f"simbench/{task}::{generator}[{label}]",
         "params": params,
         "param": label,
-        "extra_info": {
-            "events_per_s": row.events_per_s.model_dump(),
-            "first_call_s": row.first_call_s,
-            "host_copy_ms": row.host_copy_ms,
-            "peak_mib": row.peak_mib,
-            "precision": row.precision,
-        },
+        "extra_info": row.model_dump(include={"events_per_s", "first_call_s", "host_copy_ms", "peak_mib", "precision"}),
         "options": {
             "disable_gc": False,
             "timer": "perf_counter",

@@ -119,17 +119,8 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
         deterministic=checked.deterministic,
         stochastic=checked.stochastic,
     )
-    result = _result(
-        task,
-        pairs,
-        resolved.spec,
-        record,
-        options,
-        progress,
-        factor=factor,
-        timed=timed,
-        warnings=[*checked.warnings, *notes],
-    )
+    warnings = [*checked.warnings, *notes]
+    result = _result(task, pairs, resolved.spec, record, options, progress, factor, timed, warnings)
     return Evaluated(result, pairs[0])
 
 
@@ -180,7 +171,6 @@ def _result(
     record: GeneratorRecord,
     options: Options,
     progress: Progress,
-    *,
     factor: float | None = None,
     timed: Sequence[Throughput] = (),
     warnings: Sequence[str] = (),
@@ -191,10 +181,8 @@ def _result(
     primary = [key for key in task.primary if key in keys] or list(keys)
     scaled = None
     if factor is not None:
-        generated = pairs[0].generated
-        scaled = Scaled(
-            factor, Comparison(generated.with_samples(generated.samples * factor), reference, stratify=False)
-        )
+        brighter = pairs[0].generated.with_samples(pairs[0].generated.samples * factor)
+        scaled = Scaled(factor, Comparison(brighter, reference, stratify=False))
     with progress.step("scoring", len(keys)) as advance:
         measurements = measure_all(
             keys, pairs, task, scaled=scaled, fast=options.fast, definitions=options.definitions, on_metric=advance

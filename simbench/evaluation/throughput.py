@@ -185,10 +185,8 @@ def measure_ladder(
                     # `single` is an upper bound: a large batch may take less for each event, so time one call
                     single = clock.timed(tiled, 0)[1]
                 if single * (REPEATS + 2) > left:
-                    notes.append(
-                        f"batch {batch} on {device} with {thread_count(threads)} not timed: "
-                        f"it would take about {single * (REPEATS + 2):.0f} s"
-                    )
+                    what = f"batch {batch} on {device} with {thread_count(threads)} not timed"
+                    notes.append(f"{what}: it would take about {single * (REPEATS + 2):.0f} s")
                     continue
                 measured.append(clock.measure(tiled, threads))
                 left -= time.perf_counter() - start

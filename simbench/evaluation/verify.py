@@ -41,20 +41,14 @@ def verify(entry: Path, samples: Sequence[Path], task: Task, progress: Progress)
     if result.task.name != task.name:
         raise DataError(f"{entry} is of another task", got=result.task.name, expected=task.name)
     if len(samples) > result.spec.repetitions:
-        raise DataError(
-            f"{entry} has fewer repetitions than there are files",
-            got=f"{len(samples)} files",
-            expected=f"at most {result.spec.repetitions}",
-        )
+        what = f"{entry} has fewer repetitions than there are files"
+        raise DataError(what, got=f"{len(samples)} files", expected=f"at most {result.spec.repetitions}")
     compared = []
     for repetition, path in enumerate(samples):
         again = score_files([path], task, Options(definitions=result.spec.definitions), progress).result
         if again.task.events != result.task.events:
-            raise DataError(
-                f"{path} holds another number of events than were scored",
-                got=str(again.task.events),
-                expected=str(result.task.events),
-            )
+            what = f"{path} holds another number of events than were scored"
+            raise DataError(what, got=str(again.task.events), expected=str(result.task.events))
         compared += [_compare(measurement, again, repetition) for measurement in result.measurements]
     return compared
 

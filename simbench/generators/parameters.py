@@ -17,6 +17,7 @@ from simbench.core.plugins import did_you_mean
 MAX_TEXT = 500
 """Longest text of a parameter that a Result records."""
 
+BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 Plain = bool | int | float | str | None
 
 
@@ -44,9 +45,7 @@ def arguments_of(
     kinds = inspect.Parameter
     signature = signature_of(target)
     variable = (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
-    accepted = [
-        parameter for name, parameter in signature.items() if parameter.kind not in variable and name not in skip
-    ]
+    accepted = [each for name, each in signature.items() if each.kind not in variable and name not in skip]
     named = {parameter.name: parameter for parameter in accepted if parameter.kind is not kinds.POSITIONAL_ONLY}
     takes_any = any(parameter.kind is kinds.VAR_KEYWORD for parameter in signature.values())
     hints = _hints(target)
@@ -57,18 +56,14 @@ def arguments_of(
             known = f"one of {', '.join(named)}" if named else "none"
             raise UsageError(f"{spec} has no parameter {key!r}", expected=known, fix=did_you_mean(key, named))
         if len(text) > MAX_TEXT:
-            raise UsageError(
-                f"--param {key} is too long", got=f"{len(text)} characters", expected=f"at most {MAX_TEXT}"
-            )
+            what = f"--param {key} is too long"
+            raise UsageError(what, got=f"{len(text)} characters", expected=f"at most {MAX_TEXT}")
         arguments[key] = _typed(f"--param {key}", text, _annotation(named[key], hints) if key in named else str)
-    missing = [
-        parameter.name for parameter in accepted if parameter.default is kinds.empty and parameter.name not in arguments
-    ]
+    missing = [each.name for each in accepted if each.default is kinds.empty and each.name not in arguments]
     if missing:
         flags = " ".join(f"--param {name}=…" for name in missing)
-        raise UsageError(
-            f"{spec} needs arguments to be constructed", got="none for " + ", ".join(missing), fix=f"Pass {flags}."
-        )
+        what = f"{spec} needs arguments to be constructed"
+        raise UsageError(what, got="none for " + ", ".join(missing), fix=f"Pass {flags}.")
     values = {name: arguments.get(name, parameter.default) for name, parameter in named.items()} | arguments
     recorded = {name: _plain(value) for name, value in values.items() if _is_plain(value)}
     return arguments, recorded
@@ -120,9 +115,8 @@ def _typed(name: str, text: str, annotation: Any) -> Any:
     for kind in _alternatives(annotation):
         with contextlib.suppress(ValueError, KeyError):
             return _convert(text, kind)
-    choices = [
-        repr(value) for kind in _alternatives(annotation) if get_origin(kind) is Literal for value in get_args(kind)
-    ]
+    literals = [kind for kind in _alternatives(annotation) if get_origin(kind) is Literal]
+    choices = [repr(value) for kind in literals for value in get_args(kind)]
     expected = f"one of {', '.join(choices)}" if choices else _type_name(annotation)
     known = [str(value) for kind in _alternatives(annotation) for value in get_args(kind)]
     raise UsageError(f"{name} has the wrong type", got=repr(text), expected=expected, fix=did_you_mean(text, known))
@@ -134,25 +128,15 @@ def _alternatives(annotation: Any) -> list[Any]:
         return [annotation]
     members = [member for part in get_args(annotation) for member in _alternatives(part)]
     order = [type(None), bool, int, float]
-    return sorted(
-        members, key=lambda member: order.index(member) if member in order else 5 if member in (str, Path) else 4
-    )
+    rank = {**{kind: place for place, kind in enumerate(order)}, str: 5, Path: 5}
+    return sorted(members, key=lambda member: rank.get(member, 4))
 
 
 def _convert(text: str, kind: Any) -> Any:
     if kind is type(None):
         return {"none": None, "null": None}[text.lower()]
     if kind is bool:
-        return {
-            "true": True,
-            "yes": True,
-            "on": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "off": False,
-            "0": False,
-        }[text.lower()]
+        return BOOLS[text.lower()]
     if kind is int:
         return int(text)
     if kind is float:

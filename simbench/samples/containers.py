@@ -79,16 +79,14 @@ class Hdf5Source:
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
             raise DataError(f"{self.path}: {key!r} is not an array", got=type(dataset).__name__.lower())
         if dataset.is_virtual or dataset.external:
-            raise DataError(
-                f"{self.path}: {key!r} keeps its data in other files", expected=here, fix="Copy the data into it."
-            )
+            fix = "Copy the data into it."
+            raise DataError(f"{self.path}: {key!r} keeps its data in other files", expected=here, fix=fix)
         check_numbers(self.path, key, dataset.dtype)
         creation = dataset.id.get_create_plist()
         unsafe = {creation.get_filter(position)[0] for position in range(creation.get_nfilters())} - SAFE_FILTERS
         if unsafe:
-            raise DataError(
-                f"{self.path}: {key!r} is compressed with a plugin", got=f"filter {min(unsafe)}", expected="gzip or lzf"
-            )
+            got = f"filter {min(unsafe)}"
+            raise DataError(f"{self.path}: {key!r} is compressed with a plugin", got=got, expected="gzip or lzf")
         if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_CHUNK_BYTES:
             what = f"{self.path}: {key!r} has chunks of more than a GiB"
             raise DataError(what, got=str(dataset.chunks), fix="Write smaller chunks.")

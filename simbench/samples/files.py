@@ -116,12 +116,8 @@ def export_conditions(task: Task, path: Path, *, root_seed: int = 0, events: int
         UsageError: the file exists or cannot be written, its suffix is unknown, or `events` are not whole conditions.
     """
     test = task.load("test", events)
-    conditions = test.conditions.numpy()
-    arrays = {
-        "conditions": conditions,
-        "condition_index": np.arange(len(test)),
-        "condition_id": test.condition_id.numpy(),
-    }
+    arrays: dict[str, NDArray[Any]] = {"conditions": test.conditions.numpy(), "condition_index": np.arange(len(test))}
+    arrays["condition_id"] = test.condition_id.numpy()
     attributes: dict[str, Any] = {
         "task": task.name,
         "task_version": task.version,
@@ -186,9 +182,8 @@ def _rows(path: Path, task: Task, answers: Mapping[str, NDArray[Any]], count: in
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= task.test_events:
             got = str(low if low < 0 else high)
-            raise DataError(
-                f"{path}: `condition_index` names no test row", got=got, expected=f"0 to {task.test_events - 1}"
-            )
+            expected = f"0 to {task.test_events - 1}"
+            raise DataError(f"{path}: `condition_index` names no test row", got=got, expected=expected)
         return index.astype(np.int64)
     if "conditions" in answers:
         given, wanted = answers["conditions"], task.load("test").conditions.numpy()
@@ -259,9 +254,8 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[s
     writers: dict[str, Callable[[Path, Mapping[str, NDArray[Any]], Mapping[str, Any]], None]]
     writers = {".npz": _write_npz, **dict.fromkeys(HDF5_SUFFIXES, _write_hdf5)}
     if path.suffix not in writers:
-        raise UsageError(
-            f"{path}: unknown kind of file", got=repr(path.suffix), expected=f"one of {', '.join(writers)}"
-        )
+        what = f"{path}: unknown kind of file"
+        raise UsageError(what, got=repr(path.suffix), expected=f"one of {', '.join(writers)}")
     with new_file(path) as scratch:
         writers[path.suffix](scratch, arrays, attributes)
 
@@ -274,10 +268,9 @@ def _write_hdf5(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapp
 
 
 def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
+    scalars = {key: np.asarray(value) for key, value in attributes.items()}
     with path.open("wb") as file:
-        np.savez_compressed(
-            file, allow_pickle=False, **arrays, **{key: np.asarray(value) for key, value in attributes.items()}
-        )
+        np.savez_compressed(file, allow_pickle=False, **arrays, **scalars)
 
 
 def _write_csv(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
@@ -286,7 +279,6 @@ def _write_csv(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mappi
             file.write(f"# {key}: {', '.join(map(str, value)) if isinstance(value, list) else value}\n")
         writer = csv.writer(file)
         writer.writerow(["condition_index", "condition_id", *attributes["condition_names"]])
-        for index, condition_id, row in zip(
-            arrays["condition_index"], arrays["condition_id"], arrays["conditions"], strict=True
-        ):
+        columns = (arrays[key] for key in ("condition_index", "condition_id", "conditions"))
+        for index, condition_id, row in zip(*columns, strict=True):
             writer.writerow([index, condition_id, *(f"{value:.9g}" for value in row)])

@@ -27,16 +27,9 @@ def save_samples(result: Result, pair: Comparison, task: Task, path: Path) -> Pa
     Raises:
         UsageError: it exists or cannot be written.
     """
-    target = path.with_suffix(SUFFIXES[0])
-    write_samples(
-        target,
-        task,
-        pair.generated.samples,
-        torch.arange(len(pair)),
-        result.generator.name,
-        result.spec.root_seed,
-        result=result.id,
-    )
+    target, rows = path.with_suffix(SUFFIXES[0]), torch.arange(len(pair))
+    name, seed = result.generator.name, result.spec.root_seed
+    write_samples(target, task, pair.generated.samples, rows, name, seed, result=result.id)
     return target
 
 
@@ -90,13 +83,7 @@ def _rows(samples: SampleSet) -> str:
 def find_pairs(
     results: Sequence[Result], paths: Sequence[Path], files: Sequence[Path], task: Task
 ) -> list[Comparison | None]:
-    """The events of each result, from `files` or from the file that lies beside it; None where there is neither.
-
-    Args:
-        results: results of `task`.
-        paths: the file of each result.
-        files: files of samples, in any order.
-        task: of all results.
+    """The events of each result, from `files` or from the file beside it (`paths`); None where there is neither.
 
     Raises:
         DataError: a file is damaged, or belongs to none of the results.

@@ -12,6 +12,7 @@ from simbench.selftest.run import ALPHA, Response
 from simbench.tasks.base import Task
 
 HARMLESS = {"scale": 1.0, "emptied": 0.0, "shrunk": 0.0}
+BLUE = "#0072B2"
 AXIS = {"scale": "photons times", "emptied": "share of events emptied", "shrunk": "shrunk towards the condition's mean"}
 
 
@@ -26,34 +27,22 @@ def curve_figure(response: Response) -> Figure:
         axis.set_visible(False)
     for axis, key in zip(axes.flat, keys, strict=False):
         measured = [result.measurements[key] for result in response.results]
-        points = [
-            (s, m, key in r.flags)
-            for s, m, r in zip(response.strengths, measured, response.results, strict=True)
-            if m.value is not None
-        ]
+        together = zip(response.strengths, measured, response.results, strict=True)
+        points = [(s, m, key in r.flags) for s, m, r in together if m.value is not None]
         if not points:
             continue
         for strength, m, flagged in points:
             assert m.value is not None
-            axis.errorbar(
-                strength,
-                m.value,
-                yerr=m.stderr,
-                color="#0072B2",
-                marker="o",
-                markersize=4,
-                markerfacecolor="#0072B2" if flagged else "white",
-                linewidth=1,
-            )
-        axis.plot([s for s, _, _ in points], [m.value or 0.0 for _, m, _ in points], color="#0072B2", linewidth=1)
+            style = {"color": BLUE, "marker": "o", "markersize": 4, "linewidth": 1}
+            axis.errorbar(strength, m.value, yerr=m.stderr, markerfacecolor=BLUE if flagged else "white", **style)
+        axis.plot([s for s, _, _ in points], [m.value or 0.0 for _, m, _ in points], color=BLUE, linewidth=1)
         floor, sd = points[0][1].floor, points[0][1].floor_sd or 0.0
         if floor is not None:
             axis.axhspan(floor - 2 * sd, floor + 2 * sd, color="#009E73", alpha=0.25, linewidth=0)
         axis.set_title(key.partition("/")[0], fontsize=9)
         axis.tick_params(labelsize=7)
-    figure.supxlabel(
-        f"{AXIS[response.defect]}  (filled: flagged at {ALPHA:.0%} after Holm; band: floor ± 2 sd)", fontsize=10
-    )
+    text = f"{AXIS[response.defect]}  (filled: flagged at {ALPHA:.0%} after Holm; band: floor ± 2 sd)"
+    figure.supxlabel(text, fontsize=10)
     return figure
 
 

@@ -39,13 +39,7 @@ CURVES: dict[str, tuple[Callable[[float], Control], tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class ControlResult:
-    """What the metrics said of one control.
-
-    Attributes:
-        control: the defect.
-        measurements: every metric's measurement, by key.
-        flags: Holm-adjusted p-values against the floor, of the metrics that flag it (below ALPHA), by key.
-    """
+    """What the metrics said of one control: measurements by key, and `flags`, by key the Holm-adjusted p-values below ALPHA."""
 
     control: Control
     measurements: dict[str, Measurement]
@@ -125,14 +119,9 @@ class Response:
         """
         sides = []
         for side in (1, -1):
-            there = sorted(
-                (
-                    (abs(s - harmless), s, key in r.flags)
-                    for s, r in zip(self.strengths, self.results, strict=True)
-                    if (s - harmless) * side > 0
-                ),
-                reverse=True,
-            )
+            pairs = zip(self.strengths, self.results, strict=True)
+            found_at = [(abs(s - harmless), s, key in r.flags) for s, r in pairs if (s - harmless) * side > 0]
+            there = sorted(found_at, reverse=True)
             found = None
             for _, strength, flagged in there:
                 if not flagged:

@@ -126,9 +126,8 @@ class Task(ABC):
         if events is None or events == len(loaded):
             return loaded
         if not 0 < events <= len(loaded):
-            raise UsageError(
-                f"{self.name} has {len(loaded)} {split} events", got=f"--events {events}", fix="Ask for fewer."
-            )
+            got = f"--events {events}"
+            raise UsageError(f"{self.name} has {len(loaded)} {split} events", got=got, fix="Ask for fewer.")
         if split in ("test", "floor") and events % self.repeats:
             near = max(events // self.repeats, 1) * self.repeats
             what = f"{self.name} has {self.repeats} events per condition and takes whole conditions"

@@ -71,11 +71,9 @@ class CelebA64(Task):
         for folder in folders:
             if (folder / PARTITION).is_file() and ((folder / IMAGES).is_dir() or (folder / f"{IMAGES}.zip").is_file()):
                 return folder
-        raise DataError(
-            f"the CelebA files are missing (searched {', '.join(map(str, folders))})",
-            expected=f"{PARTITION} beside {IMAGES}/ or {IMAGES}.zip",
-            fix="Get them from the data set's own page; pass --data-dir FOLDER, or set SIMBENCH_DATA.",
-        )
+        what = f"the CelebA files are missing (searched {', '.join(map(str, folders))})"
+        fix = "Get them from the data set's own page; pass --data-dir FOLDER, or set SIMBENCH_DATA."
+        raise DataError(what, expected=f"{PARTITION} beside {IMAGES}/ or {IMAGES}.zip", fix=fix)
 
     def find_data(self) -> str:
         """See Task. The images are too many to be decoded for a look."""
@@ -93,9 +91,8 @@ def read_partition(path: Path) -> dict[str, list[str]]:
         name, _, code = line.strip().rpartition(" ")
         if line.strip():
             if code not in names or not name or "/" in name or "\\" in name:
-                raise DataError(
-                    f"{path} line {number} is not a partition line", got=repr(line[:60]), expected="'000001.jpg 0'"
-                )
+                what = f"{path} line {number} is not a partition line"
+                raise DataError(what, got=repr(line[:60]), expected="'000001.jpg 0'")
             names[code].append(name)
     return names
 
@@ -138,9 +135,8 @@ def _load_split(folder: Path, split: str) -> Events:
         try:
             pixels[row] = decode(read(name), name)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"the image {name} that {PARTITION} names cannot be read", got=type(error).__name__
-            ) from error
+            what = f"the image {name} that {PARTITION} names cannot be read"
+            raise DataError(what, got=type(error).__name__) from error
     from simbench.features.inception import inception
 
     count = len(names)

@@ -189,10 +189,8 @@ class Mnist(Task):
         """See Task."""
         if find(self.data_dir) is None:
             searched = ", ".join(str(folder) for folder in candidates("mnist", self.data_dir))
-            raise DataError(
-                f"the files are not in {searched}",
-                fix="They are downloaded at the first use; or pass --data-dir, or set SIMBENCH_DATA.",
-            )
+            fix = "They are downloaded at the first use; or pass --data-dir, or set SIMBENCH_DATA."
+            raise DataError(f"the files are not in {searched}", fix=fix)
         return super().find_data()
 
     def load_split(self, split: Split) -> Events:

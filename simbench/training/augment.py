@@ -25,9 +25,8 @@ def mirror_exchange(samples: Tensor, conditions: Tensor, names: tuple[str, ...])
         The transformed events and their conditions, in the same order, by torch's global random numbers.
     """
     if samples.dim() != 3 or samples.shape[1] != samples.shape[2]:
-        raise UsageError(
-            "mirror and exchange need square events", got=str(tuple(samples.shape)), expected="(events, S, S)"
-        )
+        what = "mirror and exchange need square events"
+        raise UsageError(what, got=str(tuple(samples.shape)), expected="(events, S, S)")
     columns = {axis: [names.index(name) for name in members] for axis, members in AXES.items()}
     coins = torch.randint(2, (3, len(samples)), device=samples.device, dtype=torch.bool)
     samples, conditions = samples.clone(), conditions.clone()
