@@ -139,12 +139,8 @@ def check_sha256(content: bytes, sha256: str, path: Path, what: str, fix: str) -
     """`content`, read from `path`, if its sha256 begins with the one given. Raises DataError that it is not `what`."""
     got = hashlib.sha256(content).hexdigest()
     if not got.startswith(sha256):
-        raise DataError(
-            f"{path} is damaged or replaced: it is not {what}",
-            got=f"sha256 {got[:12]}…",
-            expected=f"{sha256[:12]}…",
-            fix=fix,
-        )
+        problem = f"{path} is damaged or replaced: it is not {what}"
+        raise DataError(problem, got=f"sha256 {got[:12]}…", expected=f"{sha256[:12]}…", fix=fix)
     return content
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -15,12 +15,8 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class Advance(Protocol):
-    """A function to call as a step goes on."""
-
-    def __call__(self, amount: int = 1, /) -> None:
-        """`amount` more units are done."""
-        ...
+Advance = Callable[..., None]
+"""Called as a step goes on, with the number of units that are done, or without for one."""
 
 
 class Progress:

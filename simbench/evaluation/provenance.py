@@ -16,17 +16,8 @@ from simbench.core.version import __version__
 from simbench.results.schema import Provenance
 
 PACKAGES = (
-    "torch",
-    "numpy",
-    "scipy",
-    "geomloss",
-    "POT",
-    "torch-fidelity",
-    "scikit-learn",
-    "h5py",
-    "safetensors",
-    "pydantic",
-    "lightning",
+    *("torch", "numpy", "scipy", "scikit-learn", "h5py", "safetensors", "pydantic", "lightning"),
+    *("geomloss", "POT", "torch-fidelity"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Whether a submitted result is what its samples score: they are scored again, and every deterministic metric is compared."""
+"""Whether a submitted result is what its samples score: they are scored again and the metrics compared."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TRAINED = frozenset({"classifier_auc"})
 """Metrics that train a network, whose last digits depend on the machine: shown, not compared."""
 
 RELATIVE, OF_ERROR = 1e-4, 0.05
-"""Two values of a deterministic metric agree to this share of the value, plus this share of its standard error: float32 on
-another processor moves a feature in the seventh digit, and a nearest neighbour or two."""
+"""Two values of a deterministic metric agree to this share of the value, plus this share of its standard error:
+float32 on another processor moves a feature in the seventh digit, and a nearest neighbour or two."""
 
 
 @dataclass(frozen=True)

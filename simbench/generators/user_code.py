@@ -18,20 +18,16 @@ _MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "canno
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that the host or the device has no memory left."""
     message = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or "OutOfMemory" in type(error).__name__
-        or any(text in message for text in _MEMORY)
-    )
+    named = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    return named or any(text in message for text in _MEMORY)
 
 
 def place(error: BaseException) -> str:
     """`file.py:12`: the innermost line of the user's own code that the exception passed; empty where there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{os.path.basename(error.filename)}:{error.lineno}"
-    frames = [
-        (os.path.realpath(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
+    stack = traceback.walk_tb(error.__traceback__)
+    frames = [(os.path.realpath(frame.f_code.co_filename), line) for frame, line in stack]
     outside = [(path, line) for path, line in frames if os.path.isfile(path) and not path.startswith(_HERE)]
     foreign = [(path, line) for path, line in outside if path.startswith(_INSTALLED) or not path.startswith(_STDLIB)]
     own = [(path, line) for path, line in foreign if not path.startswith(_INSTALLED)]
@@ -53,8 +49,6 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 def user_error(error: BaseException, what: str, *, expected: str = "", fix: str = "") -> GeneratorError:
     """The error to raise in place of an exception from user code."""
     if is_out_of_memory(error):
-        fix = (
-            "It ran out of memory: generate in smaller pieces inside `sample`, "
-            "or pass a smaller --batch-size or another --device."
-        )
+        fix = "It ran out of memory: generate in smaller pieces inside `sample`, "
+        fix += "or pass a smaller --batch-size or another --device."
     return GeneratorError(what, got=one_line(error), expected=expected, fix=fix)

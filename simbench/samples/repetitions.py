@@ -96,14 +96,10 @@ def find_pairs(
         owners = [place for place, result in enumerate(results) if _belongs(samples, pair, result)]
         further = any(samples.sha256 in result.provenance.flags.values() for result in results)
         if not owners and not further:  # a further repetition is the result's too, but figures show the first
-            raise DataError(
-                f"{file} holds the samples of none of the results",
-                got=_described(samples, pair),
-                expected=" or ".join(
-                    f"{result.generator.name} {result.id}, {result.task.events} events" for result in results[:5]
-                ),
-                fix="Pass the file of `simbench run --save-samples` or `simbench score` for one of them, or leave it out.",
-            )
+            names = [f"{of.generator.name} {of.id}, {of.task.events} events" for of in results[:5]]
+            what, got = f"{file} holds the samples of none of the results", _described(samples, pair)
+            fix = "Pass the file of `simbench run --save-samples` or `simbench score` for one of them, or leave it out."
+            raise DataError(what, got=got, expected=" or ".join(names), fix=fix)
         for place in owners:
             found[place] = found[place] or pair
     return found

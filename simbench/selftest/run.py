@@ -39,7 +39,7 @@ CURVES: dict[str, tuple[Callable[[float], Control], tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class ControlResult:
-    """What the metrics said of one control: measurements by key, and `flags`, by key the Holm-adjusted p-values below ALPHA."""
+    """What the metrics said of one control: measurements, and in `flags` the adjusted p-values below ALPHA, by key."""
 
     control: Control
     measurements: dict[str, Measurement]
@@ -71,7 +71,7 @@ def real_pair(task: Task, events: int | None) -> Comparison:
 
 @functools.cache
 def _floor(task: Task, key: str, events: int) -> Floor:
-    """The floor of a metric with its sd: that of a task without shipped floors is measured, for without it no metric could flag anything."""
+    """The floor of a metric with its sd, which is measured for a task that ships none: no metric flags without."""
     floor = floor_of(task, key, events)
     if floor.sd is not None:
         return floor

@@ -144,10 +144,8 @@ class Task(ABC):
             what, fix = f"{who} returned no tensor", "Return a torch.Tensor (or a numpy array)."
             raise GeneratorError(what, got=type(samples).__name__, expected=f"a tensor of shape {expected}", fix=fix)
         if tuple(samples.shape) != expected:
-            raise GeneratorError(
-                f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}",
-                fix=_shape_hint(tuple(samples.shape), expected),
-            )
+            what = f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}"
+            raise GeneratorError(what, fix=_shape_hint(tuple(samples.shape), expected))
         if samples.is_complex() or samples.dtype == torch.bool:
             what = f"{who} returned values of type {samples.dtype}"
             raise GeneratorError(what, expected="real numbers", fix="Return floats or integers in task units.")

@@ -120,30 +120,17 @@ class ZnGeant3(Task):
     test_events = 4000
     smoke_events = 400
     metrics: ClassVar[tuple[str, ...]] = (
-        "channel_wasserstein/1",
-        "conditional_energy/1",
-        "dispersion_ratio/1",
-        "empty_fraction/1",
-        "correlation_distance/1",
-        "separation/1",
-        "fpd/1",
-        "kpd/1",
-        "classifier_auc/1",
-        "memorisation/1",
-        "energy_distance/1",
-        "lenet_fid/1",
-        "kid/1",
-        "diversity_ratio/1",
-        "precision/1",
-        "recall/1",
-        "density/1",
-        "coverage/1",
-        "coverage_ties/1",
-        "sinkhorn/1",
-        "exact_ot/1",
-        "channel_mae/1",
-        "conditional_wasserstein/1",
-        "rmse/1",
+        *(
+            "channel_wasserstein/1",
+            "conditional_energy/1",
+            "dispersion_ratio/1",
+            "empty_fraction/1",
+            "correlation_distance/1",
+        ),
+        *("separation/1", "fpd/1", "kpd/1", "classifier_auc/1", "memorisation/1"),
+        *("energy_distance/1", "lenet_fid/1", "kid/1", "diversity_ratio/1"),
+        *("precision/1", "recall/1", "density/1", "coverage/1", "coverage_ties/1"),
+        *("sinkhorn/1", "exact_ot/1", "channel_mae/1", "conditional_wasserstein/1", "rmse/1"),
     )
     primary = ("channel_wasserstein/1", "conditional_energy/1")
     equivalent_metric = "channel_wasserstein/1"

@@ -19,10 +19,7 @@ class Plan:
         steps: batches; with several players, each steps once a batch.
         batch_size: events in a batch.
         learning_rate: the largest: a linear warm-up of `warmup` steps, then a half cosine down to 0 at `steps`.
-        warmup: see above.
-        beta1: Adam's.
-        beta2: Adam's.
-        weight_decay: AdamW's, decoupled.
+        beta1, beta2, weight_decay: of AdamW.
         clip: the largest norm of a player's gradient; inf leaves it as it is.
         ema: decay of the moving average of the weights, which is what is validated and kept.
         validate_every: steps between two validations. Training can be resumed from each.
