@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from simbench.core.text import times
+from simbench.core.text import count, duration, number, printable, times
 
 
 def render_template(name: str, **values: Any) -> str:
@@ -18,5 +18,5 @@ def render_template(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["times"] = times
+    environment.filters |= {write.__name__: write for write in (count, duration, number, printable, times)}
     return environment.get_template(name).render(values)

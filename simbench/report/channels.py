@@ -18,15 +18,14 @@ from simbench.core.events import Events
 from simbench.core.text import number
 from simbench.report.style import (
     COUNTS,
-    DASHES,
     DIFFERENCES,
     FAINT,
     INK,
-    MARKERS,
     REAL,
     Series,
     as_array,
     bare,
+    comparison_grid,
     largest_reference,
     legend_above,
     make_figure,
@@ -53,37 +52,19 @@ def _draw_ratio(axes: Axes, centres: Array, ratio: Array, error: Array, one: Ser
     """Points with errors; those outside the panel as triangles at its edge."""
     low, high = RATIO_RANGE
     inside = (ratio >= low) & (ratio <= high)
-    axes.errorbar(
-        centres[inside],
-        ratio[inside],
-        error[inside],
-        fmt=MARKERS[one.place % 6],
-        ms=2.6,
-        lw=0.9,
-        capsize=0,
-        color=one.colour,
-    )
-    axes.plot(
-        centres[ratio > high],
-        np.full(int((ratio > high).sum()), high - 0.1),
-        "^",
-        ms=4.5,
-        color=one.colour,
-        clip_on=False,
-    )
+    axes.errorbar(centres[inside], ratio[inside], error[inside], ms=2.6, lw=0.9, capsize=0, **one.points)
+    above = centres[ratio > high]
+    axes.plot(above, np.full(len(above), high - 0.1), "^", ms=4.5, color=one.colour, clip_on=False)
 
 
 def _root_axis(axes: Axes, high: float) -> None:
-    """A square-root axis from 0, on which a Poisson spread is equally wide everywhere, with round ticks that do not crowd."""
+    """A square-root axis from 0, on which a Poisson spread is equally wide everywhere, with a few round ticks."""
     axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
     axes.set_xlim(0, high)
     ticks: list[float] = []
     for tick in (f * 10.0**power for power in range(6, -2, -1) for f in (5, 2, 1)):
-        if (
-            tick <= high
-            and np.sqrt(tick / high) > 0.16
-            and (not ticks or np.sqrt(ticks[-1] / high) - np.sqrt(tick / high) > 0.16)
-        ):
+        at = np.sqrt(tick / high)
+        if 0.16 < at <= 1 and (not ticks or np.sqrt(ticks[-1] / high) - at > 0.16):
             ticks.append(tick)
     axes.set_xticks([0.0, *ticks])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -91,9 +72,10 @@ def _root_axis(axes: Axes, high: float) -> None:
 
 
 def channel_histograms(series: Sequence[Series], unit: str) -> Figure:
-    """The photon sum and each channel, events a bin, with the ratio to the real events. Errors are statistical, the square root of the count.
+    """The photon sum and each channel, events a bin, with the ratio to the real events.
 
-    Bins are equally wide in the square root of the photons; the first is the empty channel and little more, the last holds the overflow.
+    Errors are statistical, the square root of the count. Bins are equally wide in the square root of the photons; the
+    first is the empty channel and little more, the last holds the overflow.
     """
     reference = _channels(largest_reference(series).reference)
     columns = [("photon sum", None)] + [(f"channel {index + 1}", index) for index in range(reference.shape[1])]
@@ -102,9 +84,8 @@ def channel_histograms(series: Sequence[Series], unit: str) -> Figure:
         height = 3.3 * rows + 0.3 + 0.25 * legend_rows
         figure = Figure(figsize=(11, height))
         top = 1 - (0.15 + 0.25 * legend_rows) / height
-        outer = figure.add_gridspec(
-            rows, 3, left=0.065, right=0.985, bottom=0.5 / height, top=top, hspace=0.14, wspace=0.2
-        )
+        margins = {"left": 0.065, "right": 0.985, "bottom": 0.5 / height, "top": top}
+        outer = figure.add_gridspec(rows, 3, hspace=0.14, wspace=0.2, **margins)
         handles: list[Any] = []
         for place, (name, column) in enumerate(columns):
             inner = outer[place // 3, place % 3].subgridspec(2, 1, height_ratios=[3, 1.15], hspace=0)
@@ -122,21 +103,13 @@ def channel_histograms(series: Sequence[Series], unit: str) -> Figure:
             highest = float(counts.max())
             for one in series:
                 sums = _channels(one.pair.generated)
-                made = _histogram(sums.sum(1) if column is None else sums[:, column], edges)
-                scale = len(real) / len(sums)
-                drawn.append(main.stairs(made * scale, edges, color=one.colour, lw=1.5, ls=DASHES[one.place % 6]))
-                main.errorbar(
-                    centres, made * scale, np.sqrt(made) * scale, fmt="none", ecolor=one.colour, elinewidth=0.8
-                )
-                good = counts > 0
-                _draw_ratio(
-                    below,
-                    centres[good],
-                    made[good] * scale / counts[good],
-                    np.sqrt(made[good]) * scale / counts[good],
-                    one,
-                )
-                highest = max(highest, float(made.max()) * scale)
+                unscaled = _histogram(sums.sum(1) if column is None else sums[:, column], edges)
+                scale, good = len(real) / len(sums), counts > 0
+                made, error = unscaled * scale, np.sqrt(unscaled) * scale
+                drawn.append(main.stairs(made, edges, color=one.colour, lw=1.5, ls=one.dash))
+                main.errorbar(centres, made, error, fmt="none", ecolor=one.colour, elinewidth=0.8)
+                _draw_ratio(below, centres[good], made[good] / counts[good], error[good] / counts[good], one)
+                highest = max(highest, float(made.max()))
             handles = handles or drawn
             main.set_yscale("log")
             main.set_ylim(0.7, highest * 3)
@@ -157,51 +130,33 @@ def channel_histograms(series: Sequence[Series], unit: str) -> Figure:
 
 
 def _profile(energy: Array, light: Array, edges: Array) -> tuple[Array, Array, Array, Array]:
-    """Mean, its standard error, and the 16th and 84th percentile of `light` in each energy bin; NaN where a bin has fewer than 5 events."""
+    """Mean, its standard error, and the 16th and 84th percentile of `light` in each energy bin; NaN below 5 events."""
     rows = np.full((4, len(edges) - 1), np.nan)
     at = np.clip(np.searchsorted(edges, energy, side="right") - 1, 0, len(edges) - 2)
     for index in range(len(edges) - 1):
         values = light[at == index]
         if len(values) >= 5:
-            rows[:, index] = (
-                values.mean(),
-                values.std(ddof=1) / np.sqrt(len(values)),
-                *np.quantile(values, [0.16, 0.84]),
-            )
+            error = values.std(ddof=1) / np.sqrt(len(values))
+            rows[:, index] = (values.mean(), error, *np.quantile(values, [0.16, 0.84]))
     return rows[0], rows[1], rows[2], rows[3]
 
 
 def energy_response(series: Sequence[Series], energy_column: int, energy_unit: str, unit: str) -> Figure:
-    """Photon sum against energy: mean (points) and 16-84 % spread (band real, thin lines generated), for all and for the commonest species."""
+    """Photon sum against energy, for all and for the two commonest species: mean (points) and 16-84 % of the events.
+
+    The latter is a band for real events and thin lines for generated ones.
+    """
     pair = largest_reference(series)
-    names, counts = (
-        np.unique(pair.reference.strata["species"], return_counts=True)
-        if "species" in pair.reference.strata
-        else ([], [])
-    )
-    species = [
-        str(name) for name in np.asarray(names)[np.argsort(-np.asarray(counts), kind="stable")] if name != "other"
-    ][:2]
+    names, counts = np.unique(pair.reference.strata.get("species", np.array([], np.str_)), return_counts=True)
+    species = [str(name) for name in names[np.argsort(-counts, kind="stable")] if name != "other"][:2]
     with styled():
         legend_rows = -(-(len(series) + 1) // 4)
         height = 4.1 + 0.25 * legend_rows
         figure = Figure(figsize=(11, height))
-        grid: Any = figure.subplots(
-            2,
-            1 + len(species),
-            sharex="col",
-            sharey="row",
-            squeeze=False,
-            gridspec_kw={
-                "height_ratios": [3, 1.15],
-                "hspace": 0,
-                "wspace": 0.06,
-                "left": 0.07,
-                "right": 0.985,
-                "bottom": 0.5 / height,
-                "top": 1 - (0.15 + 0.25 * legend_rows) / height,
-            },
-        )
+        spaces = {"height_ratios": [3, 1.15], "hspace": 0, "wspace": 0.06, "left": 0.07, "right": 0.985}
+        spaces |= {"bottom": 0.5 / height, "top": 1 - (0.15 + 0.25 * legend_rows) / height}
+        shape: dict[str, Any] = {"nrows": 2, "ncols": 1 + len(species), "gridspec_kw": spaces}
+        grid: Any = figure.subplots(**shape, sharex="col", sharey="row", squeeze=False)
         handles: list[Any] = []
         for column, name in enumerate(["all", *species]):
             main, below = grid[:, column]
@@ -221,24 +176,14 @@ def energy_response(series: Sequence[Series], energy_column: int, energy_unit: s
             for place, one in enumerate(series):
                 events = one.pair.generated
                 mine = np.ones(len(events), bool) if name == "all" else events.strata["species"] == name
-                made = _profile(
-                    as_array(events.conditions[:, energy_column])[mine], _channels(events).sum(1)[mine], edges
-                )
+                theirs = as_array(events.conditions[:, energy_column])
+                made, spread, *band_edges = _profile(theirs[mine], _channels(events).sum(1)[mine], edges)
                 shift = centres + width * 0.12 * (place + 1) / len(series)
-                drawn.append(
-                    main.errorbar(shift, made[0], made[1], fmt=MARKERS[one.place % 6], ms=3.6, color=one.colour)
-                )
-                for edge in made[2:]:
-                    main.plot(centres, edge, color=one.colour, lw=1, ls=DASHES[one.place % 6])
-                below.errorbar(
-                    shift[good],
-                    made[0][good] / mean[good],
-                    made[1][good] / mean[good],
-                    fmt=MARKERS[one.place % 6],
-                    ms=3.6,
-                    lw=0.9,
-                    color=one.colour,
-                )
+                drawn.append(main.errorbar(shift, made, spread, ms=3.6, **one.points))
+                for edge in band_edges:
+                    main.plot(centres, edge, color=one.colour, lw=1, ls=one.dash)
+                ratio, ratio_error = made[good] / mean[good], spread[good] / mean[good]
+                below.errorbar(shift[good], ratio, ratio_error, ms=3.6, lw=0.9, **one.points)
             handles = handles or drawn
             main.text(0.05, 0.94, plain(name), transform=main.transAxes, ha="left", va="top", weight="bold")
             below.axhline(1, color=INK, lw=0.7)
@@ -267,9 +212,9 @@ def _sd_by_condition(events: Events) -> Array:
 
 
 def dispersion(series: Sequence[Series], unit: str) -> Figure:
-    """Spread of the repeats: for each condition the standard deviation of the photon sum, generated against real (rings: medians in bins).
+    """Spread of the repeats: for each condition the standard deviation of the photon sum, generated against real.
 
-    The last panel shows the distribution of their ratio, beside what repeats of equal, Gaussian spread would give.
+    Rings are medians in bins. The last panel shows the distribution of their ratio, beside what repeats of equal, Gaussian spread would give.
     """
     pairs = [(_sd_by_condition(one.pair.reference), _sd_by_condition(one.pair.generated)) for one in series]
     shown = np.concatenate([values[np.isfinite(values)] for pair in pairs for values in pair])
@@ -299,46 +244,23 @@ def _draw_dispersion(axes: Axes, one: Series, real: Array, made: Array, limits: 
     axes.set_ylim(low, high)
     axes.plot([low, high], [low, high], color=INK, lw=0.8)
     at_edge = made < low
-    axes.plot(
-        np.maximum(real, low)[~at_edge],
-        made[~at_edge],
-        ls="none",
-        marker="o",
-        ms=2.8,
-        mew=0,
-        alpha=0.5,
-        color=one.colour,
-    )
-    axes.plot(
-        np.maximum(real, low)[at_edge],
-        np.full(int(at_edge.sum()), low * 1.12),
-        "v",
-        ms=4,
-        mew=0,
-        alpha=0.6,
-        color=one.colour,
-    )
+    x = np.maximum(real, low)
+    axes.plot(x[~at_edge], made[~at_edge], "o", ms=2.8, mew=0, alpha=0.5, color=one.colour)
+    at_frame = np.full(int(at_edge.sum()), low * 1.12)
+    axes.plot(x[at_edge], at_frame, "v", ms=4, mew=0, alpha=0.6, color=one.colour)
     both = np.isfinite(real) & np.isfinite(made) & (real > low)
     edges = np.unique(np.quantile(real[both], np.linspace(0, 1, 9))) if both.any() else np.array([])
     for first, last in itertools.pairwise(edges):
         inside = both & (real >= first) & (real <= last)
-        if not inside.any():
-            continue
-        axes.plot(
-            np.median(real[inside]),
-            max(float(np.median(made[inside])), low * 1.12),
-            "o",
-            ms=6,
-            mfc="none",
-            mec=INK,
-            mew=1.3,
-        )
+        if inside.any():
+            median = max(float(np.median(made[inside])), low * 1.12)
+            axes.plot(np.median(real[inside]), median, "o", ms=6, mfc="none", mec=INK, mew=1.3)
     axes.xaxis.set_major_formatter(FuncFormatter(photons))
     axes.yaxis.set_major_formatter(FuncFormatter(photons))
 
 
 def _draw_spread_ratios(axes: Axes, series: Sequence[Series], pairs: Sequence[tuple[Array, Array]]) -> None:
-    """Histograms of log2(sd generated / sd real), and the density that equal Gaussian spreads would have: sqrt of an F variable."""
+    """Histograms of log2(sd generated / sd real), and what equal Gaussian spreads would give: the sqrt of an F variable."""
     edges = np.linspace(-4, 4, 41)
     events = largest_reference(series).reference
     repeats = max(int(np.median(np.unique(events.condition_id.numpy(), return_counts=True)[1])), 2)
@@ -349,7 +271,7 @@ def _draw_spread_ratios(axes: Axes, series: Sequence[Series], pairs: Sequence[tu
         good = np.isfinite(real) & np.isfinite(made) & (real > 0)
         ratio = np.log2(np.maximum(made[good] / real[good], 2.0 ** (edges[0] + 1e-6)))
         share = _histogram(ratio, edges) / max(int(good.sum()), 1)
-        axes.stairs(share, edges, color=one.colour, lw=1.5, ls=DASHES[one.place % 6], label=plain(one.label, 20))
+        axes.stairs(share, edges, color=one.colour, lw=1.5, ls=one.dash, label=plain(one.label, 20))
     axes.axvline(0, color=INK, lw=0.8)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0, float(expected.max()) * (1.5 + 0.1 * len(series)))
@@ -372,25 +294,17 @@ def _matrix(axes: Axes, values: Array, limits: tuple[float, float], colours: str
     size = len(values)
     names = [f"ch{index + 1}" for index in range(size)]
     bare(axes)
-    image = axes.imshow(
-        np.ma.masked_invalid(values), vmin=limits[0], vmax=limits[1], cmap=colours, interpolation="none"
-    )
-    for row in range(size):
-        for column in range(size):
-            value = values[row, column]
-            red, green, blue, _ = image.cmap(image.norm(value)) if np.isfinite(value) else (1.0, 1.0, 1.0, 1.0)
-            dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
-            text = format(value, digits) if np.isfinite(value) else "–"
-            text = "0" if not text.strip("+-0.") else text.replace("-", "−")
-            axes.text(
-                column,
-                row,
-                text.replace("0.", ".") if small else text,
-                ha="center",
-                va="center",
-                fontsize=6.5 if small else 8.5,
-                color="white" if dark else "black",
-            )
+    masked = np.ma.masked_invalid(values)
+    image = axes.imshow(masked, vmin=limits[0], vmax=limits[1], cmap=colours, interpolation="none")
+    shades = image.to_rgba(masked)
+    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 6.5 if small else 8.5}
+    for (row, column), value in np.ndenumerate(values):
+        red, green, blue, _ = shades[row, column] if np.isfinite(value) else (1.0, 1.0, 1.0, 1.0)
+        dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+        text = format(value, digits) if np.isfinite(value) else "–"
+        text = "0" if not text.strip("+-0.") else text.replace("-", "−")
+        shown = text.replace("0.", ".") if small else text
+        axes.text(column, row, shown, color="white" if dark else "black", **look)
     axes.set_xticks(range(size), names, fontsize=7 if small else 8.5)
     axes.set_yticks(range(size), names, fontsize=7 if small else 8.5)
     axes.tick_params(which="both", length=0)
@@ -400,7 +314,7 @@ def _matrix(axes: Axes, values: Array, limits: tuple[float, float], colours: str
 
 
 def correlations(series: Sequence[Series]) -> Figure:
-    """Rank correlations between the channels: real, generated, and generated minus real, whose Frobenius norm is written above."""
+    """Rank correlations between the channels: real, generated, and their difference with its Frobenius norm."""
     real = rank_correlations(_channels(largest_reference(series).reference))
     made = [rank_correlations(_channels(one.pair.generated)) for one in series]
     differences = [matrix - real for matrix in made]
@@ -410,23 +324,12 @@ def correlations(series: Sequence[Series]) -> Figure:
     with styled():
         single, small = len(series) == 1, len(series) > 3
         panel = min(2.3, 11 / (len(series) + 1))
-        figure = make_figure(10, 3.5) if single else make_figure(panel * (len(series) + 1), 2 * panel + 0.3)
-        grid: Any = (
-            figure.subplots(1, 3, squeeze=False) if single else figure.subplots(2, len(series) + 1, squeeze=False)
-        )
-        if not single:
-            grid[1, 0].set_axis_off()
-        _matrix(grid[0, 0], real, (low, 1), COUNTS, ".2f", small)
-        grid[0, 0].set_title("real", loc="center", weight="bold")
-        for index, (one, matrix, difference) in enumerate(zip(series, made, differences, strict=True)):
-            above, below = (grid[0, 1], grid[0, 2]) if single else grid[:, index + 1]
+        figure, first, pairs = comparison_grid(series, (10, 3.5), (panel * (len(series) + 1), 2 * panel + 0.3))
+        _matrix(first, real, (low, 1), COUNTS, ".2f", small)
+        for (above, below), matrix, difference in zip(pairs, made, differences, strict=True):
             _matrix(above, matrix, (low, 1), COUNTS, ".2f", small)
-            above.set_title(plain(one.label, 28 if single else 18), loc="center", color=one.colour, weight="bold")
             _matrix(below, difference, (-reach, reach), DIFFERENCES + "_r", "+.2f", small)
-            norm = float(np.sqrt(np.nansum(difference**2)))
-            below.set_title(
-                f"generated − real (norm {number(norm, 2)})" if single else f"− real (norm {number(norm, 2)})",
-                loc="center",
-                fontsize=8.5 if small else 9.5,
-            )
+            norm = number(float(np.sqrt(np.nansum(difference**2))), 2)
+            title = f"generated − real (norm {norm})" if single else f"− real (norm {norm})"
+            below.set_title(title, loc="center", fontsize=8.5 if small else 9.5)
     return figure

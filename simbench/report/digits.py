@@ -91,27 +91,14 @@ def mean_digits(series: Sequence[Series]) -> Figure:
         for (name, colour, images, signed), line in zip(rows, grid, strict=True):
             for axes, image in zip(line, images, strict=True):
                 bare(axes)
-                limits = (-reach, reach) if signed else (0.0, 1.0)
-                shown[signed] = axes.imshow(
-                    image,
-                    cmap=DIFFERENCES + "_r" if signed else "gray",
-                    vmin=limits[0],
-                    vmax=limits[1],
-                    interpolation="none",
-                )
-            line[0].set_ylabel(
-                name, rotation=0, ha="right", va="center", y=0.5, color=colour, weight="bold", fontsize=9
-            )
+                low, high, colours = (-reach, reach, DIFFERENCES + "_r") if signed else (0.0, 1.0, "gray")
+                shown[signed] = axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="none")
+            beside: dict[str, Any] = {"rotation": 0, "ha": "right", "va": "center", "y": 0.5}
+            line[0].set_ylabel(name, color=colour, weight="bold", fontsize=9, **beside)
         for axes, label in zip(grid[0], labels, strict=True):
             axes.set_title(plain(label), loc="center", weight="bold")
-        bar = figure.colorbar(
-            shown[True],
-            ax=grid,
-            shrink=0.6,
-            aspect=22,
-            pad=0.01,
-            format=FuncFormatter(lambda v, _: f"{v:+.2g}".replace("-", "−") if abs(v) > 1e-9 else "0"),
-        )
+        signed_ticks = FuncFormatter(lambda v, _: f"{v:+.2g}".replace("-", "−") if abs(v) > 1e-9 else "0")
+        bar = figure.colorbar(shown[True], ax=grid, shrink=0.6, aspect=22, pad=0.01, format=signed_ticks)
         bar.set_label("generated − real", loc="center", fontsize=9)
         bar.ax.minorticks_off()
         bar.ax.tick_params(size=3, labelsize=8.5)

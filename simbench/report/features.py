@@ -66,7 +66,10 @@ def embed(series: Sequence[Series], seed: int = 0) -> list[Embedding]:
 
 
 def _tsne(values: Array, order: NDArray[np.int64], seed: int) -> Array:
-    """t-SNE of the rows, computed in `order`: identical events (empty ones) are then not laid out set by set. One thread: more only fight."""
+    """t-SNE of the rows, computed in `order`: identical events (empty ones) are then not laid out set by set.
+
+    It runs on one thread, since more only get in each other's way.
+    """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -86,20 +89,15 @@ def feature_maps(series: Sequence[Series], embeddings: Sequence[Embedding]) -> F
         columns = 2 if single else len(series)
         width = 10.0 if single else min(3.4 * columns, 11.0)
         figure = make_figure(width, 4.7 if single else 2 * width / columns + 0.5)
-        grid: Any = (
-            figure.subplots(1, 2, squeeze=False)
-            if single
-            else figure.subplots(2, columns, squeeze=False, sharex="row", sharey="row")
-        )
+        share: Any = False if single else "row"
+        grid: Any = figure.subplots(1 if single else 2, columns, squeeze=False, sharex=share, sharey=share)
         handles: list[Any] = []
         for row, embedding in enumerate(embeddings):
             for index, (one, points) in enumerate(zip(series, embedding.generated, strict=True)):
                 axes = grid[0, row] if single else grid[row, index]
                 for layer in range(LAYERS):
                     real, made = (
-                        axes.plot(
-                            *values[layer::LAYERS].T, ls="none", marker="o", ms=3.2, mew=0, alpha=0.6, color=colour
-                        )[0]
+                        axes.plot(*values[layer::LAYERS].T, "o", ms=3.2, mew=0, alpha=0.6, color=colour)[0]
                         for values, colour in ((embedding.real, REAL), (points, one.colour))
                     )
                 handles = handles or [real]

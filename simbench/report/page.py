@@ -1,11 +1,11 @@
 """The report: one self-contained page of a run, or of several beside each other, with its figures, tables and provenance.
 
-The page runs no script and asks nobody for anything: its content policy forbids both, so a hostile name in a Result can do nothing.
+The page runs no script and loads nothing: its content policy forbids both, so a hostile name in a Result can do nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from simbench.core.errors import SimbenchError, UsageError
 from simbench.core.files import check_writable, replace_text
 from simbench.core.templates import render_template
-from simbench.core.text import count, duration, engine_name, matching, number, printable, thread_count, with_error
+from simbench.core.text import count, engine_name, matching, number, printable, thread_count, with_error
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
 from simbench.report.channels import channel_histograms, correlations, dispersion, energy_response
@@ -45,7 +45,7 @@ FULL_BAR = 30.0
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """A Result, with the generated events of repetition 0 against the reference where they are at hand (`pair` None: figures go without)."""
+    """A Result, and the generated events of repetition 0 against the reference; `pair` None: figures go without."""
 
     result: Result
     pair: Comparison | None
@@ -63,7 +63,7 @@ class Drawn:
 
 
 def write_report(entries: Sequence[ReportEntry], task: Task, path: Path, *, figures: Path | None = None) -> Path:
-    """Write the report of one or more results on `task`; returns its path. A report is derived from Results, so an old one is replaced.
+    """Write the report of one or more results on `task`; returns its path. An old report is replaced.
 
     Args:
         entries: the results, in the order in which they are shown; their task must be `task`.
@@ -85,17 +85,13 @@ def check_task(results: Sequence[Result], task: Task) -> None:
         raise UsageError("a report needs at least one result")
     strangers = sorted({result.task.name for result in results} - {task.name})
     if strangers:
-        raise UsageError(
-            "the results are of another task",
-            got=", ".join(strangers),
-            expected=task.name,
-            fix="Make one report a task.",
-        )
+        got = ", ".join(strangers)
+        raise UsageError("the results are of another task", got=got, expected=task.name, fix="Make one report a task.")
 
 
 def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> str:
-    labels = entry_labels([entry.result for entry in entries])
     results = [entry.result for entry in entries]
+    labels = entry_labels(results)
     series = [
         Series(label, place, entry.pair)
         for place, (label, entry) in enumerate(zip(labels, entries, strict=True))
@@ -103,15 +99,11 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
     ]
     if folder is not None:
         check_writable(folder)
-    groups = [group for group in _figures(series, task, folder) if group[1]]
-    pareto = _pareto(results, labels, folder)
     return render_template(
         "report.html.j2",
         title=f"{', '.join(labels)} on {task.name}",
         task=task,
-        entries=[
-            _entry(result, label, place) for place, (result, label) in enumerate(zip(results, labels, strict=True))
-        ],
+        entries=[_entry(*each) for each in zip(results, labels, range(len(results)), strict=True)],
         several=len(entries) > 1,
         sections=[
             ("Scores that rank", _score_rows(results, ranks=True)),
@@ -123,17 +115,20 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
             for m in result.measurements
             if m.value is None
         ],
-        groups=groups,
+        groups=_figures(series, task, folder),
         without=[label for label, entry in zip(labels, entries, strict=True) if entry.pair is None],
         strata=_strata(results, labels, series, task),
-        pareto=pareto,
+        pareto=_pareto(results, labels, folder),
         colours=COLOURS,
         full_bar=f"{FULL_BAR:g}",
     )
 
 
 def entry_labels(results: Sequence[Result]) -> list[str]:
-    """A label for each result: the generator's name, with the parameters that differ where names are equal, and a number where all are."""
+    """A label for each result: the generator's name, with the parameters that differ where names are equal.
+
+    Results that are alike in both are numbered.
+    """
     names = [printable(result.generator.name, 60) or "unnamed" for result in results]
     labels = []
     for result, name in zip(results, names, strict=True):
@@ -164,7 +159,6 @@ def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
         "standing": standing(first).text if first else "",
         "standing_of": _standing_of(first) if first else "",
         "speed": speed_sentence(result),
-        "speeds": _speed_rows(result),
         "measured_energy": any(row.joules_per_event is not None for row in result.throughput),
         "warnings": [printable(warning, 2000) for warning in result.warnings],
         "throughput_error": printable(result.throughput_error or "", 1000),
@@ -179,56 +173,35 @@ def _standing_of(first: Measurement) -> str:
     return f"from the {'floor' if first.target is None else 'target'}, in {metric_label(first)}"
 
 
-def _speed_rows(result: Result) -> list[dict[str, str]]:
-    return [
-        {
-            "device": printable(row.device, 60),
-            "threads": str(row.threads) if row.threads else "",
-            "batch": count(row.batch),
-            "rate": number(row.events_per_s.p50),
-            "range": f"{number(row.events_per_s.p5)} – {number(row.events_per_s.p95)}",
-            "latency": f"{duration(row.latency_ms.p50 / 1e3)} / {duration(row.latency_ms.p95 / 1e3)}",
-            "first": duration(row.first_call_s),
-            "memory": "" if row.peak_mib is None else f"{number(row.peak_mib)} MiB",
-            "energy": "" if row.joules_per_event is None else f"{number(row.joules_per_event, 2)} J",
-        }
-        for row in result.throughput
-    ]
-
-
 def _provenance(result: Result) -> list[tuple[str, str]]:
-    spec, generator, origin = result.spec, result.generator, result.provenance
+    spec, task, generator, origin = result.spec, result.task, result.generator, result.provenance
     known = {True: "yes", False: "no", None: "not known"}
-    dirty = {True: ", with changes", False: "", None: ""}[origin.git_dirty]
-    rows = [
-        ("result", f"{result.id}, {result.created:%Y-%m-%d %H:%M} UTC, {result.status}"),
-        (
-            "task",
-            f"{result.task.name} {result.task.version}, split {result.task.split}, data sha256 {result.task.dataset_sha256[:16]}",
-        ),
-        (
-            "asked for",
-            f"{spec.generator}: {spec.events} events, {spec.repetitions} × seed {spec.root_seed}, block {spec.block}, {spec.dtype}",
-        ),
-        ("parameters", ", ".join(f"{key}={value}" for key, value in generator.parameters.items())),
-        ("generator", " ".join(part for part in (generator.name, generator.version or "") if part)),
-        ("weights", generator.weights_sha256 or ""),
-        ("source", generator.source_sha256 or ""),
-        ("same seed, same events", known[generator.deterministic]),
-        ("other seed, other events", known[generator.stochastic]),
-        ("simbench", f"{origin.simbench}, git {origin.git_sha[:12]}{dirty}" if origin.git_sha else origin.simbench),
-        (
-            "software",
-            ", ".join([f"python {origin.python}", *(f"{name} {version}" for name, version in origin.packages.items())]),
-        ),
-        ("hardware", ", ".join(f"{name}: {value}" for name, value in origin.hardware.items())),
-        ("flags", ", ".join(f"{name}={value}" for name, value in origin.flags.items())),
-        ("command", origin.command),
-    ]
+
+    def listed(pairs: Mapping[str, Any], between: str = "=") -> str:
+        return ", ".join(f"{name}{between}{value}" for name, value in pairs.items())
+
+    changed = ", with changes" if origin.git_dirty else ""
+    rows = {
+        "result": f"{result.id}, {result.created:%Y-%m-%d %H:%M} UTC, {result.status}",
+        "task": f"{task.name} {task.version}, split {task.split}, data sha256 {task.dataset_sha256[:16]}",
+        "asked for": f"{spec.generator}: {spec.events} events, {spec.repetitions} × seed {spec.root_seed}, "
+        f"block {spec.block}, {spec.dtype}",
+        "parameters": listed(generator.parameters),
+        "generator": " ".join(part for part in (generator.name, generator.version or "") if part),
+        "weights": generator.weights_sha256 or "",
+        "source": generator.source_sha256 or "",
+        "same seed, same events": known[generator.deterministic],
+        "other seed, other events": known[generator.stochastic],
+        "simbench": f"{origin.simbench}, git {origin.git_sha[:12]}{changed}" if origin.git_sha else origin.simbench,
+        "software": listed({"python": origin.python, **origin.packages}, " "),
+        "hardware": listed(origin.hardware, ": "),
+        "flags": listed(origin.flags),
+        "command": origin.command,
+    }
     if result.speedup is not None:
         record = result.speedup.monte_carlo
-        rows.append(("Monte Carlo", f"{record.engine}, {record.physics}; cuts {record.cuts}; {record.measured}"))
-    return [(name, printable(value, 2000)) for name, value in rows if value]
+        rows["Monte Carlo"] = f"{record.engine}, {record.physics}; cuts {record.cuts}; {record.measured}"
+    return [(name, printable(value, 2000)) for name, value in rows.items() if value]
 
 
 # Tables
@@ -239,15 +212,15 @@ def _keys(results: Sequence[Result]) -> list[str]:
     return list(dict.fromkeys(measurement.key for result in results for measurement in result.measurements))
 
 
+def _found(results: Sequence[Result], key: str) -> list[tuple[int, Measurement]]:
+    """A metric in every result that has it, with the place of the result."""
+    return [(place, m) for place, result in enumerate(results) if (m := result.measurement(key)) is not None]
+
+
 def _score_rows(results: Sequence[Result], *, ranks: bool) -> list[dict[str, Any]]:
     rows = []
     for key in _keys(results):
-        found = [
-            (place, m)
-            for place, result in enumerate(results)
-            if (m := result.measurement(key)) is not None and m.value is not None
-        ]
-        found = [(place, m) for place, m in found if m.ranks == ranks]
+        found = [(place, m) for place, m in _found(results, key) if m.value is not None and m.ranks == ranks]
         if found:
             first = found[0][1]
             best = _best([m for _, m in found]) if len(found) > 1 and ranks else None
@@ -304,27 +277,16 @@ def _strata(
     results: Sequence[Result], labels: Sequence[str], series: Sequence[Series], task: Task
 ) -> list[dict[str, Any]]:
     """A table for each stratification: rows metric by generator, columns strata."""
-    kinds = dict.fromkeys(key.partition("=")[0] for result in results for m in result.measurements for key in m.strata)
+    sizes: dict[str, int] = {}
+    for key, stratum in ((k, v) for result in results for m in result.measurements for k, v in m.strata.items()):
+        sizes[key] = max(sizes.get(key, 0), stratum.n)
     tables = []
-    for kind in kinds:
-        columns = list(
-            dict.fromkeys(
-                key
-                for result in results
-                for m in result.measurements
-                for key in m.strata
-                if key.partition("=")[0] == kind
-            )
-        )
-        columns.sort(key=lambda key: _stratum_order(results, key, kind))
+    for kind in dict.fromkeys(key.partition("=")[0] for key in sizes):
+        columns = [key for key in sizes if key.partition("=")[0] == kind]
+        columns.sort(key=lambda key: _stratum_order(key, sizes[key]))
         rows = []
         for key in _keys(results):
-            found = [
-                (place, m)
-                for place, result in enumerate(results)
-                if (m := result.measurement(key)) is not None and m.strata
-            ]
-            for index, (place, m) in enumerate(found):
+            for index, (place, m) in enumerate((place, m) for place, m in _found(results, key) if m.strata):
                 cells = [m.strata.get(column) for column in columns]
                 if any(cells):
                     rows.append(
@@ -338,20 +300,15 @@ def _strata(
                             "worst": _worst(m, cells),
                         }
                     )
-        sizes = {
-            key: max(m.strata[key].n for result in results for m in result.measurements if key in m.strata)
-            for key in columns
-        }
         heads = [(*_stratum_head(key, series, task), count(sizes[key])) for key in columns]
         tables.append({"kind": printable(kind, 40), "heads": heads, "rows": rows})
     return tables
 
 
-def _stratum_order(results: Sequence[Result], key: str, kind: str) -> tuple[float, str]:
+def _stratum_order(key: str, size: int) -> tuple[float, str]:
     """Species by falling size, with `other` last; everything else by name."""
-    if kind != "species":
+    if not key.startswith("species="):
         return (0.0, key)
-    size = max((m.strata[key].n for result in results for m in result.measurements if key in m.strata), default=0)
     return (1.0 if key.endswith("=other") else -float(size), key)
 
 
@@ -363,9 +320,8 @@ def _stratum_head(key: str, series: Sequence[Series], task: Task) -> tuple[str, 
         events = largest_reference(series).reference
         energy = events.conditions[:, column].numpy()[events.strata[kind] == name]
         if len(energy):
-            return printable(
-                name, 10
-            ), f"{count(float(energy.min()))}–{count(float(energy.max()))} {task.condition_units[column]}"
+            low, high = count(float(energy.min())), count(float(energy.max()))
+            return printable(name, 10), f"{low}–{high} {task.condition_units[column]}"
     return (printable(name, 40) if kind == "species" else stratum_label(key)), ""
 
 
@@ -384,110 +340,76 @@ def _worst(measurement: Measurement, cells: Sequence[StratumValue | None]) -> in
 # Figures
 
 
+CAPTIONS = {
+    "showers": (
+        "Single showers, real and generated",
+        "Each row is one particle; the images in it are answers to that very particle. What differs between real images "
+        "is physics.",
+    ),
+    "mean_shower": ("Mean shower", "Mean over all test events, on one scale, and generated over real."),
+    "channels": (
+        "Read-out channels",
+        "Channels 1–4 are the quadrants, channel 5 every second fibre. Bars are statistical; the last bin holds the "
+        "overflow.",
+    ),
+    "response": (
+        "Photon sum against energy",
+        "Points: mean with its standard error, in bins of equal numbers of events. Band and lines: 16–84 % of the events.",
+    ),
+    "dispersion": (
+        "Spread of the answers to one particle",
+        "One point a particle. Below the line the generator repeats itself too much; triangles lie below the frame.",
+    ),
+    "correlations": (
+        "Rank correlation of the channels",
+        "Spearman's correlation over all events, and generated minus real, with its Frobenius norm.",
+    ),
+    "images": (
+        "Single images, real and generated",
+        "The same number of images of each label, the first of the test set.",
+    ),
+    "mean_images": ("Mean image of each label", "Mean over all test events of a label, and generated minus real."),
+    "features": (
+        "Principal components and t-SNE",
+        f"Up to {count(EVENTS)} events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of "
+        "events that the generator misses. The axes of t-SNE mean nothing; what counts is whether both sets fill the "
+        "same places.",
+    ),
+}
+"""Title and caption of each figure of events."""
+
+
 def _figures(series: Sequence[Series], task: Task, folder: Path | None) -> list[tuple[str, list[Drawn]]]:
     """The groups of figures that the task's events allow."""
     if not series:
         return []
-    derivations = series[0].pair.reference.derivations
-    energy = task.condition_names.index("Energy") if "Energy" in task.condition_names else None
-
-    def draw(name: str, title: str, caption: str, figure: Callable[[], Figure]) -> Drawn:
-        return _draw(name, title, caption, figure, folder)
-
-    groups: list[tuple[str, list[Drawn]]] = []
-    if "channels" in derivations and len(task.shape) == 2:
-        picked = pick_conditions(largest_reference(series).reference, task)
-        groups.append(
-            (
-                "Showers",
-                [
-                    draw(
-                        "showers",
-                        "Single showers, real and generated",
-                        "Each row is one particle; the images in it are answers to that very particle. What differs between real images is physics.",
-                        lambda: shower_grid(series, picked, task.unit),
-                    ),
-                    draw(
-                        "mean_shower",
-                        "Mean shower",
-                        "Mean over all test events, on one scale, and generated over real.",
-                        lambda: mean_showers(series, task.unit),
-                    ),
-                ],
-            )
-        )
-    if "channels" in derivations:
-        channels = [
-            draw(
-                "channels",
-                "Read-out channels",
-                "Channels 1–4 are the quadrants, channel 5 every second fibre. Bars are statistical; the last bin holds the overflow.",
-                lambda: channel_histograms(series, task.unit),
-            )
-        ]
-        if energy is not None:
-            channels.append(
-                draw(
-                    "response",
-                    "Photon sum against energy",
-                    "Points: mean with its standard error, in bins of equal numbers of events. Band and lines: 16–84 % of the events.",
-                    lambda: energy_response(series, energy, task.condition_units[energy], task.unit),
-                )
-            )
+    reference = series[0].pair.reference
+    groups: dict[str, dict[str, Callable[[], Figure]]] = {}
+    if "channels" in reference.derivations:
+        if len(task.shape) == 2:
+            picked = pick_conditions(largest_reference(series).reference, task)
+            groups["Showers"] = {
+                "showers": lambda: shower_grid(series, picked, task.unit),
+                "mean_shower": lambda: mean_showers(series, task.unit),
+            }
+        channels = groups["Channels"] = {"channels": lambda: channel_histograms(series, task.unit)}
+        if "Energy" in task.condition_names:
+            energy = task.condition_names.index("Energy")
+            unit = task.condition_units[energy]
+            channels["response"] = lambda: energy_response(series, energy, unit, task.unit)
         if task.repeats > 1:
-            channels.append(
-                draw(
-                    "dispersion",
-                    "Spread of the answers to one particle",
-                    "One point a particle. Below the line the generator repeats itself too much; triangles lie below the frame.",
-                    lambda: dispersion(series, task.unit),
-                )
-            )
-        channels.append(
-            draw(
-                "correlations",
-                "Rank correlation of the channels",
-                "Spearman's correlation over all events, and generated minus real, with its Frobenius norm.",
-                lambda: correlations(series),
-            )
-        )
-        groups.append(("Channels", channels))
+            channels["dispersion"] = lambda: dispersion(series, task.unit)
+        channels["correlations"] = lambda: correlations(series)
     elif len(task.shape) == 3 and task.shape[0] in (1, 3):
-        images = [
-            draw(
-                "images",
-                "Single images, real and generated",
-                "The same number of images of each label, the first of the test set.",
-                lambda: digit_grid(series),
-            )
-        ]
-        if task.shape[0] == 1 and "label" in series[0].pair.reference.strata:
-            images.append(
-                draw(
-                    "mean_images",
-                    "Mean image of each label",
-                    "Mean over all test events of a label, and generated minus real.",
-                    lambda: mean_digits(series),
-                )
-            )
-        groups.append(("Images", images))
-    if "features" in derivations:
-        caption = f"Up to {count(EVENTS)} events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of events that the generator misses. "
-        caption += "The axes of t-SNE mean nothing; what counts is whether both sets fill the same places."
-        groups.append(
-            (
-                "Feature space",
-                [
-                    draw(
-                        "features",
-                        "Principal components and t-SNE",
-                        caption,
-                        lambda: feature_maps(series, embed(series)),
-                    )
-                ],
-            )
-        )
-    return groups
+        groups["Images"] = {"images": lambda: digit_grid(series)}
+        if task.shape[0] == 1 and "label" in reference.strata:
+            groups["Images"]["mean_images"] = lambda: mean_digits(series)
+    if "features" in reference.derivations:
+        groups["Feature space"] = {"features": lambda: feature_maps(series, embed(series))}
+    return [
+        (group, [_draw(name, *CAPTIONS[name], figure, folder) for name, figure in figures.items()])
+        for group, figures in groups.items()
+    ]
 
 
 def _draw(name: str, title: str, caption: str, figure: Callable[[], Figure], folder: Path | None) -> Drawn:
@@ -506,17 +428,14 @@ def _points(results: Sequence[Result], labels: Sequence[str], key: str) -> Itera
         measurement = result.measurement(key)
         if measurement is None or measurement.value is None or not result.throughput:
             continue
-        core = max(
-            (row.events_per_s.p50 for row in result.throughput if row.device == "cpu" and row.threads == 1),
-            default=None,
-        )
+        rates = [row.events_per_s.p50 for row in result.throughput if row.device == "cpu" and row.threads == 1]
         best = max(result.throughput, key=lambda row: row.events_per_s.p50)
-        device = (
-            f"cpu, {thread_count(best.threads)}"
-            if best.device == "cpu"
-            else best.device.partition(" ")[2] or best.device
+        device = best.device.partition(" ")[2] or best.device
+        if best.device == "cpu":
+            device = f"cpu, {thread_count(best.threads)}"
+        yield Point(
+            label, place, max(rates, default=None), best.events_per_s.p50, device, measurement.value, measurement.stderr
         )
-        yield Point(label, place, core, best.events_per_s.p50, device, measurement.value, measurement.stderr)
 
 
 def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | None) -> Drawn | None:
@@ -533,10 +452,5 @@ def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | Non
     caption = "The dashed line joins what nothing here beats in both."
     if points[-1].place is None:
         caption += " The Monte Carlo stands at the floor: independent real events against real events."
-    return _draw(
-        "speed",
-        "Quality against time",
-        caption,
-        lambda: quality_against_time(points, label, first.direction == "higher"),
-        folder,
-    )
+    higher = first.direction == "higher"
+    return _draw("speed", "Quality against time", caption, lambda: quality_against_time(points, label, higher), folder)

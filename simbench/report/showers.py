@@ -24,8 +24,8 @@ from simbench.report.style import (
     Series,
     as_array,
     bare,
+    comparison_grid,
     largest_reference,
-    make_figure,
     make_sheet,
     photons,
     place_image,
@@ -47,9 +47,10 @@ class Picked:
 
 
 def pick_conditions(events: Events, task: Task) -> list[Picked]:
-    """A handful of conditions that span species and energy: three energies of the two commonest species, one of the next two.
+    """Conditions that span species and energy: three energies of the two commonest species, one of the next two.
 
-    Conditions whose real answers are mostly empty are passed over. Works without species (then six energies) and without an energy.
+    Conditions whose real answers are mostly empty are passed over. Works without species (then six energies) and without
+    an energy.
     """
     condition = events.condition_id.numpy()
     first = np.unique(condition, return_index=True)[1]
@@ -61,12 +62,8 @@ def pick_conditions(events: Events, task: Task) -> list[Picked]:
     species = events.strata.get("species", np.full(len(events), "", dtype=np.str_))
     names, counts = np.unique(species[first], return_counts=True)
     ranked = [str(name) for name in names[np.argsort(-counts, kind="stable")] if name != "other"] or [""]
-    wanted = [
-        (name, q)
-        for name in ranked[:2]
-        for q in ((0.1, 0.5, 0.9) if len(ranked) > 1 else (0.05, 0.25, 0.4, 0.6, 0.75, 0.95))
-    ]
-    wanted += [(name, 0.5) for name in ranked[2:4]]
+    quantiles = (0.1, 0.5, 0.9) if len(ranked) > 1 else (0.05, 0.25, 0.4, 0.6, 0.75, 0.95)
+    wanted = [(name, q) for name in ranked[:2] for q in quantiles] + [(name, 0.5) for name in ranked[2:4]]
     picked: dict[int, Picked] = {}
     for name, quantile in wanted:
         rows = first[species[first] == name]
@@ -82,9 +79,8 @@ def pick_conditions(events: Events, task: Task) -> list[Picked]:
 def _show(axes: Axes, image: NDArray[np.float64], norm: LogNorm, empty: float) -> Any:
     """An image on a logarithmic scale; pixels of `empty` or less stay blank."""
     bare(axes)
-    return axes.imshow(
-        np.ma.masked_less_equal(image, empty), norm=norm, cmap=COUNTS, interpolation="none", origin="lower"
-    )
+    shown = np.ma.masked_less_equal(image, empty)
+    return axes.imshow(shown, norm=norm, cmap=COUNTS, interpolation="none", origin="lower")
 
 
 def repeats_shown(series: int) -> int:
@@ -96,15 +92,10 @@ def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -
     """Single events on one logarithmic scale: a row a condition, real answers at the left, each generator's to their right."""
     repeats = repeats_shown(len(series))
     reference = as_array(largest_reference(series).reference.samples)
-    groups = [("real", INK, reference)] + [
-        (plain(one.label), one.colour, as_array(one.pair.generated.samples)) for one in series
-    ]
-    top = max(
-        float(values[p.rows[p.rows < len(values)]][:repeats].max(initial=1.0))
-        for p in picked
-        for _, _, values in groups
-    )
-    norm = LogNorm(1, max(top, 10.0), clip=True)
+    groups = [("real", INK, reference)]
+    groups += [(plain(one.label), one.colour, as_array(one.pair.generated.samples)) for one in series]
+    answers = (values[one.rows[one.rows < len(values)]][:repeats] for one in picked for _, _, values in groups)
+    norm = LogNorm(1, max(10.0, *(float(images.max(initial=1.0)) for images in answers)), clip=True)
     cell, gap, left, right, head, foot = 0.98 if len(series) < 3 else 0.8, 0.14, 1.05, 0.15, 0.36, 0.72
     width = left + right + len(groups) * (repeats * cell + gap) - gap
     scale = min(1.0, 11 / width)
@@ -113,43 +104,28 @@ def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -
     with styled():
         figure, sheet = make_sheet(width, height)
         image: Any = None
+        box = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
         low_shower = [_centre_is_low(reference[condition.rows[0]]) for condition in picked]
         for column, (name, colour, values) in enumerate(groups):
             x = left + column * (repeats * cell + gap)
-            sheet.text(
-                x + repeats * cell / 2, height - 0.2, name, ha="center", va="center", color=colour, weight="bold"
-            )
+            centre = x + repeats * cell / 2
+            sheet.text(centre, height - 0.2, name, ha="center", va="center", color=colour, weight="bold")
             for row, condition in enumerate(picked):
                 y = height - head - (row + 1) * cell
                 if column == 0:
-                    sheet.text(
-                        left - 0.1, y + cell / 2, condition.label, ha="right", va="center", fontsize=9, linespacing=1.3
-                    )
+                    beside: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 9, "linespacing": 1.3}
+                    sheet.text(left - 0.1, y + cell / 2, condition.label, **beside)
                 for index, at in enumerate(condition.rows[condition.rows < len(values)][:repeats]):
                     shown = np.ma.masked_less_equal(values[at], EMPTY)
                     corner, size = x + index * cell + 0.02, cell - 0.04
                     image = place_image(sheet, shown, corner, y + 0.02, size, norm=norm, cmap=COUNTS, origin="lower")
                     y_text, side = (y + cell - 0.05, "top") if low_shower[row] else (y + 0.05, "bottom")
-                    sheet.text(
-                        corner + size - 0.03,
-                        y_text,
-                        f"Σ{THIN}{photons(round(float(values[at].sum())))}",
-                        ha="right",
-                        va=side,
-                        fontsize=7,
-                        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
-                    )
-        bar = figure.colorbar(
-            image,
-            cax=figure.add_axes((left / width, 0.42 / height, 1 - (left + right) / width, 0.11 / height)),
-            orientation="horizontal",
-            format=FuncFormatter(photons),
-        )
-        bar.set_label(
-            f"{unit} per pixel, one scale for all (empty pixels are left blank); Σ: {unit} in the event",
-            loc="center",
-            fontsize=9,
-        )
+                    total = f"Σ{THIN}{photons(round(float(values[at].sum())))}"
+                    sheet.text(corner + size - 0.03, y_text, total, ha="right", va=side, fontsize=7, bbox=box)
+        below = figure.add_axes((left / width, 0.42 / height, 1 - (left + right) / width, 0.11 / height))
+        bar = figure.colorbar(image, cax=below, orientation="horizontal", format=FuncFormatter(photons))
+        label = f"{unit} per pixel, one scale for all (empty pixels are left blank); Σ: {unit} in the event"
+        bar.set_label(label, loc="center", fontsize=9)
         _calm(bar)
     return figure
 
@@ -172,64 +148,33 @@ def mean_showers(series: Sequence[Series], unit: str) -> Figure:
     real = as_array(largest_reference(series).reference.samples).mean(0)
     means = [as_array(one.pair.generated.samples).mean(0) for one in series]
     top = max(float(image.max()) for image in (real, *means))
-    norm = LogNorm(
-        min(max(float(np.quantile(real, 0.02)), top * 1e-4), top / 10) if top > 0 else 0.1, top or 1.0, clip=True
-    )
+    low = min(max(float(np.quantile(real, 0.02)), top * 1e-4), top / 10) if top > 0 else 0.1
+    norm = LogNorm(low, top or 1.0, clip=True)
     with styled():
-        single = len(series) == 1
-        figure = (
-            make_figure(10, 3.55)
-            if single
-            else make_figure(min(2.1 * (len(series) + 1), 11), 2 * min(2.1, 10.4 / (len(series) + 1)) + 0.55)
-        )
-        grid: Any = (
-            figure.subplots(1, 3, squeeze=False) if single else figure.subplots(2, len(series) + 1, squeeze=False)
-        )
-        image = _show(grid[0, 0], real, norm, 0.0)
-        grid[0, 0].set_title("real", loc="center", weight="bold")
+        single, columns = len(series) == 1, len(series) + 1
+        many = (min(2.1 * columns, 11), 2 * min(2.1, 10.4 / columns) + 0.55)
+        figure, first, pairs = comparison_grid(series, (10, 3.55), many)
+        image = _show(first, real, norm, 0.0)
         ratio: Any = None
-        for index, (one, mean) in enumerate(zip(series, means, strict=True)):
-            above, below = (grid[0, 1], grid[0, 2]) if single else grid[:, index + 1]
+        for (above, below), mean in zip(pairs, means, strict=True):
             _show(above, mean, norm, 0.0)
-            above.set_title(plain(one.label, 18 if not single else 28), loc="center", color=one.colour, weight="bold")
             bare(below)
             below.set_title("generated / real", loc="center", fontsize=9.5)
             quotient = np.divide(mean, real, out=np.full_like(mean, np.nan), where=(real > 0) & (mean > 0))
-            ratio = below.imshow(
-                np.ma.masked_invalid(quotient),
-                norm=LogNorm(0.5, 2, clip=True),
-                cmap=colormaps[DIFFERENCES + "_r"],
-                interpolation="none",
-                origin="lower",
-            )
-        shared = [grid[0, 0], grid[0, 1]] if single else list(grid[0])
-        bars = [
-            figure.colorbar(
-                image,
-                ax=shared,
-                ticks=LogLocator(subs=(1, 3)),
-                format=FuncFormatter(photons),
-                shrink=0.9,
-                aspect=22,
-                pad=0.015,
-                label=f"mean {unit} per pixel",
-            )
-        ]
-        if not single:
-            grid[1, 0].set_axis_off()
-        beside = [grid[0, 2]] if single else list(grid[1, 1:])
-        bars.append(
-            figure.colorbar(
-                ratio,
-                ax=beside,
-                ticks=[0.5, 0.7, 1, 1.4, 2],
-                format=FuncFormatter(lambda v, _: f"{v:g}"),
-                shrink=0.9,
-                aspect=22,
-                pad=0.03 if single else 0.015,
-                label="ratio (clipped at 0.5 and 2)",
-            )
-        )
+            masked, ratios = np.ma.masked_invalid(quotient), LogNorm(0.5, 2, clip=True)
+            colours = colormaps[DIFFERENCES + "_r"]
+            ratio = below.imshow(masked, norm=ratios, cmap=colours, interpolation="none", origin="lower")
+        beside: dict[str, Any] = {
+            "ax": [first, *(above for above, _ in pairs)],
+            "shrink": 0.9,
+            "aspect": 22,
+            "pad": 0.015,
+        }
+        beside |= {"ticks": LogLocator(subs=(1, 3)), "format": FuncFormatter(photons)}
+        bars = [figure.colorbar(image, label=f"mean {unit} per pixel", **beside)]
+        beside |= {"ax": [below for _, below in pairs], "pad": 0.03 if single else 0.015}
+        beside |= {"ticks": [0.5, 0.7, 1, 1.4, 2], "format": FuncFormatter(lambda value, _: f"{value:g}")}
+        bars.append(figure.colorbar(ratio, label="ratio (clipped at 0.5 and 2)", **beside))
         for bar in bars:
             _calm(bar)
     return figure

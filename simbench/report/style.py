@@ -1,7 +1,7 @@
-"""One look for all figures: mplhep's style at the size of a page, colours that survive colour blindness and a dark page, and how to save them.
+"""One look for all figures: mplhep's style at the size of a page, a palette for any colour vision, and how to save them.
 
-Figures are drawn once, in the colours of light paper. In the SVG of the report every colour of the palette becomes a CSS variable with that
-colour as its fallback, so that the page can show the same figure on a dark ground.
+Figures are drawn once, in the colours of light paper. In the SVG of the report every colour of the palette becomes a CSS
+variable with that colour as its fallback, so that the page can show the same figure on a dark ground.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (1, 1.8)))
 MARKERS = ("o", "s", "D", "^", "v", "P")
-VARIABLES = {INK: "ink", REAL: "real", FAINT: "faint", PAPER: "paper"} | {
-    colour: f"g{i + 1}" for i, colour in enumerate(COLOURS)
-}
+VARIABLES = {INK: "ink", REAL: "real", FAINT: "faint", PAPER: "paper"}
+VARIABLES |= {colour: f"g{place}" for place, colour in enumerate(COLOURS, 1)}
 """The CSS variable behind each colour of the palette."""
 
 COUNTS = "viridis"
@@ -56,10 +55,20 @@ class Series:
         """The generator's colour on light paper."""
         return COLOURS[self.place % len(COLOURS)]
 
+    @property
+    def dash(self) -> Any:
+        """The generator's line style."""
+        return DASHES[self.place % len(DASHES)]
+
+    @property
+    def points(self) -> dict[str, Any]:
+        """The generator's marker and colour, for `errorbar`."""
+        return {"fmt": MARKERS[self.place % len(MARKERS)], "color": self.colour}
+
 
 @functools.cache
 def _fonts() -> list[str]:
-    """The first font of mplhep's taste that is installed, then the one that matplotlib brings, for the glyphs that it lacks."""
+    """The first of mplhep's fonts that is installed, then the one that matplotlib brings, for the glyphs that it lacks."""
     from matplotlib.font_manager import fontManager
 
     installed = {font.name for font in fontManager.ttflist}
@@ -73,44 +82,17 @@ def styled() -> Iterator[None]:
     import matplotlib.style
     import mplhep
 
+    sizes = {"font": 10, "axes.label": 10, "axes.title": 10, "xtick.label": 9, "ytick.label": 9, "legend.font": 9.5}
+    ticks = {"major.size": 5, "minor.size": 2.5, "major.pad": 4, "major.width": 0.8, "minor.width": 0.6, "color": INK}
+    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "legend.labelcolor")
     page = {
-        "font.family": _fonts(),
-        "mathtext.fontset": "dejavusans",
-        "mathtext.default": "regular",
-        "font.size": 10,
-        "axes.labelsize": 10,
-        "axes.titlesize": 10,
-        "xtick.labelsize": 9,
-        "ytick.labelsize": 9,
-        "legend.fontsize": 9.5,
-        "axes.linewidth": 0.8,
-        "lines.linewidth": 1.6,
-        "xtick.major.size": 5,
-        "xtick.minor.size": 2.5,
-        "ytick.major.size": 5,
-        "ytick.minor.size": 2.5,
-        "xtick.major.pad": 4,
-        "ytick.major.pad": 4,
-        "xtick.major.width": 0.8,
-        "ytick.major.width": 0.8,
-        "xtick.minor.width": 0.6,
-        "ytick.minor.width": 0.6,
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": INK,
-        "axes.titlecolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.facecolor": "none",
-        "figure.facecolor": PAPER,
-        "savefig.facecolor": PAPER,
-        "legend.labelcolor": INK,
-        "grid.color": FAINT,
-        "svg.fonttype": "path",
-        "svg.hashsalt": "simbench",
-        "pdf.fonttype": 42,
-        "figure.dpi": 100,
-        "savefig.bbox": "standard",
+        **{f"{key}.size" if key == "font" else f"{key}size": size for key, size in sizes.items()},
+        **{f"{axis}tick.{key}": value for axis in "xy" for key, value in ticks.items()},
+        **dict.fromkeys(inked, INK),
+        **{"font.family": _fonts(), "mathtext.fontset": "dejavusans", "mathtext.default": "regular"},
+        **{"axes.linewidth": 0.8, "lines.linewidth": 1.6, "axes.facecolor": "none", "grid.color": FAINT},
+        **{"figure.facecolor": PAPER, "savefig.facecolor": PAPER, "figure.dpi": 100, "savefig.bbox": "standard"},
+        **{"svg.fonttype": "path", "svg.hashsalt": "simbench", "pdf.fonttype": 42},
     }
     with matplotlib.style.context([mplhep.style.CMS, page]):
         yield
@@ -132,6 +114,25 @@ def plain(text: str, limit: int = 28) -> str:
 def make_figure(width: float, height: float, **pads: Any) -> Figure:
     """An empty figure, in inches, that makes room for its labels; a report's column is 11 wide."""
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**pads))
+
+
+def comparison_grid(
+    series: Sequence[Series], one: tuple[float, float], many: tuple[float, float]
+) -> tuple[Figure, Axes, list[tuple[Axes, Axes]]]:
+    """A figure of the size `one` or, for several generators, `many`: the panel of the real events, and two for each generator.
+
+    The two, for its events and for how they differ, stand beside the real ones for one generator, else below each other.
+    """
+    single = len(series) == 1
+    figure = make_figure(*(one if single else many))
+    grid: Any = figure.subplots(1 if single else 2, 3 if single else len(series) + 1, squeeze=False)
+    pairs = [(grid[0, 1], grid[0, 2])] if single else list(zip(grid[0, 1:], grid[1, 1:], strict=True))
+    if not single:
+        grid[1, 0].set_axis_off()
+    grid[0, 0].set_title("real", loc="center", weight="bold")
+    for drawn, (axes, _) in zip(series, pairs, strict=True):
+        axes.set_title(plain(drawn.label, 28 if single else 18), loc="center", color=drawn.colour, weight="bold")
+    return figure, grid[0, 0], pairs
 
 
 def bare(axes: Axes, frame: str = FAINT) -> None:
@@ -183,22 +184,19 @@ def as_array(tensor: Any) -> NDArray[np.float64]:
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:
-    """The figure as an `<svg>` element for a page: themed by CSS variables, its ids starting with `name`, described by `title`."""
+    """The figure as an `<svg>` element for a page: themed by CSS variables, its ids start with `name`, it is titled `title`."""
     buffer = io.StringIO()
     with styled():
-        figure.savefig(
-            buffer,
-            format="svg",
-            transparent=True,
-            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
-        )
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'<(g|image)( [^>]*?)? id="[^"]*"', r"<\1\2", text)
     text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     width = float(figure.get_size_inches()[0]) * 96
-    opening = f'<svg role="img" aria-label="{escape(title)}" style="width:100%;max-width:{width:.0f}px;min-width:{min(0.68 * width, width):.0f}px"'
+    size = f"width:100%;max-width:{width:.0f}px;min-width:{0.68 * width:.0f}px"
+    opening = f'<svg role="img" aria-label="{escape(title)}" style="{size}"'
     text = re.sub(r'<svg( [^>]*?)? width="[^"]*"', lambda found: opening + (found[1] or ""), text, count=1)
     text = re.sub(r'^(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     for colour, variable in VARIABLES.items():
@@ -210,6 +208,5 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
     """Write `name`.pdf and `name`.png, for a talk or a paper."""
     with styled():
         for suffix in ("pdf", "png"):
-            figure.savefig(
-                folder / f"{name}.{suffix}", dpi=200, metadata={"CreationDate": None} if suffix == "pdf" else None
-            )
+            metadata = {"CreationDate": None} if suffix == "pdf" else None
+            figure.savefig(folder / f"{name}.{suffix}", dpi=200, metadata=metadata)
