@@ -1,7 +1,7 @@
 """Boards: what a board asks of a result, its entries, and the rules by which a result becomes one.
 
-`leaderboards/<task>/board.toml` says the rules, `entries/*.json` are the submitted Result files, byte for byte and never changed, and
-`published.toml` holds numbers in print. All else in the folder is rendered from these three by `simbench.boards.pages`.
+`leaderboards/<task>/board.toml` says the rules, `entries/*.json` are the submitted Result files, byte for byte and never
+changed, and `published.toml` holds numbers in print. All else there is rendered from these by `simbench.boards.pages`.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Published(StrictRecord):
 
 @dataclass(frozen=True)
 class Scored:
-    """A metric of an entry, as far as a board shows it. `value` is None where the metric failed, with the reason in `error`."""
+    """A metric of an entry, as far as a board shows it. `value` is None where it failed, for the reason `error`."""
 
     value: float | None
     stderr: float | None
@@ -207,16 +207,8 @@ class Entry:
         )
 
 
-def _scored(measurement: Measurement) -> Scored:
-    return Scored(
-        measurement.value,
-        measurement.stderr,
-        standing(measurement).text,
-        measurement.floor,
-        measurement.floor_sd,
-        measurement.memoriser,
-        measurement.error or "",
-    )
+def _scored(m: Measurement) -> Scored:
+    return Scored(m.value, m.stderr, standing(m).text, m.floor, m.floor_sd, m.memoriser, m.error or "")
 
 
 # Reading
@@ -234,9 +226,8 @@ def read_board(folder: Path) -> Board:
     """The board of a folder; the folder has the name of its task. Raises DataError."""
     board = _read_toml(folder / "board.toml", Board)
     if board.task != folder.name:
-        raise DataError(
-            f"{folder / 'board.toml'} is of another task than its folder", got=board.task, expected=folder.name
-        )
+        what = f"{folder / 'board.toml'} is of another task than its folder"
+        raise DataError(what, got=board.task, expected=folder.name)
     return board
 
 
@@ -248,9 +239,8 @@ def read_published(folder: Path) -> Published | None:
 
 def _read_toml(path: Path, model: type[Model]) -> Model:
     try:
-        return model.model_validate(
-            tomllib.loads(read_bytes(path, MAX_TOML, "Restore it from version control.").decode("utf-8"))
-        )
+        text = read_bytes(path, MAX_TOML, "Restore it from version control.").decode("utf-8")
+        return model.model_validate(tomllib.loads(text))
     except ValidationError as error:
         where, found = first_error(error)
         raise DataError(f"{path}: the field {where or 'file'!r} is wrong", **found) from error
@@ -264,7 +254,7 @@ def entry_files(folder: Path) -> list[Path]:
 
 
 def read_entries(folder: Path, board: Board) -> list[Entry]:
-    """All entries of a board, each held to the rules again. Raises DataError that names the files that are not what was submitted."""
+    """All entries of a board, each held to the rules again. Raises DataError that names those that break them."""
     entries, broken = [], []
     for path in entry_files(folder):
         try:
@@ -306,7 +296,8 @@ def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
     for events in {task.events, spec.events} - {board.events}:
         yield f"{'too few' if events < board.events else 'too many'} events: {events} instead of {board.events}"
     if spec.repetitions < board.repetitions:
-        yield f"missing repetitions: {spec.repetitions} instead of {board.repetitions} (--repetitions {board.repetitions})"
+        asked = board.repetitions
+        yield f"missing repetitions: {spec.repetitions} instead of {asked} (--repetitions {asked})"
     if result.status != "complete":
         yield "an incomplete result: a primary metric has no value"
     if result.provenance.git_dirty:
@@ -322,11 +313,8 @@ def _objections_to_measurements(board: Board, result: Result) -> Iterator[str]:
         measurement = found.get(column.metric)
         if measurement is None:
             other = versions.get(column.name)
-            yield (
-                f"version {other} of {column.name} instead of {column.version}"
-                if other
-                else f"{column.metric} was not measured"
-            )
+            old = f"version {other} of {column.name} instead of {column.version}"
+            yield old if other else f"{column.metric} was not measured"
             continue
         if measurement.status == "skipped":
             yield f"{column.metric} was skipped (run without --fast)"
@@ -380,20 +368,16 @@ def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
     result = parse_result(data, path)
     names = board_names(boards)
     if result.task.name not in names:
-        raise DataError(
-            f"there is no board for the task {result.task.name!r} in {boards}",
-            expected=f"one of {', '.join(names)}",
-            fix=did_you_mean(result.task.name, names),
-        )
+        what, known = f"there is no board for the task {result.task.name!r} in {boards}", f"one of {', '.join(names)}"
+        raise DataError(what, expected=known, fix=did_you_mean(result.task.name, names))
     folder = boards / result.task.name
     board = read_board(folder)
     _refuse(path, objections(board, result))
     target = folder / "entries" / entry_name(result)
     twins = [entry for entry in entry_files(folder) if entry == target or entry.name.endswith(f"-{result.id}.json")]
     if twins:
-        raise DataError(
-            f"{path} is an entry already: {twins[0]}", fix="Entries are immutable; run again for a new one."
-        )
+        fix = "Entries are immutable; run again for a new one."
+        raise DataError(f"{path} is an entry already: {twins[0]}", fix=fix)
     _refuse(path, _other_floors(board, result, folder))
     try:
         write_new(target, data.decode("utf-8"))
@@ -405,7 +389,7 @@ def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
 
 
 def _other_floors(board: Board, result: Result, folder: Path) -> list[str]:
-    """Metrics whose floor differs from that of an entry on the board: floors depend on task, metric version and N alone."""
+    """Metrics with another floor than an entry on the board has: floors depend on task, metric version and N alone."""
     files = entry_files(folder)
     if not files:
         return []
@@ -416,7 +400,6 @@ def _other_floors(board: Board, result: Result, folder: Path) -> list[str]:
         if mine is None or theirs is None or mine.floor is None or theirs.floor is None:
             continue
         if not math.isclose(mine.floor, theirs.floor, rel_tol=1e-4, abs_tol=1e-9):
-            reasons.append(
-                f"other floor of {column.metric}: {mine.floor:.6g} instead of {theirs.floor:.6g} as in {files[-1].name}"
-            )
+            floors = f"{mine.floor:.6g} instead of {theirs.floor:.6g} as in {files[-1].name}"
+            reasons.append(f"other floor of {column.metric}: {floors}")
     return reasons

@@ -1,6 +1,6 @@
-"""The pages of a board: entries -> Tables -> README.md, board.csv, board.tex, board.html, and the results in the project's README.
+"""The pages of a board, and the results in the project's README: entries -> Tables -> Markdown, CSV, LaTeX, HTML.
 
-Pages depend on the files of the board alone: the same files give the same bytes, wherever and whenever they are rendered.
+Pages depend on the board's files alone: the same files give the same bytes, wherever and whenever they are rendered.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ START, END = "<!-- results -->", "<!-- /results -->"
 MAX_README = 4 * 2**20
 
 RANKED = (
-    "Rank is 1 + the number of entries that are significantly better in {primary}: those whose 95 % interval of the paired difference leaves out "
-    "zero. Entries that cannot be told apart share a rank."
+    "Rank is 1 + the number of entries that are significantly better in {primary}: those whose 95 % interval of the "
+    "paired difference leaves out zero. Entries that cannot be told apart share a rank."
 )
 READING = (
-    "Value ± standard error from sampling, with its distance from the floor beside it: `2.1x` the floor, or σ, standard errors from the target or "
-    "from a floor of about 0. ↓ less is better, ↑ more is better, →1 right at 1."
+    "Value ± standard error from sampling, with its distance from the floor beside it: `2.1x` the floor, or σ, standard "
+    "errors from the target or from a floor of about 0. ↓ less is better, ↑ more is better, →1 right at 1."
 )
 
 
@@ -106,13 +106,11 @@ def drift(pages: dict[Path, str]) -> list[Path]:
 
 def board_pages(board: Board, tables: Sequence[Table], entries: int) -> dict[str, str]:
     """The four files of a board."""
+    latex = [to_latex(table.head(LONG), f"simbench-{board.task}-{table.name}") for table in tables if table.rows]
     return {
         "README.md": _readme(board, tables, entries),
         "board.csv": to_csv(tables[0]),
-        "board.tex": "% Made by `simbench leaderboard render`. Needs \\usepackage{booktabs}.\n"
-        + "\n".join(
-            to_latex(table.head(LONG), f"simbench-{board.task}-{table.name}") for table in tables if table.rows
-        ),
+        "board.tex": "% Made by `simbench leaderboard render`. Needs \\usepackage{booktabs}.\n" + "\n".join(latex),
         "board.html": _html(board, tables, entries),
     }
 
@@ -132,27 +130,14 @@ def board_tables(board: Board, entries: Sequence[Entry], published: Published | 
 
 
 def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int]) -> Table:
+    equivalent = f"How many {board.equivalent} score as badly against the truth: more is better."
+    per_core = "Seconds of the Monte Carlo over those of the generator, one CPU core each."
     columns = (
         Column("rank", "rank", meaning=RANKED.format(primary=board.primary_column.label)),
         Column("model", "model", words=True),
-        Column(
-            f"equivalent {board.equivalent}",
-            "equivalent events",
-            meaning=f"How many {board.equivalent} score as badly against the truth: more is better.",
-        ),
-        *(
-            Column(
-                f"{c.label}{' ' if c.direction == 'target' else NO_BREAK}{Direction.of(c).arrow}",
-                c.metric,
-                meaning=_meaning(c),
-            )
-            for c in board.columns
-        ),
-        Column(
-            "speed-up per core",
-            "speedup per core",
-            meaning="Seconds of the Monte Carlo over those of the generator, one CPU core each.",
-        ),
+        Column(f"equivalent {board.equivalent}", "equivalent events", meaning=equivalent),
+        *(_metric_column(column) for column in board.columns),
+        Column("speed-up per core", "speedup per core", meaning=per_core),
         Column("made", "made", words=True),
     )
     rows = [_row(board, entry, rank_of.get(entry.file)) for entry in ordered]
@@ -161,12 +146,18 @@ def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int]) -> Ta
     return table if timed else table.select([column.key for column in columns if column.key != "speedup per core"])
 
 
-def _meaning(column: MetricColumn) -> str:
-    return f"{column.metric}{f', in {column.unit}' if column.unit else ''}: {Direction.of(column).words}."
+def _metric_column(column: MetricColumn) -> Column:
+    direction = Direction.of(column)
+    space = " " if column.direction == "target" else NO_BREAK
+    meaning = f"{column.metric}{f', in {column.unit}' if column.unit else ''}: {direction.words}."
+    return Column(f"{column.label}{space}{direction.arrow}", column.metric, meaning=meaning)
 
 
 def _caption(board: Board) -> str:
-    return f"{board.title}: {count(board.events)} test events, at least {board.repetitions} repetitions. Rank by {board.primary_column.label}."
+    return (
+        f"{board.title}: {count(board.events)} test events, at least {board.repetitions} repetitions. "
+        f"Rank by {board.primary_column.label}."
+    )
 
 
 def _row(board: Board, entry: Entry, rank: int | None) -> Row:
@@ -210,17 +201,14 @@ def _yardsticks(board: Board, entries: Sequence[Entry]) -> list[Row]:
         scores = [entry.scores[column.metric] for entry in entries if column.metric in entry.scores]
         floor = next((score for score in scores if score.floor is not None), None)
         memoriser = next((score.memoriser for score in scores if score.memoriser is not None), None)
-        floors.append(
-            EMPTY
-            if floor is None or floor.floor is None
-            else Cell(with_error(floor.floor, floor.floor_sd), floor.floor, floor.floor_sd)
-        )
+        if floor is None or floor.floor is None:
+            floors.append(EMPTY)
+        else:
+            floors.append(Cell(with_error(floor.floor, floor.floor_sd), floor.floor, floor.floor_sd))
         memorisers.append(EMPTY if memoriser is None else Cell(number(memoriser), memoriser))
     rows = []
-    for name, note, cells in (
-        ("floor", "independent real events", floors),
-        ("memoriser", "training events replayed", memorisers),
-    ):
+    yardsticks = (("floor", "independent real events", floors), ("memoriser", "training events replayed", memorisers))
+    for name, note, cells in yardsticks:
         if name not in present and any(cell is not EMPTY for cell in cells):
             rows.append(Row((Cell("–"), Cell(name, note=note), EMPTY, *cells, EMPTY, EMPTY), "reference"))
     return rows
@@ -235,25 +223,18 @@ def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
             if row.batch in BATCHES:
                 variant = f"{printable(row.precision, 20)}{', compiled' if row.compiled else ''}"
                 by_hardware.setdefault(_machine(entry, row), {}).setdefault((entry.file, variant), []).append(row)
+    primary = _metric_column(board.primary_column)
+    best = "No other model on this hardware is both faster and better in the primary metric."
     columns = (
         Column("model", "model", words=True),
         *(
-            Column(
-                f"events/s, batch {count(batch)}",
-                f"events per second at batch {batch}",
-                meaning="Median of the repeats.",
-            )
-            for batch in BATCHES
+            Column(f"events/s, batch {count(n)}", f"events per second at batch {n}", meaning="Median of the repeats.")
+            for n in BATCHES
         ),
         Column("latency", "latency ms", meaning="Median milliseconds of a single event (batch 1)."),
         Column("peak memory", "peak MiB", meaning="At the largest batch."),
-        Column(f"{board.primary_column.label}{NO_BREAK}{Direction.of(board.primary_column).arrow}", board.primary),
-        Column(
-            "best trade",
-            "pareto",
-            words=True,
-            meaning="No other model on this hardware is both faster and better in the primary metric.",
-        ),
+        Column(primary.title, primary.key),
+        Column("best trade", "pareto", words=True, meaning=best),
     )
     tables = []
     for index, hardware in enumerate(sorted(by_hardware), 1):
@@ -324,15 +305,13 @@ def _readme(board: Board, tables: Sequence[Table], entries: int) -> str:
         to_markdown(main.head(LONG)).rstrip() if main.rows else "No entries yet.",
         RANKED.format(primary=board.primary_column.label),
         READING,
-        f"The other forms of this page: [board.html](board.html) (sortable), [board.csv](board.csv), [board.tex](board.tex). {_counted(entries)}; "
-        "a model's name leads to its Result file. Rendered by `simbench leaderboard render`; edits are lost.",
+        "The other forms of this page: [board.html](board.html) (sortable), [board.csv](board.csv), "
+        f"[board.tex](board.tex). {_counted(entries)}; a model's name leads to its Result file. "
+        "Rendered by `simbench leaderboard render`; edits are lost.",
     ]
     for table in others:
-        parts += [
-            f"## {escape_markdown(table.title)}",
-            *([table.caption] if table.name == "in-print" else []),
-            to_markdown(table).rstrip(),
-        ]
+        caption = [table.caption] if table.name == "in-print" else []
+        parts += [f"## {escape_markdown(table.title)}", *caption, to_markdown(table).rstrip()]
     parts += ["## Add yours", f"```bash\n{_commands(board)}\n```", _conditions(board)]
     return "\n\n".join(parts) + "\n"
 
@@ -351,8 +330,9 @@ def _commands(board: Board) -> str:
 
 def _conditions(board: Board) -> str:
     return (
-        f"A result is taken where it is complete, of all {count(board.events)} test events, of at least {board.repetitions} repetitions, and made in "
-        "a clean git tree. Whoever has the samples can score them again: simbench leaderboard verify ENTRY --samples FILE."
+        f"A result is taken where it is complete, of all {count(board.events)} test events, of at least "
+        f"{board.repetitions} repetitions, and made in a clean git tree. Whoever has the samples can score them again: "
+        "simbench leaderboard verify ENTRY --samples FILE."
     )
 
 
@@ -361,7 +341,8 @@ def _summary(board: Board, main: Table, base: str) -> str:
     if not main.rows:
         return f"**{board.title}** ([board]({base}README.md)): no entries yet."
     columns = [*HEAD, *board.readme]
-    return f"**{board.title}** ([all columns and speeds]({base}README.md))\n\n{to_markdown(main.select(columns).head(LONG), base).rstrip()}"
+    rows = to_markdown(main.select(columns).head(LONG), base).rstrip()
+    return f"**{board.title}** ([all columns and speeds]({base}README.md))\n\n{rows}"
 
 
 def _html(board: Board, tables: Sequence[Table], entries: int) -> str:
@@ -389,7 +370,7 @@ def _text(path: Path) -> str:
 
 
 def _between_markers(path: Path, text: str) -> str:
-    """The file's text with what stands between the markers replaced. Raises UsageError where the markers are not there once, in order."""
+    """The file's text with a new one between the markers. Raises UsageError unless they are there once, in order."""
     old = _text(path)
     before, start, rest = old.partition(START)
     _, end, after = rest.partition(END)

@@ -1,7 +1,7 @@
 """The Table: rows of cells that Markdown, CSV, LaTeX and HTML all write from.
 
-A cell has a value (what is sorted and exported), a display value (what is read), a link and a note. Its text may be a stranger's: every
-writer escapes it for its own format, so that nothing in a table is markup, a formula or a command.
+A cell has a value (what is sorted and exported), a display value (what is read), a link and a note. Its text may be a
+stranger's: every writer escapes it for its own format, so that nothing in a table is markup, a formula or a command.
 """
 
 from __future__ import annotations
@@ -40,11 +40,9 @@ class Cell:
     @property
     def split(self) -> tuple[str, str]:
         """The display in two: the value, and its error where `±` stands between them."""
-        value, _, error = (
-            self.display.partition(" ± ")
-            if self.error is not None and self.display[:1] != "("
-            else (self.display, "", "")
-        )
+        if self.error is None or self.display[:1] == "(":
+            return self.display, ""
+        value, _, error = self.display.partition(" ± ")
         return value, error
 
 
@@ -63,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A row. "reference" rows are shown below the others as a yardstick, "printed" ones come from papers: neither is ranked."""
+    """A row. "reference" rows are yardsticks below the others, "printed" ones come from papers: neither is ranked."""
 
     cells: tuple[Cell, ...]
     kind: Literal["entry", "reference", "printed"] = "entry"
@@ -105,17 +103,14 @@ def _shown(text: str) -> str:
 
 
 def to_markdown(table: Table, base: str = "") -> str:
-    """The rows as a Markdown table. Words are linked, relative links from `base` on; numbers are not, to stay legible as text."""
+    """The rows as a Markdown table. Words are linked, relative links from `base` on; numbers are not, to be legible."""
     lines = [
         _markdown_row(escape_markdown(column.title) for column in table.columns),
         _markdown_row("---" if column.words else "---:" for column in table.columns),
     ]
-    lines += [
-        _markdown_row(
-            _markdown_cell(cell, column, row, base) for cell, column in zip(row.cells, table.columns, strict=True)
-        )
-        for row in table.rows
-    ]
+    for row in table.rows:
+        pairs = zip(row.cells, table.columns, strict=True)
+        lines.append(_markdown_row(_markdown_cell(cell, column, row, base) for cell, column in pairs))
     return "\n".join(lines) + "\n"
 
 
@@ -203,61 +198,26 @@ def _html_cell(cell: Cell, column: Column) -> str:
     return f"<td{words if column.words else ''}{number}>{text}</td>"
 
 
+_NAMED = "textbackslash textasciitilde textasciicircum textless textgreater textbar textmu texteuro ldots"
+_MATHS = "pm cdot times downarrow uparrow to sigma surd ge bullet"
 _LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "{": r"\{",
-        "}": r"\}",
-        "$": r"\$",
-        "&": r"\&",
-        "%": r"\%",
-        "#": r"\#",
-        "_": r"\_",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        '"': "{''}",
-        "-": "{-}",
-        "`": "{`}",
-        "'": "{'}",
-        "±": r"$\pm$",
-        "−": r"$-$",
-        "·": r"$\cdot$",
-        "×": r"$\times$",
-        THIN: r"\,",
-        "↓": r"$\downarrow$",
-        "↑": r"$\uparrow$",
-        "→": r"$\to$",
-        "σ": r"$\sigma$",
-        "√": r"$\surd$",
-        "µ": r"\textmu{}",
-        "–": "--",
-        "…": r"\ldots{}",
-        "≥": r"$\ge$",
-        "²": r"$^2$",
-        "●": r"$\bullet$",
-        "[": "{[}",
-        "]": "{]}",
-        "€": r"\texteuro{}",
-        **{f: f"$^{{{d}}}$" for f, d in zip("⁻⁰¹³⁴⁵⁶⁷⁸⁹", "-013456789", strict=True)},
-    }
+    {mark: f"\\{mark}" for mark in "{}$&%#_"}
+    | {mark: f"{{{mark}}}" for mark in "-`'[]"}
+    | {mark: f"\\{name}{{}}" for mark, name in zip("\\~^<>|µ€…", _NAMED.split(), strict=True)}
+    | {mark: f"$\\{name}$" for mark, name in zip("±·×↓↑→σ√≥●", _MATHS.split(), strict=True)}
+    | {mark: f"$^{{{digit}}}$" for mark, digit in zip("⁻⁰¹³⁴⁵⁶⁷⁸⁹", "-013456789", strict=True)}
+    | {'"': "{''}", "−": "$-$", THIN: r"\,", "–": "--", "²": "$^2$"}
 )
 _NOT_IN_LATEX = re.compile(f"[^\\x20-\\x7e\\xa1-\\u017f{''.join(chr(code) for code in _LATEX if code > 0x7F)}]")
 """What the default fonts of LaTeX lack."""
 
 
 def to_latex(table: Table, label: str) -> str:
-    """A `table*` of booktabs. Units, notes and links stay in the other formats; what LaTeX cannot set by default becomes `?`."""
+    """A `table*` of booktabs, without units, notes and links; what LaTeX cannot set by default becomes `?`."""
     spec = "".join("l" if column.words else "r" for column in table.columns)
     lines = [
-        r"\begin{table*}",
-        r"\centering",
-        rf"\caption{{{_latex(table.caption)}}}",
-        rf"\label{{tab:{label}}}",
-        rf"\begin{{tabular}}{{{spec}}}",
-        r"\toprule",
+        *(r"\begin{table*}", r"\centering", rf"\caption{{{_latex(table.caption)}}}"),
+        *(rf"\label{{tab:{label}}}", rf"\begin{{tabular}}{{{spec}}}", r"\toprule"),
         _latex_row(column.title for column in table.columns),
         r"\midrule",
     ]
