@@ -1,7 +1,7 @@
 """Boards: what a board asks of a result, its entries, and the rules by which a result becomes one.
 
-`leaderboards/<task>/board.toml` says the rules, `entries/*.json` are the submitted Result files, byte for byte and never
-changed, and `published.toml` holds numbers in print. All else there is rendered from these by `simbench.boards.pages`.
+`leaderboards/<task>/board.toml` says the rules, `entries/*.json` are the submitted Result files, byte for byte and
+never changed, and `published.toml` holds numbers in print. `simbench.boards.pages` renders all else from these.
 """
 
 from __future__ import annotations
@@ -266,8 +266,8 @@ def read_entries(folder: Path, board: Board) -> list[Entry]:
         entries.append(Entry.of(result, path.name, board))
     if broken:
         raise DataError(
-            f"{len(broken)} of {len(broken) + len(entries)} entries of {folder} are not what `simbench leaderboard add` "
-            f"accepts: {listed(broken)}",
+            f"{len(broken)} of {len(broken) + len(entries)} entries of {folder} are not what "
+            f"`simbench leaderboard add` accepts: {listed(broken)}",
             fix="Restore them from version control, or remove them.",
         )
     return entries

@@ -48,7 +48,7 @@ BATCHES = (1, 100, 1000, 10_000)
 """The batch sizes of the speed tables: the ladder that every run times."""
 
 LONG = 100
-"""Entries on README.md, in board.tex and in a speed table: more are not read there. board.html and board.csv hold all."""
+"""Entries on README.md, in board.tex and in a speed table; board.html and board.csv hold all."""
 
 HEAD = ("rank", "model", "equivalent events")
 NO_BREAK = "\u00a0"
@@ -60,8 +60,8 @@ RANKED = (
     "paired difference leaves out zero. Entries that cannot be told apart share a rank."
 )
 READING = (
-    "Value ± standard error from sampling, with its distance from the floor beside it: `2.1x` the floor, or σ, standard "
-    "errors from the target or from a floor of about 0. ↓ less is better, ↑ more is better, →1 right at 1."
+    "Value ± standard error from sampling, with its distance from the floor beside it: `2.1x` the floor, or σ, "
+    "standard errors from the target or from a floor of about 0. ↓ less is better, ↑ more is better, →1 right at 1."
 )
 
 
@@ -194,7 +194,7 @@ def _speedup(entry: Entry, link: str) -> Cell:
 
 
 def _yardsticks(board: Board, entries: Sequence[Entry]) -> list[Row]:
-    """The floor and the memoriser, from the fields of the entries' measurements; an entry of that name says it better."""
+    """The floor and the memoriser, as the entries' measurements have them, unless there is an entry of that name."""
     present = {entry.name for entry in entries}
     floors, memorisers = [], []
     for column in board.columns:

@@ -1,10 +1,10 @@
 """Ranks: 1 + the number of entries that are significantly better.
 
-Entry j is significantly better than entry i where its value of the primary metric is better and the 95 % interval of the
-difference of the two (difference ± 1.96 standard errors) leaves out zero. The standard error is that of
-`simbench.results.compare`: of paired replicates where both entries have as many of one kind, for they were scored against
-the same real events; else of two independent errors. No allowance is made for the number of entries. So entries that
-cannot be told from the best share rank 1, and within a rank the better value comes first.
+Entry j is significantly better than entry i where its value of the primary metric is better and the 95 % interval of
+the difference of the two (difference ± 1.96 standard errors) leaves out zero. The standard error is that of
+`simbench.results.compare`: of paired replicates where both entries have as many of one kind, for they were scored
+against the same real events; else of two independent errors. No allowance is made for the number of entries. So entries
+that cannot be told from the best share rank 1, and within a rank the better value comes first.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _cohorts(ordered: Sequence[Score]) -> list[_Cohort]:
 
 
 def _pair(variance: Array, start: int, stop: int, cohort: _Cohort) -> None:
-    """Replace, in rows `start` to `stop`, the variance of the difference of two members by that of paired replicates."""
+    """Replace, in rows `start` to `stop`, the variance of the difference of two members by that of their pairs."""
     first, last = (int(place) for place in np.searchsorted(cohort.members, (start, stop)))
     paired = cohort.deviations[first:last] @ cohort.deviations[:last].T
     paired *= -2

@@ -137,7 +137,7 @@ def escape_markdown(text: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The values: numbers in full, words as text that no spreadsheet takes for a formula; errors in columns of their own."""
+    """The values: numbers in full, errors in columns of their own, words so that no spreadsheet computes them."""
     errors = [any(row.cells[index].error is not None for row in table.rows) for index in range(len(table.columns))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -71,7 +71,7 @@ def _devices() -> Check:
 
 
 def _task(name: str, data_dir: Path | None) -> Check:
-    """Whether a task's data are there: an error where simbench ships them, a warning where it does not. Nothing is downloaded."""
+    """Whether a task's data are there: an error where simbench ships them, else a warning. Nothing is downloaded."""
     title = f"data of {name}"
     try:
         return Check(title, "ok", get_task(name, data_dir).find_data())

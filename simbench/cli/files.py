@@ -89,7 +89,8 @@ def export(
     answer(
         json,
         {"file": str(output), "task": task, "events": count},
-        f"{output} holds the conditions of {count} events. Score what answers them: simbench score SAMPLES --task {task}",
+        f"{output} holds the conditions of {count} events. "
+        f"Score what answers them: simbench score SAMPLES --task {task}",
     )
 
 

@@ -66,14 +66,15 @@ def gate(
 ) -> None:
     """Compare a result, or a generator, with its golden values: exit code 1 where it is worse by more than chance.
 
-    The tolerance is measured, from the spread of the golden repetitions; the chance of any false alarm is 1 %. A large improvement
-    passes with a warning.
+    The tolerance is measured, from the spread of the golden repetitions; the chance of any false alarm is 1 %. A large
+    improvement passes with a warning.
 
     \b
     Examples:
       simbench gate --golden gates/zn-geant3-mymodel.golden.json
       simbench gate runs/zn-geant3/mymodel/20260102T030405Z-0a1b2c3d.json --golden gates/zn-geant3-mymodel.golden.json
-      simbench gate -g mymodel.py:Model --smoke --golden gates/zn-geant3-mymodel.golden.json --update --reason "first values"
+      simbench gate -g mymodel.py:Model --smoke --golden gates/zn-geant3-mymodel.golden.json --update \
+--reason "first values"
     """
     if result is not None:
         refuse_options(

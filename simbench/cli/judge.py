@@ -36,8 +36,8 @@ def selftest(
 ) -> None:
     """Check the metrics themselves: real events are spoilt in known ways, and the metrics named beforehand must notice.
 
-    Each row is a defect; flagged are the metrics whose value differs from the floor at a family error of 1 % (Holm). The floor itself, real events
-    against real events, must be flagged by none. Exits with 1 if a control fails.
+    Each row is a defect; flagged are the metrics whose value differs from the floor at a family error of 1 % (Holm).
+    The floor itself, real events against real events, must be flagged by none. Exits with 1 if a control fails.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
 """The `simbench` command: its verbs, and what becomes of errors.
 
-Exit codes: 0 pass, 1 regression (of `gate`), 2 usage, 3 invalid generator, 4 data or provenance mismatch, 5 nothing was measured,
-70 an error of simbench itself, 130 interrupted, 141 the reader of the output went away.
+Exit codes: 0 pass, 1 regression (of `gate`), 2 usage, 3 invalid generator, 4 data or provenance mismatch, 5 nothing was
+measured, 70 an error of simbench itself, 130 interrupted, 141 the reader of the output went away.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SECTIONS = {
 
 
 class Verbs(TyperGroup):
-    """The root of the command line: one line and an exit code for every error, never a traceback (but with SIMBENCH_DEBUG=1)."""
+    """The root of the command line: an error is one line and an exit code; a traceback only with SIMBENCH_DEBUG=1."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
         """Read the command line."""
@@ -103,8 +103,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 pass, 1 regression, 2 usage, 3 invalid generator, 4 data or provenance mismatch, 5 nothing was measured, "
-    "70 an error of simbench itself, 130 interrupted. SIMBENCH_DEBUG=1 shows tracebacks.",
+    epilog="Exit codes: 0 pass, 1 regression, 2 usage, 3 invalid generator, 4 data or provenance mismatch, "
+    "5 nothing was measured, 70 an error of simbench itself, 130 interrupted. SIMBENCH_DEBUG=1 shows tracebacks.",
 )
 for module in (measure, train, judge, files, look, gates, boards):
     module.register(app)
@@ -116,8 +116,8 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Hand simbench any generator of detector responses or images, and it says how good it is, how fast, how sure of each number, and
-    where it stands.
+    """Hand simbench any generator of detector responses or images, and it says how good it is, how fast, how sure of
+    each number, and where it stands.
 
     \b
     Examples:

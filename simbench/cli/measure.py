@@ -21,8 +21,8 @@ DefinitionsOption = Annotated[
     str,
     options.name(
         "--definitions",
-        help="Whose definitions of the metrics: simbench, a paper (deja2020, wojnar2024, wojnar2025, bedkowski2024), or "
-        "other read-out channels (zn_2x2_odd, zp_2x2, zp_4x1).",
+        help="Whose definitions of the metrics: simbench, a paper (deja2020, wojnar2024, wojnar2025, bedkowski2024), "
+        "or other read-out channels (zn_2x2_odd, zp_2x2, zp_4x1).",
     ),
 ]
 ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write an HTML report beside the result.")]
@@ -210,8 +210,9 @@ def report_(
 ) -> None:
     """Put one or more results on one page.
 
-    The page compares scores and speeds. Figures of events need the samples, which a result does not hold: those of `simbench run
-    --save-samples` are found beside their result; files that `simbench score` took, or that lie elsewhere, are passed with --samples.
+    The page compares scores and speeds. Figures of events need the samples, which a result does not hold: those of
+    `simbench run --save-samples` are found beside their result; files that `simbench score` took, or that lie
+    elsewhere, are passed with --samples.
 
     \b
     Examples:
@@ -273,7 +274,7 @@ def floor(
 
 
 def _rebuild(task_name: str, data_dir: Path | None, progress: Progress) -> None:
-    """Measure the floors of a task again, at the sizes of a smoke run and of a full one, and replace the shipped file."""
+    """Measure the floors of a task again, for a smoke run's events and for all, and replace the shipped file."""
     from simbench.core.events import Events
     from simbench.evaluation.floors import build, table_json, table_path
     from simbench.generators.resolve import resolve

@@ -1,4 +1,4 @@
-"""The read-out channels: histograms, response against energy, spread of repeats, correlations; real against generated."""
+"""The read-out channels, real against generated: histograms, response to energy, spread of repeats, correlations."""
 
 from __future__ import annotations
 
@@ -214,7 +214,8 @@ def _sd_by_condition(events: Events) -> Array:
 def dispersion(series: Sequence[Series], unit: str) -> Figure:
     """Spread of the repeats: for each condition the standard deviation of the photon sum, generated against real.
 
-    Rings are medians in bins. The last panel shows the distribution of their ratio, beside what repeats of equal, Gaussian spread would give.
+    Rings are medians in bins. The last panel shows the distribution of their ratio, beside what repeats of equal,
+    Gaussian spread would give.
     """
     pairs = [(_sd_by_condition(one.pair.reference), _sd_by_condition(one.pair.generated)) for one in series]
     shown = np.concatenate([values[np.isfinite(values)] for pair in pairs for values in pair])
@@ -260,7 +261,7 @@ def _draw_dispersion(axes: Axes, one: Series, real: Array, made: Array, limits: 
 
 
 def _draw_spread_ratios(axes: Axes, series: Sequence[Series], pairs: Sequence[tuple[Array, Array]]) -> None:
-    """Histograms of log2(sd generated / sd real), and what equal Gaussian spreads would give: the sqrt of an F variable."""
+    """Histograms of log2(sd generated / sd real), beside that of equal Gaussian spreads, the root of an F variable."""
     edges = np.linspace(-4, 4, 41)
     events = largest_reference(series).reference
     repeats = max(int(np.median(np.unique(events.condition_id.numpy(), return_counts=True)[1])), 2)

@@ -1,4 +1,4 @@
-"""Feature space in two dimensions: principal components of the real events, and t-SNE of real and generated together."""
+"""Feature space in two dimensions: principal components of the real events, and t-SNE of real and generated ones."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The report: one self-contained page of a run, or of several beside each other, with its figures, tables and provenance.
+"""The report: one self-contained page of a run, or of several side by side, with figures, tables and provenance.
 
-The page runs no script and loads nothing: its content policy forbids both, so a hostile name in a Result can do nothing.
+The page runs no script and loads nothing: its content policy forbids both, so a hostile name in a Result does no harm.
 """
 
 from __future__ import annotations
@@ -343,8 +343,8 @@ def _worst(measurement: Measurement, cells: Sequence[StratumValue | None]) -> in
 CAPTIONS = {
     "showers": (
         "Single showers, real and generated",
-        "Each row is one particle; the images in it are answers to that very particle. What differs between real images "
-        "is physics.",
+        "Each row is one particle; the images in it are answers to that very particle. What differs between real "
+        "images is physics.",
     ),
     "mean_shower": ("Mean shower", "Mean over all test events, on one scale, and generated over real."),
     "channels": (
@@ -354,7 +354,8 @@ CAPTIONS = {
     ),
     "response": (
         "Photon sum against energy",
-        "Points: mean with its standard error, in bins of equal numbers of events. Band and lines: 16–84 % of the events.",
+        "Points: mean with its standard error, in bins of equal numbers of events. Band and lines: 16–84 % of the "
+        "events.",
     ),
     "dispersion": (
         "Spread of the answers to one particle",

@@ -1,4 +1,4 @@
-"""Shower images: single events, real beside generated on one scale, and the mean shower with the ratio of generated to real."""
+"""Shower images: single events, real beside generated, and the mean shower with the ratio of generated to real."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Picked:
 def pick_conditions(events: Events, task: Task) -> list[Picked]:
     """Conditions that span species and energy: three energies of the two commonest species, one of the next two.
 
-    Conditions whose real answers are mostly empty are passed over. Works without species (then six energies) and without
-    an energy.
+    Conditions whose real answers are mostly empty are passed over. Works without species (then six energies) and
+    without an energy.
     """
     condition = events.condition_id.numpy()
     first = np.unique(condition, return_index=True)[1]
@@ -89,7 +89,7 @@ def repeats_shown(series: int) -> int:
 
 
 def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -> Figure:
-    """Single events on one logarithmic scale: a row a condition, real answers at the left, each generator's to their right."""
+    """Single events on one logarithmic scale: a row a condition, real answers left, each generator's to their right."""
     repeats = repeats_shown(len(series))
     reference = as_array(largest_reference(series).reference.samples)
     groups = [("real", INK, reference)]

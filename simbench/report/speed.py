@@ -32,7 +32,7 @@ class Point:
 
 
 def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> Figure:
-    """One point a generator, on one CPU core (filled) and on the fastest device (hollow); the Monte Carlo at its floor."""
+    """A point for each generator, on one CPU core (filled) and on the fastest device (hollow), and the Monte Carlo."""
     with styled():
         figure = make_figure(8.5, 4.8)
         axes = figure.subplots()
@@ -67,7 +67,7 @@ def _annotate(axes: Any, text: str, at: tuple[float, float], shift: tuple[float,
 
 
 def _quality_axis(axes: Any, values: Sequence[float], higher: bool) -> None:
-    """A logarithmic axis where less is better and all scores are positive, else a linear one; with room for the names."""
+    """A logarithmic axis where less is better and all scores are positive, else a linear one; names have room."""
     low, high = min(values), max(values)
     if low > 0 and not higher:
         axes.set_yscale("log")

@@ -1,7 +1,7 @@
-"""One look for all figures: mplhep's style at the size of a page, a palette for any colour vision, and how to save them.
+"""One look for all figures: mplhep's style at the size of a page, a palette for any colour vision, how to save them.
 
-Figures are drawn once, in the colours of light paper. In the SVG of the report every colour of the palette becomes a CSS
-variable with that colour as its fallback, so that the page can show the same figure on a dark ground.
+Figures are drawn once, in the colours of light paper. In the SVG of the report every colour of the palette becomes a
+CSS variable with that colour as its fallback, so that the page can show the same figure on a dark ground.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Series:
 
 @functools.cache
 def _fonts() -> list[str]:
-    """The first of mplhep's fonts that is installed, then the one that matplotlib brings, for the glyphs that it lacks."""
+    """The first of mplhep's fonts that is installed, then matplotlib's own, for the glyphs that it lacks."""
     from matplotlib.font_manager import fontManager
 
     installed = {font.name for font in fontManager.ttflist}
@@ -119,9 +119,10 @@ def make_figure(width: float, height: float, **pads: Any) -> Figure:
 def comparison_grid(
     series: Sequence[Series], one: tuple[float, float], many: tuple[float, float]
 ) -> tuple[Figure, Axes, list[tuple[Axes, Axes]]]:
-    """A figure of the size `one` or, for several generators, `many`: the panel of the real events, and two for each generator.
+    """A figure with a panel for the real events and two for each generator: for its events, and for how they differ.
 
-    The two, for its events and for how they differ, stand beside the real ones for one generator, else below each other.
+    With one generator all stand in a row, and the figure has the size `one`; with more, the two stand below each other,
+    and it has the size `many`.
     """
     single = len(series) == 1
     figure = make_figure(*(one if single else many))
@@ -146,7 +147,7 @@ def bare(axes: Axes, frame: str = FAINT) -> None:
 
 
 def make_sheet(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure whose one panel is measured in inches from the lower left corner: many small images on it cost little."""
+    """A figure with one panel, measured in inches from the lower left corner: many small images on it cost little."""
     figure = Figure(figsize=(width, height))
     sheet = figure.add_axes((0, 0, 1, 1))
     sheet.set_axis_off()
@@ -184,7 +185,7 @@ def as_array(tensor: Any) -> NDArray[np.float64]:
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:
-    """The figure as an `<svg>` element for a page: themed by CSS variables, its ids start with `name`, it is titled `title`."""
+    """The figure as an `<svg>` element for a page, themed by CSS variables, with ids that start with `name`."""
     buffer = io.StringIO()
     with styled():
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))

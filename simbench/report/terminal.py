@@ -21,7 +21,7 @@ LEGEND = (
 
 
 def print_result(result: Result, path: Path | None, console: Console) -> None:
-    """Print a Result: equivalent events first, then scores, speed, warnings, where it was written, and the verdict last."""
+    """Print a Result: equivalent events, scores, speed, warnings, where it was written, and the verdict last."""
     for line in _head(result):
         console.print(line)
     measured = [m for m in result.measurements if m.status == "ok" and m.value is not None]
@@ -100,7 +100,8 @@ def _score(measurement: Measurement) -> list[Text]:
 
 
 def _reason(measurement: Measurement) -> str:
-    return f"{printable(measurement.key, 60)} {measurement.status}: {printable(measurement.error or 'no reason recorded', 300)}"
+    reason = printable(measurement.error or "no reason recorded", 300)
+    return f"{printable(measurement.key, 60)} {measurement.status}: {reason}"
 
 
 def speed_table(rows: Sequence[Throughput]) -> Table:
