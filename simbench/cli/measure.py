@@ -13,7 +13,6 @@ from simbench.core.errors import NothingMeasuredError, UsageError
 from simbench.tasks import DEFAULT
 
 if TYPE_CHECKING:
-    from simbench.core.progress import Progress
     from simbench.evaluation.evaluate import Evaluated
     from simbench.tasks.base import Task
 
@@ -257,12 +256,13 @@ def floor(
     from simbench.core.progress import Progress
     from simbench.core.text import number
     from simbench.evaluation.floors import floor_of
+    from simbench.evaluation.floors import rebuild as rebuild_table
     from simbench.tasks import get_task
 
     chosen = get_task(task, data_dir)
     if rebuild:
         with Progress() as progress:
-            _rebuild(chosen.name, data_dir, progress)
+            progress.note(f"{rebuild_table(chosen, progress.note)} is written.")
     with Progress() as progress:
         keys = progress.each("floors", chosen.metrics, len(chosen.metrics))
         floors = {key: floor_of(chosen, key, chosen.test_events) for key in keys}
@@ -271,26 +271,6 @@ def floor(
         return
     for key, found in floors.items():
         print(f"{key:26} {number(found.value)}" + ("" if found.sd is None else f" ± {number(found.sd, 2)}"))
-
-
-def _rebuild(task_name: str, data_dir: Path | None, progress: Progress) -> None:
-    """Measure the floors of a task again, for a smoke run's events and for all, and replace the shipped file."""
-    from simbench.core.events import Events
-    from simbench.evaluation.floors import build, table_json, table_path
-    from simbench.generators.resolve import resolve
-    from simbench.tasks import get_task
-
-    task = get_task(task_name, data_dir)
-    memoriser = resolve("memoriser").set_up(task)
-
-    def replayed(events: Events) -> Events:
-        return events.with_samples(memoriser.sample(events.conditions, memoriser.seed("floor", "memoriser")))
-
-    table = build(task, replayed, [task.smoke_events, task.test_events], progress.note)
-    path = table_path(task.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(table_json(table), encoding="utf-8")
-    progress.note(f"{path} is written.")
 
 
 def register(app: typer.Typer) -> None:

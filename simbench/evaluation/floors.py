@@ -23,6 +23,7 @@ from torch import Tensor
 from simbench.core.events import Events, concatenate
 from simbench.core.seeds import derive_seed
 from simbench.core.threads import in_parallel
+from simbench.generators.resolve import resolve
 from simbench.metrics.base import Comparison, Metric
 from simbench.metrics.channels import channel_wasserstein
 from simbench.metrics.frechet import frechet_distance
@@ -204,3 +205,17 @@ def table_json(table: FloorTable) -> str:
         return [rounded(item) for item in value] if isinstance(value, list) else value
 
     return json.dumps(rounded(table.model_dump(mode="json")), indent=1) + "\n"
+
+
+def rebuild(task: Task, note: Callable[[str], None]) -> Path:
+    """Measure the floors of a task, for a smoke run's events and for all, and replace the shipped file."""
+    memoriser = resolve("memoriser").set_up(task)
+
+    def replayed(events: Events) -> Events:
+        return events.with_samples(memoriser.sample(events.conditions, memoriser.seed("floor", "memoriser")))
+
+    table = build(task, replayed, [task.smoke_events, task.test_events], note)
+    path = table_path(task.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(table_json(table), encoding="utf-8")
+    return path
