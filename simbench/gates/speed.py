@@ -166,9 +166,8 @@ def checked_out(repository: Path, commit: str) -> Iterator[Path]:
             yield tree
         finally:
             with contextlib.suppress(subprocess.CalledProcessError):
-                _git(
-                    repository, "worktree", "remove", "--force", "--force", str(tree)
-                )  # twice: even one that git is still making
+                # --force twice: even one that git is still making
+                _git(repository, "worktree", "remove", "--force", "--force", str(tree))
 
 
 @dataclass(frozen=True)
@@ -266,28 +265,21 @@ def gate_speed(
 def report(outcome: SpeedComparison, timing: Timing, base: str) -> Report:
     """The outcome as people and CI systems read it."""
     who = f"{printable(timing.generator, 80)} on {printable(timing.task, 60)}"
-    where = f"batch {timing.batch} on {timing.device}" + (
-        f", {thread_count(timing.threads)}" if timing.device == "cpu" else ""
-    )
+    threads = f", {thread_count(timing.threads)}" if timing.device == "cpu" else ""
+    where = f"batch {timing.batch} on {timing.device}{threads}"
     change = f"{abs(outcome.change):.1%} {'slower' if outcome.change < 0 else 'faster'} than {printable(base, 60)}"
     told = (
         f"{who}: {number(median(outcome.head))} events/s, {change} ({number(median(outcome.base))}), {where}; "
         f"{len(outcome.base)} + {len(outcome.head)} runs, p = {number(outcome.p_slower, 2)}"
     )
+    speeds = (number(median(outcome.base)), number(median(outcome.head)), f"{outcome.change:+.1%}")
+    status = "regression" if outcome.slower else "pass"
+    row = (printable(timing.generator, 60), *speeds, number(outcome.p_slower, 2), status)
     return Report(
         suite="simbench gate-speed",
         title=f"{who}: {where}, {len(outcome.base)} + {len(outcome.head)} runs against {printable(base, 60)}",
         columns=("events/s of", "base", "head", "change", "p", ""),
-        rows=[
-            (
-                printable(timing.generator, 60),
-                number(median(outcome.base)),
-                number(median(outcome.head)),
-                f"{outcome.change:+.1%}",
-                number(outcome.p_slower, 2),
-                "regression" if outcome.slower else "pass",
-            )
-        ],
+        rows=[row],
         cases=[Case(f"{who}: speed", "fail" if outcome.slower else "pass", told)],
         verdict=f"{'FAILED' if outcome.slower else 'Passed'}: {told}",
         notes=["Head is faster by more than chance."] if outcome.faster else [],

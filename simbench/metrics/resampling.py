@@ -63,29 +63,23 @@ def by_condition(values: Tensor, condition: Tensor, conditions: int) -> tuple[Te
     return gathered, mask
 
 
-def bootstrap_counts(units: int, resamples: int = RESAMPLES, *, chunk: int = 50, seed: int = SEED) -> Iterator[Tensor]:
+def bootstrap_counts(units: int, resamples: int = RESAMPLES, chunk: int = 50) -> Iterator[Tensor]:
     """How often each unit is drawn in each resample, in chunks of (resamples, U) float64; each row sums to U."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(SEED)
     for start in range(0, resamples, chunk):
         rows = min(chunk, resamples - start)
         drawn = torch.randint(units, (rows, units), generator=rng)
-        yield torch.zeros(rows, units, dtype=torch.float64).scatter_add_(
-            1, drawn, torch.ones_like(drawn, dtype=torch.float64)
-        )
+        counts = torch.zeros(rows, units, dtype=torch.float64)
+        yield counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
 
 
-def bootstrap(statistic: Callable[[Tensor], Tensor], unit_id: Tensor, *, resamples: int = RESAMPLES) -> Tensor:
-    """A weighted statistic on bootstrap resamples of units.
+def bootstrap(statistic: Callable[[Tensor], Tensor], unit_id: Tensor) -> Tensor:
+    """A weighted statistic on bootstrap resamples of the units of events, (RESAMPLES, ...); NaN for a single unit.
 
-    Args:
-        statistic: maps event weights (resamples, N) float64 to values (resamples, ...).
-        unit_id: (N,) the unit of each event.
-
-    Returns:
-        (resamples, ...) the values; NaN where there is a single unit.
+    `statistic` maps event weights (resamples, N) float64 to values (resamples, ...).
     """
     inverse, units = dense(unit_id)
-    values = torch.cat([statistic(counts[:, inverse]) for counts in bootstrap_counts(units, resamples)])
+    values = torch.cat([statistic(counts[:, inverse]) for counts in bootstrap_counts(units)])
     return values if units > 1 else torch.full_like(values, torch.nan)
 
 
@@ -94,13 +88,11 @@ def bootstrapped(
     statistic: Callable[[Tensor], Tensor],
     unit_id: Tensor,
     parts: Mapping[str, float] | None = None,
-    *,
-    resamples: int = RESAMPLES,
 ) -> Estimate:
     """`value`, its error and replicates by `bootstrap` of a weighted statistic (resamples, N) -> (resamples,)."""
     if not resampling():
         return Estimate(float(value), None, len(unit_id), parts or {})
-    values = bootstrap(statistic, unit_id, resamples=resamples)
+    values = bootstrap(statistic, unit_id)
     kept = Replicates("bootstrap", tuple(values.tolist())) if bool(torch.isfinite(values).all()) else None
     return Estimate(float(value), finite_or_none(values.std()), len(unit_id), parts or {}, replicates=kept)
 
@@ -135,12 +127,7 @@ def jackknifed_distance(
     difference, whose 4 d'Sd is larger by 4 tr S^2 on average, and finds three times the variance at d = 0, or more in
     many dimensions; the jackknife finds twice.
 
-    Args:
-        value: Q of all events.
-        left_out: maps the group 0..G-1 of each event (N,) to Q without each group (G,).
-        unit_id: (N,) the unit of each event.
-        parts: side numbers of the Estimate.
-        groups: how many.
+    `left_out` maps the group 0..G-1 of each event (N,) to Q without each group (G,).
     """
     group = jackknife_groups(unit_id, groups)
     if not resampling() or int(group.max()) == 0:
