@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -17,27 +20,35 @@ AT_ONCE = 1000
 class Autoencoder(TrainedModel):
     """Encoder and decoder of the sizes of a preset, the likelihood of what is decoded, and sampling from a prior.
 
-    x (B, *shape) -> encoder -> latent numbers -> a code z (B, latent); z and the embedded conditions, side by side, are
-    decoded. A subclass gives `losses`, and where its prior is not N(0, 1), `build_latent` and `draw_prior`.
+    x (B, *shape) -> encoder -> latent numbers -> a code z (B, latent), which is decoded. An `informed` autoencoder is
+    told the conditions: the embedded conditions stand beside the encoder's features, and beside z when it is decoded.
+    A subclass gives `losses`, and where its prior is not N(0, 1), `build_latent` and `draw_prior`.
 
-    The constructor's arguments `preset` and `latent` must be among those that a subclass hands to `super().__init__`;
-    `head` may be:
+    Three constructor arguments must be among those that a subclass hands to `super().__init__`: `preset`, `latent`, and
+    `head`, the likelihood:
 
-    - `counts` (if absent): photon counts have a counting likelihood (`likelihoods.Counts`), grey values the usual cross
-      entropy;
+    - `counts`: photon counts have a counting likelihood (`likelihoods.Counts`), grey values the usual cross entropy;
     - `mse`: squared errors, of log(1 + n) for photons, which are decoded by rounding.
     """
+
+    informed: ClassVar[bool] = True
+
+    def plan(self, preset: str, task_name: str) -> dict[str, Any]:
+        """Steps and learning rate, the same for all autoencoders, chosen for the VAE on the validation split."""
+        if preset == "paper":
+            return {"learning_rate": 1e-3}
+        return {"steps": 5000 if task_name == "mnist" else 2000, "learning_rate": 3e-3}
 
     def build(self, task: Task) -> None:
         """Encoder, latent, decoder and likelihood."""
         super().build(task)
         preset, latent, shape = self.config["preset"], self.config["latent"], image_shape(task.shape)
-        self.head = HEADS[self.config.get("head", "counts"), self.counts]
+        self.head = HEADS[self.config["head"], self.counts]
         self.encoder = Encoder(shape, preset)
-        told = self.conditions.out_features
-        self.build_latent(self.encoder.out_features, told)
-        outputs = self.head.channels * shape[0]
-        self.decoder = Decoder(latent + told, shape, preset, out_channels=outputs, placed=self.conditions.placed)
+        told = self.conditions.out_features if self.informed else 0
+        self.build_latent(self.encoder.out_features + told, self.conditions.out_features)
+        outputs, placed = self.head.channels * shape[0], self.informed and self.conditions.placed
+        self.decoder = Decoder(latent + told, shape, preset, out_channels=outputs, placed=placed)
         if self.head.start:
             self.decoder.start_at(self.head.start)
         self.empty = (
@@ -47,25 +58,28 @@ class Autoencoder(TrainedModel):
     def build_latent(self, features: int, told: int) -> None:
         """Make what leads from the encoder's features and the embedded conditions to a code, and what the prior
         needs."""
-        self.posterior = nn.Linear(features + told, self.config["latent"])
+        self.posterior = nn.Linear(features, self.config["latent"])
 
     def encode(self, samples: Tensor, told: Tensor) -> Tensor:
         """Latent numbers of events: (B, *shape), embedded conditions (B, told) -> (B, out_features of `posterior`)."""
-        images = as_images(to_log(samples) / 2 if self.counts else samples)
-        numbers: Tensor = self.posterior(torch.cat([self.encoder(images), told], 1))
+        features = self.encoder(as_images(to_log(samples) / 2 if self.counts else samples))
+        numbers: Tensor = self.posterior(self.beside(features, told))
         return numbers
 
     def decode(self, z: Tensor, told: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Codes (B, latent) and embedded conditions -> what the likelihood takes: images (B, channels, H, W), logits of
-        empty events (B,)."""
-        code = torch.cat([z, told], 1)
+        """What the head takes of codes (B, latent) and conditions: (B, channels, H, W), logits of empty events (B,)."""
+        code = self.beside(z, told)
         return self.decoder(code), None if self.empty is None else self.empty(code).squeeze(1)
+
+    def beside(self, values: Tensor, told: Tensor) -> Tensor:
+        """Values and embedded conditions, side by side, where this autoencoder is informed."""
+        return torch.cat([values, told], 1) if self.informed else values
 
     def reconstruction(self, z: Tensor, told: Tensor, samples: Tensor) -> Tensor:
         """-log p(x|z,c) without what no parameter moves, or the squared error, of each event: (B,)."""
         return self.head.negative_log(*self.decode(z, told), samples)
 
-    def draw_prior(self, told: Tensor, rng: torch.Generator) -> Tensor:
+    def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """A code for each row of the embedded conditions: (B, told) -> (B, latent)."""
         return torch.randn(len(told), self.config["latent"], generator=rng, device=told.device)
 
@@ -77,3 +91,31 @@ class Autoencoder(TrainedModel):
         chunks = zip(self.draw_prior(told, rng).split(AT_ONCE), told.split(AT_ONCE), strict=True)
         events = torch.cat([self.head.draw(*self.decode(z, some), rng) for z, some in chunks])
         return events.reshape(-1, *self.task_shape)
+
+
+class PriorMatching(Autoencoder):
+    """The Wasserstein autoencoder (arXiv:1711.01558, eq. 4): codes are no random numbers, only their distribution
+    counts.
+
+    Minimised: E -log p(x|enc(x),c) + beta D(enc(X), Z), Z from the prior; D is `divergence`, named `divergence_name` in
+    the training curve. With conditions, D compares concat(enc(X), scale Q) with concat(Z, scale Q), Q the standardised
+    conditions of the batch: scale = 0 matches the codes of all conditions together, a larger one those of each.
+    The constructor's arguments `beta` and `scale` must be among those handed on.
+    """
+
+    divergence_name: ClassVar[str]
+
+    @abstractmethod
+    def divergence(self, codes: Tensor, prior: Tensor) -> Tensor:
+        """D of two batches, a scalar: (B, latent + C), (B, latent + C) -> ()."""
+
+    def losses(self, samples: Tensor, conditions: Tensor) -> dict[str, Tensor]:
+        """Reconstruction and divergence."""
+        told = self.conditions(conditions)
+        z, prior = self.encode(samples, told), self.draw_prior(told)
+        q = self.config["scale"] * self.conditions.standardised(conditions)
+        divergence = self.divergence(torch.cat([z, q], 1), torch.cat([prior, q], 1))
+        return {
+            "reconstruction": self.reconstruction(z, told, samples).mean(),
+            self.divergence_name: self.config["beta"] * divergence,
+        }

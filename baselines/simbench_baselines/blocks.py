@@ -86,6 +86,14 @@ def from_log(values: Tensor) -> Tensor:
     return values.clamp(0, LOG_MAXIMUM).expm1().round()
 
 
+def dense_layers(*sizes: int) -> nn.Sequential:
+    """Dense layers of these sizes, inputs and outputs included, with ReLU between them."""
+    layers: list[nn.Module] = [nn.Linear(sizes[0], sizes[1])]
+    for inputs, outputs in pairwise(sizes[1:]):
+        layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
+    return nn.Sequential(*layers)
+
+
 def halvings(size: int, times: int) -> list[int]:
     """`size` halved `times` times, rounded up: the sides of images between strided convolutions, outermost first."""
     sides = [size]
@@ -252,11 +260,15 @@ class Conditions(nn.Module):
             self.get_buffer("mean").copy_(conditions.mean(0))
             self.get_buffer("sd").copy_(conditions.std(0).clamp(min=1e-12))
 
+    def standardised(self, conditions: Tensor) -> Tensor:
+        """Conditions with mean 0 and standard deviation 1 over the training split, labels as they are: (B, C)."""
+        return conditions if self.plain else (conditions - self.get_buffer("mean")) / self.get_buffer("sd")
+
     def forward(self, conditions: Tensor) -> Tensor:
         """(B, C) in task units -> (B, out_features)."""
         if self.plain:
             return conditions
-        parts = [(conditions - self.get_buffer("mean")) / self.get_buffer("sd")]
+        parts = [self.standardised(conditions)]
         if "Energy" in self.names:
             energy = conditions[:, [self.names.index("Energy")]]
             parts.append((energy.clamp(min=0).log1p() - 6) / 1.5)

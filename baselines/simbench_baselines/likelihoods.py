@@ -32,6 +32,11 @@ class Head(Protocol):
         """Events in task units, (B, *shape) but for the axis of the channels."""
         ...
 
+    @classmethod
+    def picture(cls, decoded: Tensor) -> Tensor:
+        """The mean event as an image, of log(1 + n) for photons: (B, channels, H, W)."""
+        ...
+
 
 class Counts:
     """Photon counts: an event is empty with probability p; otherwise pixels are independent negative binomial.
@@ -77,6 +82,11 @@ class Counts:
         photons = negative_binomial(log_mean.exp(), torch.exp(-log_dispersion), rng)
         empty = torch.rand(len(decoded), generator=rng, device=decoded.device) < empty_logit.sigmoid()
         return photons.masked_fill(empty[:, None, None], 0.0)
+
+    @classmethod
+    def picture(cls, decoded: Tensor) -> Tensor:
+        """log(1 + mean count) of events that are not empty, (B, 1, H, W)."""
+        return functional.softplus(cls._split(decoded)[0])[:, None]
 
 
 BRIGHT = 0.5
@@ -132,6 +142,11 @@ class Grey:
     @classmethod
     def draw(cls, decoded: Tensor, empty_logit: Tensor | None, rng: torch.Generator) -> Tensor:
         """Grey values, (B, channels, H, W)."""
+        return cls.picture(decoded)
+
+    @classmethod
+    def picture(cls, decoded: Tensor) -> Tensor:
+        """Grey values, (B, channels, H, W)."""
         return decoded.sigmoid()
 
 
@@ -158,8 +173,13 @@ class LogSquares:
 
     @classmethod
     def draw(cls, decoded: Tensor, empty_logit: Tensor | None, rng: torch.Generator) -> Tensor:
-        """Whole photons, (B, channels, H, W)."""
+        """Whole photons, (B, 1, H, W)."""
         return from_log(decoded)
+
+    @classmethod
+    def picture(cls, decoded: Tensor) -> Tensor:
+        """log(1 + n) as it was decoded, (B, 1, H, W)."""
+        return decoded
 
 
 HEADS: dict[tuple[str, bool], type[Head]] = {

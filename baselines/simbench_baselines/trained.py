@@ -29,6 +29,8 @@ class TrainedModel(nn.Module):
     model_name: ClassVar[str]
     folder: ClassVar[Path] = FOLDER
     """Where the weights are that this class ships."""
+    whole_conditions: ClassVar[bool] = False
+    """Batches hold all repeats of each condition in them."""
 
     def __init__(self, weights: str | None, **config: Any) -> None:
         super().__init__()
@@ -52,8 +54,10 @@ class TrainedModel(nn.Module):
         self.conditions.fit(events.conditions)
 
     def augment(self, samples: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
-        """Mirror and exchange x and y where the block is symmetric."""
-        return mirror_exchange(samples, conditions, self.condition_names) if self.symmetric else (samples, conditions)
+        """Mirror and exchange x and y where the block is symmetric; whole conditions stay whole."""
+        if not self.symmetric:
+            return samples, conditions
+        return mirror_exchange(samples, conditions, self.condition_names, together=self.whole_conditions)
 
     def prepare(self, task: Task, events: Events) -> None:
         """Untrained networks for `task`; the loop calls it."""

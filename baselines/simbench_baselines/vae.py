@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class VAE(Autoencoder):
         latent: dimensions of z.
         beta: weight of the KL term.
         prior: `normal` or `learned`, see above.
+        head: `counts` or `mse`, see `Autoencoder`.
     """
 
     model_name: ClassVar[str] = "vae"
@@ -48,19 +49,14 @@ class VAE(Autoencoder):
         latent: int = 16,
         beta: float = 1.0,
         prior: Literal["normal", "learned"] = "normal",
+        head: Literal["counts", "mse"] = "counts",
     ) -> None:
-        super().__init__(weights, preset=preset, latent=latent, beta=beta, prior=prior)
-
-    def plan(self, preset: str, task_name: str) -> dict[str, Any]:
-        """Steps and learning rate that were chosen on the validation split."""
-        if preset == "paper":
-            return {"learning_rate": 1e-3}
-        return {"steps": 5000 if task_name == "mnist" else 2000, "learning_rate": 3e-3}
+        super().__init__(weights, preset=preset, latent=latent, beta=beta, prior=prior, head=head)
 
     def build_latent(self, features: int, told: int) -> None:
         """The dense layer of the posterior's moments, and that of the prior's, which is 0 at first."""
         latent = self.config["latent"]
-        self.posterior = nn.Linear(features + told, 2 * latent)
+        self.posterior = nn.Linear(features, 2 * latent)
         self.prior = nn.Linear(told, 2 * latent) if told and self.config["prior"] == "learned" else None
         if self.prior is not None and not self.prior.weight.is_meta:
             nn.init.zeros_(self.prior.weight)
@@ -83,7 +79,7 @@ class VAE(Autoencoder):
             "kl": self.config["beta"] * kl_divergence(mean, log_variance, *self.moments(told)).mean(),
         }
 
-    def draw_prior(self, told: Tensor, rng: torch.Generator) -> Tensor:
+    def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """z of p(z|c)."""
         mean, log_variance = self.moments(told)
         return mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=rng, device=mean.device)

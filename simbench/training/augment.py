@@ -11,7 +11,9 @@ AXES = {"x": ("Vx", "Px"), "y": ("Vy", "Py")}
 """The conditions that belong to each transverse axis of the calorimeter."""
 
 
-def mirror_exchange(samples: Tensor, conditions: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+def mirror_exchange(
+    samples: Tensor, conditions: Tensor, names: tuple[str, ...], *, together: bool = False
+) -> tuple[Tensor, Tensor]:
     """One of the eight symmetries of a square calorimeter for each event: mirror x, mirror y, exchange x and y.
 
     The block is symmetric, its odd-even channels are not: so events are transformed as images, never as channel sums.
@@ -20,6 +22,7 @@ def mirror_exchange(samples: Tensor, conditions: Tensor, names: tuple[str, ...])
         samples: (B, S, S), indexed [event, y, x].
         conditions: (B, C) in task units.
         names: the C names, `task.condition_names`; holds Vx, Vy, Px, Py.
+        together: events of the same conditions are transformed alike, so that they go on having the same conditions.
 
     Returns:
         The transformed events and their conditions, in the same order, by torch's global random numbers.
@@ -29,6 +32,8 @@ def mirror_exchange(samples: Tensor, conditions: Tensor, names: tuple[str, ...])
         raise UsageError(what, got=str(tuple(samples.shape)), expected="(events, S, S)")
     columns = {axis: [names.index(name) for name in members] for axis, members in AXES.items()}
     coins = torch.randint(2, (3, len(samples)), device=samples.device, dtype=torch.bool)
+    if together:
+        coins = coins[:, torch.unique(conditions, dim=0, return_inverse=True)[1]]
     samples, conditions = samples.clone(), conditions.clone()
     for coin, axis, dimension in ((coins[0], "x", 2), (coins[1], "y", 1)):
         samples = torch.where(coin[:, None, None], samples.flip(dimension), samples)

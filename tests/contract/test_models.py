@@ -19,17 +19,37 @@ from simbench.generators.resolve import resolve
 from simbench.tasks import get_task
 from simbench.tasks.base import Split, Task
 from simbench.training.weights import load_weights, save_weights
+from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import from_log, to_log
+from simbench_baselines.dcgan import DCGAN
 from simbench_baselines.likelihoods import Counts, kl_divergence
-from simbench_baselines.trained import FOLDER, TrainedModel
+from simbench_baselines.sae import SAE
+from simbench_baselines.sdi_gan import SDIGAN
+from simbench_baselines.swae import SWAE
+from simbench_baselines.trained import TrainedModel
 from simbench_baselines.vae import VAE
+from simbench_baselines.wae_gan import WAEGAN
+from simbench_baselines.wae_mmd import WAEMMD
+from simbench_models.e2e_sae import E2eSAE
 
-VARIANTS: dict[str, tuple[type[TrainedModel], dict[str, Any]]] = {
-    "vae": (VAE, {}),
-    "vae learned": (VAE, {"prior": "learned"}),
+AUTOENCODERS: dict[str, type[Autoencoder]] = {
+    model.model_name: model for model in (VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE)
 }
-NETWORKS: dict[str, type[TrainedModel]] = {"vae": VAE}
-SHIPPED = [(name, task) for name in NETWORKS for task in ("zn-geant3", "mnist")]
+NETWORKS: dict[str, type[TrainedModel]] = {**AUTOENCODERS, "dcgan": DCGAN, "sdi_gan": SDIGAN}
+VARIANTS: dict[str, tuple[type[TrainedModel], dict[str, Any]]] = {
+    **{name: (model, {}) for name, model in NETWORKS.items()},
+    **{f"{name} mse": (model, {"head": "mse"}) for name, model in AUTOENCODERS.items()},
+    "vae learned": (VAE, {"prior": "learned"}),
+    "sae hypersphere": (SAE, {"prior": "hypersphere"}),
+    "e2e_sae lap1": (E2eSAE, {"alpha": 0.1}),
+}
+
+
+def weights_file(name: str, task_name: str) -> Path:
+    return NETWORKS[name].folder / f"{name}-{task_name}.safetensors"
+
+
+SHIPPED = [(name, task) for name in NETWORKS for task in ("zn-geant3", "mnist") if weights_file(name, task).is_file()]
 ORACLES = ["floor", "memoriser", "mean_response", "channel_marginals", "wrong_condition"]
 CASES = [*SHIPPED, *((name, "zn-geant3") for name in ORACLES)]
 DETERMINISTIC = {"mean_response"}
@@ -48,7 +68,8 @@ def some_conditions(task: Task, count: int) -> Tensor:
 def shipped(request: pytest.FixtureRequest) -> tuple[str, Any, Task, Tensor]:
     name, task_name = request.param
     task = get_task(task_name)
-    generator = load_entry_point(entry_points("simbench.generators")[name])()
+    made = NETWORKS[name] if name in NETWORKS else load_entry_point(entry_points("simbench.generators")[name])
+    generator = made()
     generator.setup(task, "cpu")
     return name, generator, task, some_conditions(task, 40)
 
@@ -90,7 +111,7 @@ def test_network_on_device(name: str, task_name: str, device: str) -> None:
 
 @pytest.mark.parametrize(("name", "task_name"), SHIPPED)
 def test_shipped_weights(name: str, task_name: str) -> None:
-    path = FOLDER / f"{name}-{task_name}.safetensors"
+    path = weights_file(name, task_name)
     state, metadata = load_weights(path)
     assert path.stat().st_size <= 1.2e6
     assert sum(tensor.numel() for tensor in state.values()) <= 300_000
@@ -103,11 +124,12 @@ def test_shipped_weights(name: str, task_name: str) -> None:
 def test_what_the_weights_were_trained_with_is_recorded() -> None:
     resolved = resolve("vae", {"latent": "4"})
     resolved.generator.setup(get_task("mnist"), "cpu")  # type: ignore[attr-defined]
-    assert resolved.parameters == {"weights": None, "preset": "cpu", "latent": 4, "beta": 1.0, "prior": "normal"}
-    _, metadata = load_weights(FOLDER / "vae-mnist.safetensors")
+    given = {"weights": None, "preset": "cpu", "latent": 4, "beta": 1.0, "prior": "normal", "head": "counts"}
+    assert resolved.parameters == given
+    _, metadata = load_weights(weights_file("vae", "mnist"))
     config = json.loads(metadata["config"])
     assert config["prior"] == "learned"
-    assert resolved.effective_parameters() == {"weights": None} | config
+    assert resolved.effective_parameters() == given | config
 
 
 @pytest.mark.parametrize(("name", "task_name"), SHIPPED)
@@ -154,6 +176,14 @@ SHAPES = {
 }
 
 
+def all_losses(model: TrainedModel, samples: Tensor, conditions: Tensor) -> list[Tensor]:
+    """The terms of the losses of all players."""
+    if not hasattr(model, "players"):
+        return list(model.losses(samples, conditions).values())  # type: ignore[operator]
+    players = model.players()  # type: ignore[operator]
+    return [term for name in players for term in model.losses(samples, conditions, player=name).values()]  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_trains_and_samples(variant: str, shape: str, tmp_path: Path) -> None:
@@ -163,13 +193,14 @@ def test_every_shape_trains_and_samples(variant: str, shape: str, tmp_path: Path
     model = model_class(**arguments)
     model.prepare(task, events)
     model.train()
-    losses: dict[str, Tensor] = model.losses(*model.augment(events.samples, events.conditions))  # type: ignore[operator]
-    total = torch.stack(list(losses.values())).sum()
-    total.backward()  # type: ignore[no-untyped-call]
+    losses = all_losses(model, *model.augment(events.samples, events.conditions))
+    torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
     assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters() if p.grad is not None)
     assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
     model.eval()
-    task.check_samples(model.sample(events.conditions, seed=0), 12, name)
+    for count in (12, 1):
+        task.check_samples(model.sample(events.conditions[:count], seed=0), count, name)
+    assert model.sample(events.conditions[:0], seed=0).shape == (0, *task.shape)
     metadata = {
         "model": name,
         "task": task.name,
@@ -183,7 +214,7 @@ def test_every_shape_trains_and_samples(variant: str, shape: str, tmp_path: Path
     assert torch.equal(loaded.sample(events.conditions, seed=0), model.sample(events.conditions, seed=0))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", AUTOENCODERS)
 def test_paper_preset_has_the_papers_layers(name: str) -> None:
     model = NETWORKS[name](preset="paper")
     with torch.device("meta"):
@@ -195,25 +226,27 @@ def test_paper_preset_has_the_papers_layers(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None:
-    zn = get_task("zn-geant3")
+    task, other = SHAPES["28 labels"], get_task("mnist")
     with pytest.raises(DataError, match=f"simbench train {name} --task shape"):
-        NETWORKS[name]().setup(SHAPES["28 labels"], "cpu")
+        NETWORKS[name]().setup(task, "cpu")
     with pytest.raises(DataError, match="no weights at"):
-        NETWORKS[name](weights=str(tmp_path / "absent")).setup(zn, "cpu")
+        NETWORKS[name](weights=str(tmp_path / "absent")).setup(task, "cpu")
+    model = NETWORKS[name]()
+    model.prepare(task, task.load("train"))
+    size = "latent" if "latent" in model.config else "noise"
+    metadata = {"model": name, "task": "shape", "command": "", "seed": "0", "steps": "0", "validation_score": "{}"}
+    path = tmp_path / "weights.safetensors"
+    save_weights(model, path, {**metadata, "config": json.dumps(model.config)})
     with pytest.raises(DataError, match="another task"):
-        NETWORKS[name](weights=str(FOLDER / f"{name}-mnist.safetensors")).setup(zn, "cpu")
-    model = NETWORKS[name]().setup(zn, "cpu")
-    _, metadata = load_weights(FOLDER / f"{name}-zn-geant3.safetensors")
-    config = json.loads(metadata["config"])
-    bad = tmp_path / "bad.safetensors"
+        NETWORKS[name](weights=str(path)).setup(other, "cpu")
     for change, message in (
-        ({"latent": 10**7}, "does not fit"),
-        ({"latent": "16"}, "another version"),
-        ({"latent": -1}, "damaged"),
+        ({size: 10**7}, "does not fit"),
+        ({size: "16"}, "another version"),
+        ({size: -1000}, "damaged"),
     ):
-        save_weights(model, bad, {**metadata, "config": json.dumps({**config, **change})})
+        save_weights(model, path, {**metadata, "config": json.dumps({**model.config, **change})})
         with pytest.raises(DataError, match=message):
-            NETWORKS[name](weights=str(bad)).setup(zn, "cpu")
+            NETWORKS[name](weights=str(path)).setup(task, "cpu")
 
 
 def test_photon_transform() -> None:

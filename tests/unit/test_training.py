@@ -416,6 +416,18 @@ def test_mirror_exchange_moves_event_and_conditions_together() -> None:
     assert torch.equal(samples, samples[:1].expand_as(samples)), "the input must not change"
 
 
+def test_mirror_exchange_can_keep_equal_conditions_equal() -> None:
+    names = ("Energy", "Vx", "Vy", "Vz", "Px", "Py", "Pz")
+    conditions = torch.rand(40, 7).repeat_interleave(3, 0)
+    moved, now = mirror_exchange(torch.rand(1, 6, 6).expand(120, 6, 6), conditions, names, together=True)
+    for values in (moved, now):
+        triples = values.unflatten(0, (40, 3))
+        assert torch.equal(triples, triples[:, :1].expand_as(triples))
+    assert len(torch.unique(moved.flatten(1), dim=0)) == 8
+    apart = mirror_exchange(torch.rand(1, 6, 6).expand(120, 6, 6), conditions, names)[1].unflatten(0, (40, 3))
+    assert not torch.equal(apart, apart[:, :1].expand_as(apart))
+
+
 METADATA = {
     "model": "m",
     "config": "{}",

@@ -1,0 +1,278 @@
+"""Every term of the shipped models' losses against values by hand or by a library."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ot
+import pytest
+import torch
+from torch import Tensor
+from toys import ToyTask
+
+from simbench.core.events import Events
+from simbench_baselines.autoencoder import Autoencoder
+from simbench_baselines.dcgan import DCGAN
+from simbench_baselines.divergences import KERNEL_SCALES, mmd, sinkhorn_divergence, sliced_wasserstein
+from simbench_baselines.likelihoods import GreySquares, LogSquares
+from simbench_baselines.sae import SAE
+from simbench_baselines.sdi_gan import SDIGAN, diversity
+from simbench_baselines.swae import SWAE
+from simbench_baselines.trained import TrainedModel
+from simbench_baselines.vae import VAE
+from simbench_baselines.wae_gan import WAEGAN
+from simbench_baselines.wae_mmd import WAEMMD
+from simbench_models.e2e_sae import E2eSAE
+from simbench_models.terms import LEVELS, cosine_penalty, enlarge, laplacian_distance, laplacian_pyramid
+
+MODELS: list[type[TrainedModel]] = [VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE, DCGAN, SDIGAN]
+
+
+class Spots(ToyTask):
+    """One bright spot at the place that the label names, a little moved: 64 events, 8 of each label."""
+
+    name = "spots"
+    shape = (1, 12, 12)
+    unit = "grey values"
+    maximum = 1.0
+    condition_names = tuple(f"place {place}" for place in range(8))
+    condition_units = ("one-hot",) * 8
+
+    def load_split(self, split: Any) -> Events:
+        rng = torch.Generator().manual_seed(0)
+        label = torch.arange(8).repeat_interleave(8)
+        centre = torch.stack([2.0 + label % 4 * 2.5, 3.0 + label // 4 * 5.0], 1)
+        centre = centre + 0.5 * torch.randn(64, 2, generator=rng)
+        axis = torch.arange(12.0)
+        across = torch.exp(-(axis - centre[:, :1]).square() / 2)
+        down = torch.exp(-(axis - centre[:, 1:]).square() / 2)
+        images = (down[:, :, None] * across[:, None])[:, None]
+        return Events(images, torch.nn.functional.one_hot(label, 8).float(), label, label)
+
+
+class Photons(Spots):
+    name = "photon-spots"
+    shape = (12, 12)
+    unit = "photons"
+    maximum = 1e4
+
+    def load_split(self, split: Any) -> Events:
+        events = super().load_split(split)
+        return events.with_samples((30 * events.samples[:, 0]).round())
+
+
+def built(model_class: type[TrainedModel], task: ToyTask, **arguments: Any) -> Any:
+    torch.manual_seed(0)
+    model = model_class(**arguments)
+    model.prepare(task, task.load("train"))
+    return model
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_mmd_by_hand() -> None:
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [3.0]])
+
+    def k(distance: float) -> float:
+        return sum(2 * s / (2 * s + distance**2) for s in KERNEL_SCALES)
+
+    expected = k(1) + k(3) - 2 * (k(0) + k(3) + k(1) + k(2)) / 4
+    assert float(mmd(x, y, base=2.0)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_mmd_is_unbiased() -> None:
+    """Of two samples of one distribution its mean is 0, and negative values occur."""
+    values = torch.stack([mmd(random(20, 3, seed=2 * i), random(20, 3, seed=2 * i + 1), base=6.0) for i in range(300)])
+    assert abs(float(values.mean())) < 4 * float(values.std()) / math.sqrt(300)
+    assert float(values.min()) < 0
+    assert float(mmd(random(200, 3), random(200, 3, seed=1) + 2, base=6.0)) > 10 * float(values.std())
+
+
+def test_sliced_wasserstein_is_pots() -> None:
+    x, y = random(40, 5), 2 * random(40, 5, seed=1) + 0.3
+    torch.manual_seed(3)
+    got = sliced_wasserstein(x, y, projections=50)
+    torch.manual_seed(3)
+    directions = torch.randn(5, 50, dtype=torch.float64)
+    directions = directions / directions.norm(dim=0)
+    expected = ot.sliced_wasserstein_distance(x.numpy(), y.numpy(), projections=directions.numpy(), p=2) ** 2
+    assert float(got) == pytest.approx(float(expected), rel=1e-9)
+    assert float(sliced_wasserstein(x, x.flip(0), 10)) == pytest.approx(0, abs=1e-20)
+
+
+def test_sinkhorn_solvers_agree() -> None:
+    """Values and both gradients of simbench's solver and of geomloss, which stops short of convergence."""
+    results = []
+    for solver in ("simbench", "geomloss"):
+        x, y = random(60, 4).requires_grad_(), (random(60, 4, seed=1) + 0.5).requires_grad_()
+        value = sinkhorn_divergence(x, y, blur=1.0, solver=solver)
+        results.append((value.detach(), *torch.autograd.grad(value, (x, y))))
+    for ours, theirs in zip(*results, strict=True):
+        assert float((ours - theirs).norm()) < 0.03 * float(theirs.norm())
+    assert float(results[0][0]) == pytest.approx(float(results[1][0]), rel=1e-3)
+
+
+def test_sinkhorn_gradient_by_finite_differences() -> None:
+    x, y = random(30, 3), random(30, 3, seed=1)
+    direction = random(30, 3, seed=2)
+    moving = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(sinkhorn_divergence(moving, y, blur=0.7, solver="simbench"), moving)
+    step = 1e-4
+    ahead, behind = (
+        sinkhorn_divergence(x + sign * step * direction, y, blur=0.7, solver="simbench") for sign in (1, -1)
+    )
+    assert float((gradient * direction).sum()) == pytest.approx(float(ahead - behind) / (2 * step), rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (44, 44), (64, 64), (7, 9)])
+def test_laplacian_pyramid_adds_up_to_the_image(size: tuple[int, int]) -> None:
+    images = random(2, 3, *size)
+    levels = laplacian_pyramid(images)
+    assert len(levels) == (LEVELS if min(size) > 15 else 3)
+    total = levels[-1]
+    for level in reversed(levels[:-1]):
+        total = level + enlarge(total, level.shape[2:])
+    torch.testing.assert_close(total, images)
+
+
+def test_laplacian_distance_by_hand() -> None:
+    """A constant difference lies in the last level alone: 4^3 times its absolute value times the 4 x 4 pixels there."""
+    images = torch.rand(2, 1, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(laplacian_distance(images, images + 0.5), torch.full((2,), 64 * 0.5 * 16).double())
+
+
+def test_cosine_penalty_by_hand() -> None:
+    """Eqs. (5) and (6): cosines 0.6 (a, b), 0 (a, c), 0.8 (b, c), each pair counted twice."""
+    codes = torch.tensor([[2.0, 0.0], [0.3, 0.4], [0.0, 5.0]])
+    assert float(cosine_penalty(codes, tau=0.0)) == pytest.approx(2 * (0.36 + 0.64))
+    assert float(cosine_penalty(codes, tau=0.7)) == pytest.approx(2 * 0.64)
+    assert float(cosine_penalty(-codes, tau=0.9)) == 0
+
+
+def test_squared_errors_of_the_mse_heads() -> None:
+    photons = torch.tensor([[[0.0, 3.0]]])
+    decoded = torch.tensor([[[[0.5, 1.0]]]])
+    expected = 0.25 + (1 - math.log(4)) ** 2
+    assert float(LogSquares.negative_log(decoded, None, photons)) == pytest.approx(expected)
+    assert LogSquares.draw(decoded, None, torch.Generator()).flatten().tolist() == [1, 2]
+    grey = torch.tensor([[[[0.5, 1.0]]]])
+    assert float(GreySquares.negative_log(torch.zeros(1, 1, 1, 2), None, grey)) == pytest.approx(0.25)
+
+
+def test_conditions_stand_beside_the_codes() -> None:
+    """What the divergence compares is codes with the scaled conditions beside them."""
+    task = Spots()
+    events = task.load("train")
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Spy(SWAE):
+        def divergence(self, codes: Tensor, prior: Tensor) -> Tensor:
+            seen.append((codes, prior))
+            return super().divergence(codes, prior)
+
+    for scale in (0.0, 3.0):
+        built(Spy, task, scale=scale).losses(events.samples, events.conditions)
+    (plain, _), (codes, prior) = seen
+    assert torch.equal(codes[:, 8:], 3 * events.conditions)
+    assert torch.equal(prior[:, 8:], 3 * events.conditions)
+    assert not plain[:, 8:].any()
+
+
+def test_hypersphere_codes_lie_on_it() -> None:
+    task = Spots()
+    model, events = built(SAE, task, prior="hypersphere"), task.load("train")
+    for codes in (
+        model.encode(events.samples, events.conditions),
+        model.draw_prior(events.conditions, torch.Generator().manual_seed(0)),
+    ):
+        torch.testing.assert_close(codes.norm(dim=1), torch.ones(64))
+
+
+def reached_by(model: Any, term: Tensor) -> set[str]:
+    """The networks of a model into which a term has a gradient."""
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    norms: dict[str, float] = {}
+    for name, gradient in zip(
+        names, torch.autograd.grad(term, parameters, allow_unused=True, retain_graph=True), strict=True
+    ):
+        part = name.partition(".")[0]
+        norms[part] = norms.get(part, 0.0) + (0.0 if gradient is None else float(gradient.norm()))
+    return {part for part, norm in norms.items() if norm > 0}
+
+
+def test_where_the_gradients_of_e2e_sae_go() -> None:
+    """Fig. 2 of the paper: reconstruction trains encoder and decoder, Sinkhorn encoder and noise generator."""
+    task = Spots()
+    model, events = built(E2eSAE, task, alpha=1.0), task.load("train")
+    terms = model.losses(events.samples, events.conditions)
+    reached = {name: reached_by(model, term) for name, term in terms.items()}
+    assert terms.keys() == {"reconstruction", "sinkhorn", "cosines", "weights", "lap1"}
+    assert reached["reconstruction"] == reached["lap1"] == {"encoder", "posterior", "decoder"}
+    assert reached["sinkhorn"] == {"encoder", "posterior", "noise_generator"}
+    assert reached["cosines"] == {"encoder", "posterior"}
+    assert reached["weights"] == {"posterior"}
+    other = events.conditions.roll(1, 0)
+    assert torch.equal(model.encode(events.samples, other), model.encode(events.samples, events.conditions))
+
+
+def _both(events: Events) -> tuple[Tensor, Tensor]:
+    return events.samples, events.conditions
+
+
+def test_players_of_wae_gan_and_dcgan() -> None:
+    """Each parameter belongs to one player, and each player's loss moves with all of its networks."""
+    task = Spots()
+    for model in (built(WAEGAN, task), built(DCGAN, task), built(SDIGAN, task)):
+        players = model.players()
+        owned = [id(parameter) for group in players.values() for parameter in group]
+        assert sorted(owned) == sorted(id(parameter) for parameter in model.parameters())
+        assert next(iter(players)) == "critic"
+        for name, group in players.items():
+            total = torch.stack(list(model.losses(*_both(task.load("train")), player=name).values())).sum()
+            assert all(g is not None for g in torch.autograd.grad(total, group, allow_unused=True))
+
+
+def test_dcgan_makes_whole_photons_for_its_critic_with_a_gradient() -> None:
+    task = Photons()
+    model = built(DCGAN, task)
+    images, _ = model.generate(task.load("train").conditions)
+    assert torch.allclose(images.expm1(), images.expm1().round(), atol=1e-4)
+    (gradient,) = torch.autograd.grad(images.sum(), [model.generator.dense.weight])
+    assert float(gradient.abs().max()) > 0
+
+
+def test_diversity_by_hand() -> None:
+    """Standard deviations 1 and 3 among two repeats each, and a condition alone."""
+    images = torch.tensor([0.0, 2.0, 0.0, 6.0, 9.0])[:, None, None, None] / math.sqrt(2)
+    conditions = torch.tensor([[1.0], [1.0], [2.0], [2.0], [3.0]])
+    torch.testing.assert_close(diversity(images, conditions), torch.tensor([1 / 3, 1 / 3, 1.0, 1.0, 0.0]))
+    assert torch.equal(diversity(images, conditions[:, :0]), torch.ones(5))
+
+
+def energy(x: Tensor, y: Tensor) -> float:
+    """Energy distance of two sets of events, with repeats of the same label side by side: mean over the labels."""
+    x, y = (z.flatten(1).unflatten(0, (8, 8)).double() for z in (x, y))
+    return float((2 * torch.cdist(x, y) - torch.cdist(x, x) - torch.cdist(y, y)).mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_class", MODELS, ids=lambda model: model.model_name)
+def test_every_model_overfits_64_events(model_class: type[TrainedModel]) -> None:
+    task = Spots()
+    events = task.load("train")
+    model = built(model_class, task, **({"head": "mse"} if issubclass(model_class, Autoencoder) else {}))
+    players = model.players() if hasattr(model, "players") else {"": list(model.parameters())}
+    optimisers = {name: torch.optim.Adam(group, 3e-3, (0.5, 0.99)) for name, group in players.items()}
+    before = energy(model.eval().sample(events.conditions, seed=0), events.samples)
+    model.train()
+    for _ in range(300 if len(players) == 1 else 600):
+        for name, optimiser in optimisers.items():
+            total = torch.stack(list(model.losses(*_both(events), **({"player": name} if name else {})).values())).sum()
+            model.zero_grad()
+            total.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    after = energy(model.eval().sample(events.conditions, seed=0), events.samples)
+    assert after < 0.2 * before, (before, after)
