@@ -35,6 +35,7 @@ from simbench.results.schema import (
     parse_result,
     read_result,
 )
+from simbench.results.timing import timing_findings
 from simbench.results.words import equivalent_count, standing
 
 DEFAULT_FOLDER = Path("leaderboards")
@@ -283,7 +284,7 @@ def _misnamed(path: Path, result: Result) -> Iterator[str]:
 
 def objections(board: Board, result: Result) -> list[str]:
     """Why a result may not stand on a board, in words; an empty list where it may."""
-    return [*_objections_to_run(board, result), *_objections_to_measurements(board, result)]
+    return [*_objections_to_run(board, result), *_objections_to_measurements(board, result), *timing_findings(result)]
 
 
 def _objections_to_run(board: Board, result: Result) -> Iterator[str]:

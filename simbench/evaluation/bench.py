@@ -9,54 +9,22 @@ import datetime
 import json
 import platform
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 from pytest_benchmark.stats import Stats
-from torch import Tensor
 
+from simbench.core.errors import GeneratorError
 from simbench.core.progress import Progress
 from simbench.evaluation.evaluate import Options, open_session
 from simbench.evaluation.provenance import collect
-from simbench.evaluation.throughput import REPEATS, Clock, measure_ladder, speedup
+from simbench.evaluation.throughput import Clock, Rounds, measure_ladder, speedup
 from simbench.generators.resolve import Resolved
 from simbench.results.schema import Provenance, Speedup, Throughput
 from simbench.tasks.base import Task
 
 FORMAT = "5.1.0"
 """The version of pytest-benchmark whose format this is."""
-
-
-@dataclass(frozen=True)
-class Rounds:
-    """The repeats behind a row: seconds per call in each, and how many calls a repeat was."""
-
-    row: Throughput
-    seconds: tuple[float, ...]
-    calls: int
-
-
-@dataclass(frozen=True)
-class RecordingClock(Clock):
-    """The harness's clock, which also keeps every repeat: a row of a Result has its percentiles alone."""
-
-    rounds: list[Rounds] = field(default_factory=list)
-    _calls: list[float] = field(default_factory=list)
-
-    def timed(self, conditions: Tensor, call_index: int) -> tuple[Any, float]:
-        """One call, kept."""
-        samples, seconds = super().timed(conditions, call_index)
-        self._calls.append(seconds)
-        return samples, seconds
-
-    def measure(self, conditions: Tensor, threads: int, repeats: int = REPEATS) -> Throughput:
-        """The speed for a batch; its repeats go to `rounds`. The first two calls warm up."""
-        self._calls.clear()
-        row = super().measure(conditions, threads, repeats)
-        calls = np.array(self._calls[2:]).reshape(repeats, -1)
-        self.rounds.append(Rounds(row, tuple(calls.mean(1).tolist()), calls.shape[1]))
-        return row
 
 
 @dataclass(frozen=True)
@@ -70,13 +38,16 @@ class Timed:
 
 
 def bench(resolved: Resolved, task: Task, options: Options, progress: Progress) -> Timed:
-    """Time a generator as `simbench run` does. Raises GeneratorError where it cannot be used."""
+    """Time a generator as `simbench run` does. Raises GeneratorError where it cannot be used, or no call for a batch succeeds."""
     reference = task.load("test")
-    session, checked = open_session(resolved, task, options, progress)
-    clock = RecordingClock(session)
+    opened = open_session(resolved, task, options, progress)
+    clock = Clock(opened.session)
     with progress.step("timing") as advance:
-        rows, notes = measure_ladder(clock, reference.conditions, batches=options.batches(), on_batch=advance)
-    return Timed(rows, clock.rounds, speedup(rows, reference, task.monte_carlo), [*checked.warnings, *notes])
+        found = measure_ladder(clock, reference.conditions, batches=options.batches(task), on_batch=advance)
+    if not found.rows:
+        raise GeneratorError(f"{resolved.name} cannot be timed", got=found.error or "no time for a single batch")
+    notes = [*opened.preflight.warnings, *found.notes, *(f"not timed: {error}" for error in found.errors)]
+    return Timed(found.rows, clock.rounds, speedup(found.rows, task.monte_carlo), notes)
 
 
 def pytest_benchmark_json(rounds: list[Rounds], *, generator: str, task: str, command: str) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.plugins import did_you_mean
@@ -15,11 +20,13 @@ from simbench.core.progress import Progress
 from simbench.evaluation.floors import equivalent_events
 from simbench.evaluation.provenance import collect
 from simbench.evaluation.scoring import Scaled, measure_all
-from simbench.evaluation.throughput import LADDER, Clock, measure_ladder, speedup
+from simbench.evaluation.throughput import Clock, Ladder, ladder, measure_ladder, speedup
+from simbench.evaluation.witness import Witness
 from simbench.generators.preflight import Preflight, preflight
 from simbench.generators.session import Session
 from simbench.metrics.base import Comparison
-from simbench.results.schema import GeneratorRecord, Result, Spec, TaskRecord, Throughput
+from simbench.results.schema import GeneratorRecord, Result, Spec, TaskRecord, Timing
+from simbench.results.timing import timing_findings
 from simbench.samples.repetitions import read_repetitions
 from simbench.tasks.base import Task
 
@@ -64,9 +71,9 @@ class Options:
             if value is not None and value < 1:
                 raise UsageError(f"{option} must be positive", got=str(value))
 
-    def batches(self) -> tuple[int, ...]:
+    def batches(self, task: Task) -> tuple[int, ...]:
         """The batch sizes to time."""
-        return (self.batch_size,) if self.batch_size else LADDER
+        return (self.batch_size,) if self.batch_size else ladder(task)
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,24 @@ class Evaluated:
     pair: Comparison
 
 
-def open_session(resolved: Resolved, task: Task, options: Options, progress: Progress) -> tuple[Session, Preflight]:
+@dataclass(frozen=True)
+class Opened:
+    """A generator that is set up, what a few of its events told, and the seconds that `setup` took."""
+
+    session: Session
+    preflight: Preflight
+    setup_seconds: float
+
+
+def open_session(resolved: Resolved, task: Task, options: Options, progress: Progress) -> Opened:
     """Set a generator up and look at a few of its events. Raises GeneratorError where it cannot be used."""
     with progress.step("preflight", 1) as advance:
+        start = time.perf_counter()
         session = resolved.set_up(task, options.device, options.root_seed)
-        checked = preflight(session)
+        setup_seconds = time.perf_counter() - start
+        opened = Opened(session, preflight(session), setup_seconds)
         advance(1)
-    return session, checked
+    return opened
 
 
 def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progress) -> Evaluated:
@@ -95,20 +113,36 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
     """
     metric_keys(task, options.definitions)
     reference = task.load("test", options.events)
-    session, checked = open_session(resolved, task, options, progress)
+    opened = open_session(resolved, task, options, progress)
+    session, checked = opened.session, opened.preflight
     given, parameters = dict(resolved.parameters), resolved.effective_parameters()
+    clock = Clock(session)
+    scored = ScoredCalls(clock)
     pairs = []
     with progress.step("sampling", options.repetitions * len(reference)) as advance:
         for repetition in range(options.repetitions):
-            samples = session.sample_blocks(reference.conditions, repetition, advance)
+            samples = session.sample_blocks(reference.conditions, repetition, advance, scored)
             pairs.append(Comparison(reference.with_samples(samples), reference))
-    factor = None
+    factor, warnings = None, list(checked.warnings)
     if task.unit == "photons":
         with progress.step("calibrating", 1) as advance:
-            factor = calibration_factor(session)
+            try:
+                factor = calibration_factor(session)
+            except GeneratorError as error:
+                warnings.append(f"no calibrated scores: {error}")
             advance(1)
+    witness = Witness(pairs[0].generated.samples, reference.samples, task.unit)
     with progress.step("timing") as advance:
-        timed, notes = measure_ladder(Clock(session), reference.conditions, batches=options.batches(), on_batch=advance)
+        timed = measure_ladder(
+            clock,
+            reference.conditions,
+            batches=options.batches(task),
+            block=(task.block_size, scored.seconds / 4),
+            witness=witness,
+            on_batch=advance,
+        )
+    first = pairs[0].generated.samples
+    differ = any(not torch.equal(first, pair.generated.samples) for pair in pairs[1:])
     record = GeneratorRecord(
         name=resolved.name,
         version=resolved.version,
@@ -117,11 +151,13 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
         weights_sha256=resolved.weights_sha256(),
         source_sha256=resolved.source_sha256,
         deterministic=checked.deterministic,
-        stochastic=checked.stochastic,
+        stochastic=checked.stochastic or differ,
     )
-    warnings = [*checked.warnings, *notes]
-    result = _result(task, pairs, resolved.spec, record, options, progress, factor, timed, warnings)
-    return Evaluated(result, pairs[0])
+    timing = scored.record(witness, opened.setup_seconds) if timed.rows else None
+    warnings += timed.notes
+    result = _result(task, pairs, resolved.spec, record, options, progress, factor, timed, timing, warnings)
+    found = [*result.warnings, *timing_findings(result)]
+    return Evaluated(result.model_copy(update={"warnings": found}), pairs[0])
 
 
 def score_files(paths: Sequence[Path], task: Task, options: Options, progress: Progress) -> Evaluated:
@@ -153,15 +189,51 @@ def score_files(paths: Sequence[Path], task: Task, options: Options, progress: P
     return Evaluated(result.model_copy(update={"provenance": origin}), pairs[0])
 
 
-def calibration_factor(session: Session) -> float | None:
-    """The real over the generated mean photon sum on the *validation* conditions; None where none are generated."""
+class ScoredCalls:
+    """Calls a generator for the events that are scored, by the clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.threads = clock, torch.get_num_threads()
+        self.calls: list[tuple[int, float]] = []
+
+    def __call__(self, conditions: Tensor, seed: int) -> Tensor:
+        """The events. Raises GeneratorError as `Clock.timed`."""
+        samples, seconds = self.clock.timed(conditions, seed)
+        self.calls.append((len(conditions), seconds))
+        return samples
+
+    @property
+    def seconds(self) -> float:
+        """Of all calls."""
+        return sum(seconds for _, seconds in self.calls)
+
+    def record(self, witness: Witness, setup_seconds: float) -> Timing:
+        """What a Result says of them and of the timed calls."""
+        block = self.clock.session.task.block_size
+        whole = [seconds for events, seconds in self.calls if events == block][1:]
+        return Timing(
+            setup_seconds=setup_seconds,
+            scored_seconds=self.seconds,
+            scored_events=sum(events for events, _ in self.calls),
+            scored_threads=self.threads,
+            scored_batch=block,
+            scored_block_seconds=median(whole) if whole else None,
+            differs_by_seed=witness.differs_by_seed,
+            agrees=not witness.disagreements,
+            reason="; ".join(witness.disagreements)[:500] or None,
+        )
+
+
+def calibration_factor(session: Session) -> float:
+    """The real over the generated mean photon sum on the *validation* conditions.
+
+    Raises GeneratorError for a generator that gives no photons there: an oracle that only knows the test conditions, say.
+    """
     validation = session.task.load("validation")
-    try:
-        samples = session.sample_blocks(validation.conditions, CALIBRATION)
-    except GeneratorError:
-        return None  # an oracle that only knows the test conditions
-    generated = float(samples.sum())
-    return float(validation.samples.sum()) / generated if generated > 0 else None
+    generated = float(session.sample_blocks(validation.conditions, CALIBRATION).sum())
+    if generated <= 0:
+        raise GeneratorError("all events of the validation conditions are empty", expected="some photons")
+    return float(validation.samples.sum()) / generated
 
 
 def _result(
@@ -172,7 +244,8 @@ def _result(
     options: Options,
     progress: Progress,
     factor: float | None = None,
-    timed: Sequence[Throughput] = (),
+    timed: Ladder | None = None,
+    timing: Timing | None = None,
     warnings: Sequence[str] = (),
 ) -> Result:
     """Score the pairs, one a repetition, and put the Result together."""
@@ -213,9 +286,10 @@ def _result(
         ),
         generator=record,
         measurements=measurements,
-        throughput=list(timed),
-        throughput_error=None,
-        speedup=speedup(timed, reference, task.monte_carlo),
+        throughput=timed.rows if timed else [],
+        throughput_error=timed.error if timed else None,
+        timing=timing,
+        speedup=speedup(timed.rows, task.monte_carlo) if timed else None,
         equivalent_events=None if equivalent is None else equivalent_events(task, equivalent, len(reference)),
         warnings=[warning[:2000] for warning in warnings],
         provenance=collect(options.command),

@@ -26,7 +26,7 @@ Finding = str | tuple[str, str]
 
 ODD_EVENTS = 13
 COPIES = 64
-SPEED_EVENTS = 64
+SPEED_EVENTS, CALLS = 64, 3
 PATIENCE = 3600.0
 """Seconds that the whole test split may take before `check` warns."""
 SIGNIFICANT = 5.0
@@ -191,14 +191,18 @@ class _Contract:
         )
 
     def speed(self) -> Finding:
-        conditions, calls = self.conditions(SPEED_EVENTS), []
-        for _ in range(3):
-            start = time.perf_counter()
-            self.sample(conditions, "speed")
-            calls.append(time.perf_counter() - start)
-        seconds = min(calls) / SPEED_EVENTS * self.task.test_events
+        """Two sizes tell what a call costs and what an event costs."""
+        few, many = (min(self._seconds(count) for _ in range(CALLS)) for count in (EVENTS, SPEED_EVENTS))
+        slope = max(many - few, 0.0) / (SPEED_EVENTS - EVENTS)
+        block = max(many + slope * (self.task.block_size - SPEED_EVENTS), min(few, many))
+        seconds = block * math.ceil(self.task.test_events / self.task.block_size)
         found = f"All {self.task.test_events} test events take about {duration(seconds)}."
         return found if seconds <= PATIENCE else (found, "Start with --smoke, or --events.")
+
+    def _seconds(self, count: int) -> float:
+        start = time.perf_counter()
+        self.sample(self.conditions(count), "speed")
+        return time.perf_counter() - start
 
 
 def _check(name: str, clause: Callable[[], Finding]) -> Check:

@@ -85,14 +85,19 @@ class Session:
         return self.checked(self.call(conditions, seed), len(conditions))
 
     def sample_blocks(
-        self, conditions: Tensor, repetition: int, on_block: Callable[[int], None] = lambda events: None
+        self,
+        conditions: Tensor,
+        repetition: int,
+        on_block: Callable[[int], None] = lambda events: None,
+        call: Callable[[Tensor, int], Any] | None = None,
     ) -> Tensor:
         """As `sample`, in blocks of task.block_size rows, each with a seed of its own.
 
-        So no score depends on how fast, or in what batches, the generator is timed.
+        So no score depends on how fast, or in what batches, the generator is timed. `call` stands for `self.call`: a clock, say.
         """
         blocks = []
         for block, rows in enumerate(conditions.split(self.task.block_size)):
-            blocks.append(self.sample(rows, self.seed("sample", repetition, block)))
+            samples = (call or self.call)(rows.to(self.device), self.seed("sample", repetition, block))
+            blocks.append(self.checked(samples, len(rows)))
             on_block(len(rows))
         return torch.cat(blocks)

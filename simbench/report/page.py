@@ -26,6 +26,7 @@ from simbench.report.showers import mean_showers, pick_conditions, shower_grid
 from simbench.report.speed import Point, quality_against_time
 from simbench.report.style import COLOURS, Series, largest_reference, save_figure, to_svg
 from simbench.results.schema import Measurement, Result, StratumValue
+from simbench.results.timing import scored_sentence
 from simbench.results.words import (
     equivalent_count,
     equivalent_sentence,
@@ -159,6 +160,7 @@ def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
         "standing": standing(first).text if first else "",
         "standing_of": _standing_of(first) if first else "",
         "speed": speed_sentence(result),
+        "scored": scored_sentence(result),
         "measured_energy": any(row.joules_per_event is not None for row in result.throughput),
         "warnings": [printable(warning, 2000) for warning in result.warnings],
         "throughput_error": printable(result.throughput_error or "", 1000),

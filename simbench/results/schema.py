@@ -138,7 +138,7 @@ class Measurement(StrictRecord):
 
 
 class Percentiles(StrictRecord):
-    """5th, 50th and 95th percentile of the repeats."""
+    """5th, 50th and 95th percentile over the repeats of the clock; a repeat is one call or, where a call is short, several in a row."""
 
     p5: FiniteFloat
     p50: FiniteFloat
@@ -146,14 +146,17 @@ class Percentiles(StrictRecord):
 
 
 class Latency(StrictRecord):
-    """Milliseconds of a call for one batch."""
+    """Milliseconds of a call for one batch, the mean within a repeat: `batch` over the rates of the same repeats (p95: over their p5)."""
 
     p50: FiniteFloat
     p95: FiniteFloat
 
 
 class Throughput(StrictRecord):
-    """The speed at one batch size on one device. `host_copy_ms` is not in the calls; `peak_mib`: process or device."""
+    """The speed at one batch size on one device. `host_copy_ms` is not in the calls; `peak_mib`: process or device.
+
+    The calls were for `batch` events, a few more or less; the rates count those really made.
+    """
 
     device: Short
     threads: Count
@@ -170,6 +173,30 @@ class Throughput(StrictRecord):
     synchronised: bool
 
 
+class Timing(StrictRecord):
+    """What tells whether the timed calls did the work of the scored ones; `simbench.results.timing` judges it.
+
+    Attributes:
+        setup_seconds: of the generator's `setup`, which no speed contains.
+        scored_seconds, scored_events, scored_threads: what the scored events of all repetitions took, by the same clock.
+        scored_batch: events of a scoring block.
+        scored_block_seconds: median of the whole blocks, without the first, which may compile; None: there are fewer than two.
+        differs_by_seed: timed calls of the same rows gave other events for another seed; None: too few to tell.
+        agrees: the timed events are as bright, and as often empty, as the scored ones of the same rows.
+        reason: where they are not.
+    """
+
+    setup_seconds: FiniteFloat
+    scored_seconds: FiniteFloat
+    scored_events: Count
+    scored_threads: Count
+    scored_batch: Count
+    scored_block_seconds: FiniteFloat | None
+    differs_by_seed: bool | None
+    agrees: bool
+    reason: Short | None
+
+
 class MonteCarloRecord(StrictRecord):
     """What the Monte Carlo cost, and how that was measured."""
 
@@ -183,7 +210,7 @@ class MonteCarloRecord(StrictRecord):
 
 
 class Speedup(StrictRecord):
-    """Monte Carlo seconds over the generator's for the same conditions: on the device, and one CPU core against one."""
+    """Mean Monte Carlo seconds of the test split over the generator's: at its fastest, and one CPU core against one."""
 
     value: FiniteFloat
     per_core: FiniteFloat | None
@@ -226,8 +253,9 @@ class Result(StrictRecord):
     generator: GeneratorRecord
     measurements: list[Measurement]
     throughput: list[Throughput]
-    # why nothing was timed although scores were made: for runs that go on without a clock; none does yet
+    # the batch sizes that failed, each with its reason: timing never takes the scores with it
     throughput_error: Annotated[str, Field(max_length=5000)] | None
+    timing: Timing | None = None
     speedup: Speedup | None
     equivalent_events: EquivalentEvents | None
     warnings: list[Annotated[str, Field(max_length=2000)]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,21 +136,37 @@ class Task(ABC):
             raise UsageError(what, got=f"--events {events}", expected=expected, fix=f"Try --events {near}.")
         return loaded.take(torch.arange(events))
 
-    def check_samples(self, samples: object, count: int, who: str) -> Tensor:
-        """`samples` as a float32 CPU tensor if they are `count` events of this task; GeneratorError otherwise."""
+    def plain_events(self, samples: object, count: int, who: str) -> Tensor:
+        """`samples` as a tensor without gradients if they have type and shape of `count` events; GeneratorError otherwise.
+
+        A subclass of Tensor or ndarray is refused: it may compute its values when they are read, once the clock has stopped.
+        """
         expected = (count, *self.shape)
-        if isinstance(samples, np.ndarray):
-            samples = torch.as_tensor(samples)
+        kind = type(samples)
+        if kind is np.ndarray:
+            with contextlib.suppress(TypeError, ValueError):  # an array of objects, which is refused below
+                samples = torch.as_tensor(samples)
         if not isinstance(samples, Tensor):
-            what, fix = f"{who} returned no tensor", "Return a torch.Tensor (or a numpy array)."
-            raise GeneratorError(what, got=type(samples).__name__, expected=f"a tensor of shape {expected}", fix=fix)
+            what, fix = f"{who} returned no tensor", "Return a torch.Tensor (or a numpy array) of numbers."
+            raise GeneratorError(what, got=kind.__name__, expected=f"a tensor of shape {expected}", fix=fix)
+        if type(samples) is not Tensor or samples.layout is not torch.strided:
+            raise GeneratorError(
+                f"{who} returned a special kind of tensor",
+                got=f"{kind.__name__}, {samples.layout}",
+                expected="a plain, dense torch.Tensor or numpy array",
+                fix="Return a plain one, e.g. parameter.detach(), out.to_dense(), out.as_subclass(torch.Tensor).",
+            )
         if tuple(samples.shape) != expected:
             what = f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}"
             raise GeneratorError(what, fix=_shape_hint(tuple(samples.shape), expected))
         if samples.is_complex() or samples.dtype == torch.bool:
             what = f"{who} returned values of type {samples.dtype}"
             raise GeneratorError(what, expected="real numbers", fix="Return floats or integers in task units.")
-        samples = samples.detach().to("cpu", torch.float32)
+        return samples.detach()
+
+    def check_samples(self, samples: object, count: int, who: str) -> Tensor:
+        """`samples` as a float32 CPU tensor if they are `count` events of this task; GeneratorError otherwise."""
+        samples = self.plain_events(samples, count, who).to("cpu", torch.float32)
         if not bool(torch.isfinite(samples).all()):
             bad = int((~torch.isfinite(samples)).flatten(1).any(1).sum()) if samples.dim() > 1 else 1
             what = f"{who} returned NaN or infinite values"

@@ -1,0 +1,52 @@
+"""What a Result tells against its own speed: a pure function of the Result, for the run that made it and for every board that reads it."""
+
+from __future__ import annotations
+
+from simbench.core.text import count, duration, number, thread_count
+from simbench.results.schema import Result
+
+MOST_APART = 3.0
+"""Times that the scored events may take longer, or shorter, than timed ones."""
+SLACK_SECONDS = 0.002
+"""A difference of less for a block is none: scored events are kept, so that each block waits for memory that a timed one uses again."""
+
+
+def scored_sentence(result: Result) -> str:
+    """`12 000 scored events took 27 s (440 a second, 2 threads); setup took 0.1 s`; empty where it is not known."""
+    timing = result.timing
+    if timing is None or timing.scored_seconds <= 0:
+        return ""
+    rate = number(timing.scored_events / timing.scored_seconds)
+    return (
+        f"{count(timing.scored_events)} scored events took {duration(timing.scored_seconds)} ({rate} a second, "
+        f"{thread_count(timing.scored_threads)}); setup took {duration(timing.setup_seconds)}"
+    )
+
+
+def timing_findings(result: Result) -> list[str]:
+    """Why the speeds of a Result may not be those of its scored events, in sentences; empty where nothing speaks against them."""
+    timing, found = result.timing, []
+    if timing is None or not result.throughput:
+        return []
+    if timing.differs_by_seed is False and result.generator.stochastic:
+        found.append("timed calls gave the same events for every seed, scored ones do not: were they kept from before?")
+    if not timing.agrees:
+        found.append(f"timed events are not like the scored ones of the same rows: {timing.reason}")
+    scored = timing.scored_block_seconds
+    if scored is None:
+        return found
+    where = f"the scoring block ({count(timing.scored_batch)} events, {thread_count(timing.scored_threads)})"
+    rows = [
+        row for row in result.throughput if (row.batch, row.threads) == (timing.scored_batch, timing.scored_threads)
+    ]
+    if not rows:
+        found.append(f"{where} was not timed, so that the speeds cannot be held against the time of the scored events")
+    for row in rows:
+        timed = row.batch / row.events_per_s.p50
+        fast, slow = sorted((timed, scored))
+        if slow > MOST_APART * fast + SLACK_SECONDS:
+            found.append(
+                f"{where} took {duration(scored)} where it was scored and {duration(timed)} where it was timed: "
+                f"more than {MOST_APART:g}x apart"
+            )
+    return found
