@@ -35,6 +35,8 @@ FEWEST_REPEATS = 3
 """Where calls are so slow that more would not fit in the time."""
 MIN_REPEAT_SECONDS = 0.02
 """A repeat is as many calls as fit in this time, at least one: a call at batch 1 is too short for the clock."""
+MOST_CALLS = 1000
+"""Calls in a repeat, at most."""
 JITTER = 3
 """Events that a call has more or less than its batch size, at most; smaller for batches below 12."""
 SIZES = 3
@@ -156,7 +158,7 @@ class Clock:
     def timed(self, conditions: Tensor, seed: int) -> tuple[Tensor, float]:
         """One call: its events, and its seconds. Raises GeneratorError where it raised, or they are no plain tensor of their number."""
         session, device = self.session, self.session.device
-        value = (slice(None), *(self.rng.randrange(size) for size in session.task.shape))
+        value = (slice(None), *(int(self.rng.randrange(size)) for size in session.task.shape))
         synchronise(device)
         start = self.wall()
         samples = session.task.plain_events(session.call(conditions, seed), len(conditions), session.who)
@@ -205,7 +207,7 @@ class Clock:
         for size in draws.warm_up[1:]:
             warm = call(draws.new(size))[1]
             spent += warm
-        calls = max(1, ceil(MIN_REPEAT_SECONDS / max(warm, 1e-9)))
+        calls = min(max(1, ceil(MIN_REPEAT_SECONDS / max(warm, 1e-9))), MOST_CALLS)
         if within_s < inf:
             repeats = min(repeats, max(FEWEST_REPEATS, int((within_s - spent) / (calls * max(warm, 1e-9)))))
         memory, joules = _PeakMemory(device), _energy_meter(device)
