@@ -19,6 +19,7 @@ from simbench.results.schema import (
     StratumValue,
     TaskRecord,
     Throughput,
+    Timing,
 )
 
 GEANT = MonteCarloRecord(
@@ -97,6 +98,22 @@ def make_throughput(
         "synchronised": True,
     }
     return Throughput(**fields | changes)
+
+
+def make_timing(**changes: Any) -> Timing:
+    """A record of scored and timed calls against which nothing speaks: 4600 events a second on two threads."""
+    fields: dict[str, Any] = {
+        "setup_seconds": 0.1,
+        "scored_seconds": 12.0,
+        "scored_events": 12_000,
+        "scored_threads": 2,
+        "scored_batch": 1000,
+        "scored_block_seconds": 1000 / 4600,
+        "differs_by_seed": True,
+        "agrees": True,
+        "reason": None,
+    }
+    return Timing(**fields | changes)
 
 
 def zn_measurements(quality: float = 2.0) -> list[Measurement]:

@@ -227,7 +227,7 @@ class ScoredCalls:
 def calibration_factor(session: Session) -> float:
     """The real over the generated mean photon sum on the *validation* conditions.
 
-    Raises GeneratorError for a generator that gives no photons there: an oracle that only knows the test conditions, say.
+    Raises GeneratorError where it gives no photons there: an oracle that only knows the test conditions, say.
     """
     validation = session.task.load("validation")
     generated = float(session.sample_blocks(validation.conditions, CALIBRATION).sum())

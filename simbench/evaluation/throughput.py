@@ -120,7 +120,7 @@ class Rounds:
 
 
 class Draws:
-    """The rows of one call after the other: as many as the batch size, a few more or less, from a random one on; half of them a second time."""
+    """The rows of one call after the other: about as many as the batch size, from a random one on, half a second time."""
 
     def __init__(self, batch: int, available: int, rng: random.Random) -> None:
         jitter = min(JITTER, batch // 4)
@@ -156,9 +156,9 @@ class Clock:
     rounds: list[Rounds] = field(default_factory=list)
 
     def timed(self, conditions: Tensor, seed: int) -> tuple[Tensor, float]:
-        """One call: its events, and its seconds. Raises GeneratorError where it raised, or they are no plain tensor of their number."""
+        """One call: its events, and its seconds. Raises GeneratorError where it failed, or gave no plain tensor."""
         session, device = self.session, self.session.device
-        value = (slice(None), *(int(self.rng.randrange(size)) for size in session.task.shape))
+        value: tuple[slice | int, ...] = (slice(None), *(self.rng.randrange(size) for size in session.task.shape))
         synchronise(device)
         start = self.wall()
         samples = session.task.plain_events(session.call(conditions, seed), len(conditions), session.who)
@@ -185,7 +185,7 @@ class Clock:
         within_s: float = inf,
         witness: Witness | None = None,
     ) -> Throughput:
-        """The speed at a batch size (that of the conditions, if None), for rows of these conditions, which are on the device already.
+        """The speed at a batch size (if None, the number of conditions), for rows of these conditions, on the device.
 
         Fewer repeats are made where they would take longer than `within_s`, but at least three.
 
@@ -266,7 +266,7 @@ class Ladder:
 
 @dataclass
 class Pace:
-    """The time that one number of threads has left for its ladder, and what calls of known sizes took, by size."""
+    """The time that one number of threads has left for its ladder, and what calls took, by size."""
 
     clock: Clock
     deadline: float
@@ -278,7 +278,7 @@ class Pace:
         return self.deadline - self.clock.wall()
 
     def bound(self, batch: int) -> float:
-        """Seconds of a call of that size if its cost is proportional to its size: more than it takes, for a larger batch than known."""
+        """Seconds of a call if its cost is proportional to its size: at least what a larger batch than known takes."""
         return self.known[-1][1] * batch / self.known[-1][0] if self.known else 0.0
 
     def expected(self, batch: int) -> float:
@@ -289,7 +289,7 @@ class Pace:
         return more + max(more - seconds, 0.0) / (larger - size) * (batch - larger)
 
     def judge(self, conditions: Tensor, batch: int, allowed: float) -> float:
-        """Seconds of a call of that size, if they matter: where its bound does not fit into the time allowed, a smaller call tells the slope."""
+        """Seconds of a call; where its bound does not fit into the time allowed, a smaller call tells the slope first."""
         if self.bound(batch) * _FEWEST_CALLS > allowed and self.known:
             size, seconds = self.known[-1]
             probe = min(batch, max(size + 1, int(size * self.left / 8 / seconds)))
@@ -345,7 +345,7 @@ def measure_ladder(
                 except (SimbenchError, MemoryError, RuntimeError) as error:
                     if not isinstance(error, SimbenchError) and not is_out_of_memory(error):
                         raise
-                    found.errors.append(f"{where}: {error or 'out of memory'}")
+                    found.errors.append(f"{where}: {str(error) or 'out of memory'}")
                     break
                 witness.end(where)
                 found.rows.append(row)

@@ -1,6 +1,6 @@
 """The witness of the clock: were the events of timed calls made as the scored ones were?
 
-It compares timed events with the scored ones of the same rows, and with other timed ones of the same rows and another seed.
+It compares timed events with scored ones of the same rows, and with timed ones of the same rows and another seed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ CHUNK = 1024
 ERRORS = 6.0
 """Standard errors between timed and scored events that are a disagreement.
 
-A timed and a scored event of the same row can change places, so their difference is symmetric, and the sum of independent symmetric numbers
-exceeds z times the root of the sum of their squares with a probability of at most 2 exp(-z^2 / 2), whatever their distribution: 3e-8 for 6
-(B. Efron, J. Am. Stat. Assoc. 64 (1969) 1278).
+A timed and a scored event of the same row can change places, so their difference is symmetric, and the sum of
+independent symmetric numbers exceeds z times the root of the sum of their squares with a probability of at most
+2 exp(-z^2 / 2), whatever their distribution: 3e-8 for 6 (B. Efron, J. Am. Stat. Assoc. 64 (1969) 1278).
 """
 SMALL = 1e-3
 """A relative difference that is none: rounding differs with the batch size."""
@@ -33,8 +33,8 @@ class Witness:
 
     Args:
         scored: (N, *shape) scored events, if there are some.
-        real: (N, *shape) what they are compared with. Agreement is asked for apart in the rows whose real event is bright and in the others:
-            else right events for the wrong rows would pass.
+        real: (N, *shape) real events. Agreement is asked for apart in the rows whose real event is bright and in the
+            others: else right events for the wrong rows would pass.
         unit: of the samples.
     """
 
@@ -66,9 +66,9 @@ class Witness:
         self.last: tuple[Tensor, Tensor] | None = None
 
     def see(self, samples: Tensor, rows: Tensor) -> None:
-        """Take note of a call's events, which answer these rows; a call with the same `rows` object as the one before is compared with it.
+        """Take note of a call's events, which answer these rows; if `rows` is that of the call before, compare the two.
 
-        Raises GeneratorError where they are not finite, or negative: only the first call's events are checked value by value.
+        Raises GeneratorError where a sum is not finite, or negative: only the first call is checked value by value.
         """
         totals, marks = self._summary(samples)
         if not bool((totals >= 0).all() & totals.isfinite().all()):

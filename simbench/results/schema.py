@@ -138,7 +138,7 @@ class Measurement(StrictRecord):
 
 
 class Percentiles(StrictRecord):
-    """5th, 50th and 95th percentile over the repeats of the clock; a repeat is one call or, where a call is short, several in a row."""
+    """5th, 50th and 95th percentile over the clock's repeats: each is a call, or several where a call is short."""
 
     p5: FiniteFloat
     p50: FiniteFloat
@@ -146,7 +146,7 @@ class Percentiles(StrictRecord):
 
 
 class Latency(StrictRecord):
-    """Milliseconds of a call for one batch, the mean within a repeat: `batch` over the rates of the same repeats (p95: over their p5)."""
+    """Milliseconds of a call for one batch, the mean within a repeat: `batch` over the rates of the same repeats."""
 
     p50: FiniteFloat
     p95: FiniteFloat
@@ -180,7 +180,7 @@ class Timing(StrictRecord):
         setup_seconds: of the generator's `setup`, which no speed contains.
         scored_seconds, scored_events, scored_threads: what the scored events of all repetitions took, by the same clock.
         scored_batch: events of a scoring block.
-        scored_block_seconds: median of the whole blocks, without the first, which may compile; None: there are fewer than two.
+        scored_block_seconds: median of the whole blocks, without the first, which may compile; None: fewer than two.
         differs_by_seed: timed calls of the same rows gave other events for another seed; None: too few to tell.
         agrees: the timed events are as bright, and as often empty, as the scored ones of the same rows.
         reason: where they are not.

@@ -1,4 +1,4 @@
-"""What a Result tells against its own speed: a pure function of the Result, for the run that made it and for every board that reads it."""
+"""What a Result tells against its own speed: pure functions of it, for the run that makes it and boards that read it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from simbench.results.schema import Result
 MOST_APART = 3.0
 """Times that the scored events may take longer, or shorter, than timed ones."""
 SLACK_SECONDS = 0.002
-"""A difference of less for a block is none: scored events are kept, so that each block waits for memory that a timed one uses again."""
+"""Less for a block is no difference: scored events are kept, so that each block needs memory that is new."""
 
 
 def scored_sentence(result: Result) -> str:

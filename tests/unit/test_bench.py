@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from simbench.core.errors import GeneratorError
 from simbench.core.progress import Progress
 from simbench.evaluation.bench import bench, pytest_benchmark_json, statistics
 from simbench.evaluation.evaluate import Options
@@ -46,6 +47,18 @@ def test_the_statistics_of_ten_rounds() -> None:
     assert statistics(seconds) == {
         key: known if isinstance(known, str) else pytest.approx(known) for key, known in expected.items()
     }
+
+
+def test_a_generator_that_fails_at_every_batch_is_an_error() -> None:
+    class Eight(Zeros):
+        def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+            if len(conditions) > 8:
+                raise ValueError("eight at most")
+            return super().sample(conditions, seed=seed)
+
+    task = get_task("zn-geant3")
+    with pytest.raises(GeneratorError, match="eight at most"):
+        bench(Resolved("eight", "eight", Eight()), task, Options(batch_size=100), Progress(quiet=True))
 
 
 def test_pytest_benchmark_compares_our_files(tmp_path: Path) -> None:

@@ -13,7 +13,11 @@ import torch
 from toys import ToyDigits, ToyNoise, ToyTask
 
 from simbench.core.errors import UsageError
-from simbench.generators.contract import Check, check_generator
+from simbench.core.text import duration
+from simbench.generators.contract import Check, _Contract, check_generator
+from simbench.generators.resolve import FunctionGenerator
+from simbench.generators.session import Session
+from simbench.tasks import get_task
 
 MODELS = """
 import random
@@ -197,3 +201,19 @@ def test_specs_that_name_nothing_are_no_failed_check() -> None:
 
 def test_checks_speak_json() -> None:
     assert Check("a", "warn", "b.", "c.").as_dict() == {"name": "a", "status": "warn", "reason": "b.", "fix": "c."}
+
+
+def test_a_fixed_cost_of_a_call_is_not_taken_for_that_of_an_event() -> None:
+    now = 0.0
+
+    def sample(conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+        nonlocal now
+        now += 0.5 + 1e-3 * len(conditions)
+        return torch.zeros(len(conditions), 44, 44)
+
+    task = get_task("zn-geant3")
+    contract = _Contract(Session(FunctionGenerator(sample), task, "m"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simbench.generators.contract.time.perf_counter", lambda: now)
+        told = str(contract.speed())
+    assert f"about {duration(16 * (0.5 + 0.256))}" in told

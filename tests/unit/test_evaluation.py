@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from simbench.evaluation.scoring import measure
 from simbench.generators.resolve import Resolved
 from simbench.generators.session import Session
 from simbench.metrics.base import Comparison, Estimate, metric
+from simbench.results.timing import timing_findings
 from simbench.samples.files import write_samples
 from simbench.tasks import get_task
 from simbench.tasks.zn import ZnGeant3
@@ -97,6 +100,56 @@ def test_a_metric_that_fails_is_recorded_and_the_others_go_on(monkeypatch: pytes
     assert (failed.status, failed.value, failed.error) == ("failed", None, "ZeroDivisionError: no luck")
     assert result.measurement("conditional_energy/1").value is not None  # type: ignore[union-attr]
     assert result.status == "incomplete"
+
+
+class Sleeps(Blob):
+    """Takes 0.5 s a call, except where the clock's `measure` calls it."""
+
+    def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+        if "measure" not in {frame.name for frame in traceback.extract_stack()}:
+            time.sleep(0.5)
+        return super().sample(conditions, seed=seed)
+
+
+def test_a_generator_that_is_only_fast_when_it_is_timed_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
+    result = evaluate(resolved(Sleeps()), get_task("zn-geant3"), Options(events=800, batch_size=256), QUIET).result
+    assert result.timing is not None
+    assert result.timing.scored_events == 800
+    assert result.timing.scored_seconds > 4 * 0.5
+    assert result.timing.agrees
+    assert result.timing.differs_by_seed
+    assert any("more than 3x apart" in warning for warning in result.warnings)
+    assert timing_findings(result) == result.warnings[-1:]
+
+
+def test_timing_that_fails_leaves_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Small(Blob):
+        def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+            if len(conditions) > 256:
+                raise MemoryError
+            return super().sample(conditions, seed=seed)
+
+    monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
+    result = evaluate(resolved(Small()), get_task("zn-geant3"), Options(events=160, batch_size=300), QUIET).result
+    assert result.status == "complete"
+    assert result.throughput == []
+    assert str(result.throughput_error).startswith("batch 300 on cpu with 1 thread: blob failed in `sample`")
+    assert (result.speedup, result.timing) == (None, None)
+
+
+def test_a_calibration_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TestOnly(Blob):
+        def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+            if torch.equal(conditions[0], validation[0]):
+                raise ValueError("never seen")
+            return super().sample(conditions, seed=seed)
+
+    validation = get_task("zn-geant3").load("validation").conditions
+    monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
+    result = evaluate(resolved(TestOnly()), get_task("zn-geant3"), Options(events=80, batch_size=1), QUIET).result
+    assert result.measurements[0].calibrated is None
+    assert any(warning.startswith("no calibrated scores: blob failed") for warning in result.warnings)
 
 
 def test_fast_leaves_out_slow_metrics_only() -> None:

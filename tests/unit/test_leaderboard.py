@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from boards import SHIPPED, board_measurements, board_result, make_boards, replicates, shipped_board, write
-from factories import make_measurement, make_throughput
+from factories import make_measurement, make_throughput, make_timing
 from typer.testing import CliRunner
 
 from simbench.boards.board import Board, Published, add, entry_files, objections, read_board, read_published
@@ -110,6 +110,11 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
             lambda r: r.model_copy(update={"provenance": r.provenance.model_copy(update={"git_dirty": True})}),
             "uncommitted changes",
         ),
+        (
+            lambda r: r.model_copy(update={"timing": make_timing(agrees=False, reason="photon sum 9 errors below")}),
+            "timed events are not like the scored ones",
+        ),
+        (lambda r: r.model_copy(update={"timing": make_timing(scored_block_seconds=60.0)}), "more than 3x apart"),
         (lambda r: r.model_copy(update={"status": "incomplete"}), "incomplete"),
         (
             lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"repetitions": 1})}),

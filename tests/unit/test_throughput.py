@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import time
+from typing import Any
 
 import pytest
 import torch
+from factories import make_throughput
+from toys import ToyTask
 
 from simbench.core.errors import GeneratorError
 from simbench.core.threads import torch_threads
-from simbench.evaluation.throughput import Clock, is_compiled, measure_ladder, speedup, tile
+from simbench.evaluation.throughput import Clock, Ladder, is_compiled, measure_ladder, speedup
+from simbench.evaluation.witness import Witness
 from simbench.generators.session import Session
 from simbench.tasks import get_task
 
@@ -32,10 +37,23 @@ def ticking_clock(generator: object, seconds: float) -> Clock:
 def test_events_per_second_and_latency_are_those_of_the_clock() -> None:
     generator = Zeros()
     row = ticking_clock(generator, 0.5).measure(torch.zeros(100, 9), threads=1, repeats=10)
-    assert (row.events_per_s.p5, row.events_per_s.p50, row.events_per_s.p95) == (200, 200, 200)
-    assert (row.latency_ms.p50, row.latency_ms.p95, row.first_call_s) == (500, 500, 0.5)
+    rates = row.events_per_s
+    assert 194 <= rates.p5 <= rates.p50 <= rates.p95 <= 206  # 97 to 103 events in half a second
+    assert row.latency_ms.p50 == pytest.approx(1000 * 100 / rates.p50)
+    assert row.latency_ms.p95 == pytest.approx(1000 * 100 / rates.p5)
+    assert row.first_call_s == 0.5
     assert row.batch == 100
-    assert len(set(generator.seeds)) == 12
+    assert len(set(generator.seeds)) == len(generator.seeds)
+
+
+def test_rates_and_latency_at_batch_1_are_of_the_same_repeats() -> None:
+    class Uneven(Zeros):
+        def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+            time.sleep(0.004 * (seed % 3 == 0))
+            return super().sample(conditions, seed=seed)
+
+    row = Clock(Session(Uneven(), get_task("zn-geant3"), "m")).measure(torch.zeros(1, 9), 1, repeats=5)
+    assert row.events_per_s.p50 * row.latency_ms.p50 == pytest.approx(1000)
 
 
 def test_short_calls_are_repeated_until_the_clock_can_see_them() -> None:
@@ -69,31 +87,82 @@ def test_a_wrong_event_count_is_refused_by_the_clock_too() -> None:
         ticking_clock(Short(), 0.1).measure(torch.zeros(100, 9), 1)
 
 
-def test_a_batch_that_would_take_too_long_is_left_out_and_named() -> None:
-    clock = ticking_clock(Zeros(), 0.3)
+class Costs:
+    """Takes `call` seconds a call and `event` seconds an event, by a clock of its own; `fails` says for which sizes it raises what."""
+
+    def __init__(self, call: float, event: float, fails: dict[int, BaseException] | None = None) -> None:
+        self.call, self.event, self.fails, self.now = call, event, fails or {}, 0.0
+
+    def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+        for size, error in self.fails.items():
+            if len(conditions) >= size:
+                raise error
+        self.now += self.call + self.event * len(conditions)
+        return torch.zeros(len(conditions), 4, 4)
+
+
+def climb(generator: Costs, **options: Any) -> Ladder:
+    clock = Clock(Session(generator, ToyTask(), "m"), wall=lambda: generator.now)  # type: ignore[arg-type]
     with torch_threads(1):
-        rows, notes = measure_ladder(clock, torch.zeros(8, 9), batches=(1, 100), budget_s=5)
-    assert [row.batch for row in rows] == [1]
-    assert "batch 100 on cpu with 1 thread not timed" in notes[0]
+        return measure_ladder(clock, ToyTask().load("test").conditions, **options)
 
 
-def test_the_speedup_is_monte_carlo_seconds_over_the_generators_for_the_same_conditions() -> None:
+def test_a_fixed_cost_of_a_call_leaves_no_batch_out() -> None:
+    generator = Costs(0.5, 1e-5)
+    found = climb(generator, batches=(1, 100, 256, 1000, 10_000))
+    assert [row.batch for row in found.rows] == [1, 100, 256, 1000, 10_000]
+    assert found.notes == []
+    assert found.rows[-1].events_per_s.p50 == pytest.approx(10_000 / 0.6, rel=0.01)
+    assert generator.now < 45
+
+
+@pytest.mark.parametrize("event", [0.01, 0.5])
+def test_a_batch_that_would_take_too_long_is_left_out_and_named(event: float) -> None:
+    generator = Costs(0.0, event)
+    found = climb(generator)
+    assert found.rows[0].batch == 1
+    assert "batch 10000 on cpu with 1 thread not timed: it would take about" in found.notes[-1]
+    assert generator.now < 60
+
+
+def test_the_scoring_block_may_take_a_share_of_the_scored_seconds() -> None:
+    assert [row.batch for row in climb(Costs(0, 0.1), batches=(1, 100, 1000)).rows] == [1]
+    assert [row.batch for row in climb(Costs(0, 0.1), batches=(1, 100, 1000), block=(100, 90.0)).rows] == [1, 100]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), GeneratorError("no more than 999")]
+)
+def test_a_batch_that_fails_takes_no_other_with_it(error: BaseException) -> None:
+    found = climb(Costs(1e-3, 0, {1000: error}))
+    assert [row.batch for row in found.rows] == [1, 100]
+    assert str(found.error).startswith("batch 1000 on cpu with 1 thread: ")
+
+
+def test_running_out_of_memory_in_the_clock_itself_is_no_end_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*arguments: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Witness, "see", no_memory)
+    assert climb(Costs(1e-3, 0)).error == "batch 1 on cpu with 1 thread: out of memory"
+
+
+def test_the_speedup_is_the_mean_monte_carlo_seconds_of_the_test_split_at_the_fastest_batch() -> None:
     task = get_task("zn-geant3")
-    events = task.load("test", 80)
-    assert events.mc_seconds is not None
-    row = ticking_clock(Zeros(), 0.25).measure(tile(events.conditions, 200), threads=1)
-    result = speedup([row], events, task.monte_carlo)
+    seconds = task.load("test").mc_seconds
+    assert seconds is not None
+    rows = [make_throughput(100, 5000.0), make_throughput(10_000, 4000.0), make_throughput(100, 6000.0, threads=2)]
+    result = speedup(rows, task.monte_carlo)
     assert result is not None
-    seconds = 2 * float(events.mc_seconds.sum()) + float(events.mc_seconds[:40].sum())
-    assert result.value == result.per_core == pytest.approx(seconds / 0.25)
+    assert result.value == pytest.approx(6000 * float(seconds.mean()))
+    assert result.per_core == pytest.approx(5000 * float(seconds.mean()))
+    assert result.batch == 100
     assert result.monte_carlo.engine.startswith("GEANT")
 
 
 def test_no_monte_carlo_record_no_speedup() -> None:
-    task = get_task("zn-geant3")
-    row = ticking_clock(Zeros(), 0.25).measure(torch.zeros(8, 9), threads=1)
-    assert speedup([row], task.load("test", 8), None) is None
-    assert speedup([], task.load("test", 8), task.monte_carlo) is None
+    assert speedup([make_throughput()], None) is None
+    assert speedup([], get_task("zn-geant3").monte_carlo) is None
 
 
 def test_threads_are_given_back() -> None:
