@@ -38,7 +38,7 @@ class Timed:
 
 
 def bench(resolved: Resolved, task: Task, options: Options, progress: Progress) -> Timed:
-    """Time a generator as `simbench run` does. Raises GeneratorError where it cannot be used, or no call for a batch succeeds."""
+    """Time a generator as `simbench run` does. Raises GeneratorError where it cannot be used, or no batch succeeds."""
     reference = task.load("test")
     opened = open_session(resolved, task, options, progress)
     clock = Clock(opened.session)

@@ -120,7 +120,7 @@ class Rounds:
 
 
 class Draws:
-    """The rows of one call after the other: about as many as the batch size, from a random one on, half a second time."""
+    """The rows of one call after the other: about as many as the batch size, from a random one on; half come twice."""
 
     def __init__(self, batch: int, available: int, rng: random.Random) -> None:
         jitter = min(JITTER, batch // 4)
@@ -289,7 +289,7 @@ class Pace:
         return more + max(more - seconds, 0.0) / (larger - size) * (batch - larger)
 
     def judge(self, conditions: Tensor, batch: int, allowed: float) -> float:
-        """Seconds of a call; where its bound does not fit into the time allowed, a smaller call tells the slope first."""
+        """Seconds of a call; where its bound does not fit into the time allowed, a smaller call tells its slope."""
         if self.bound(batch) * _FEWEST_CALLS > allowed and self.known:
             size, seconds = self.known[-1]
             probe = min(batch, max(size + 1, int(size * self.left / 8 / seconds)))

@@ -93,7 +93,7 @@ class Session:
     ) -> Tensor:
         """As `sample`, in blocks of task.block_size rows, each with a seed of its own.
 
-        So no score depends on how fast, or in what batches, the generator is timed. `call` stands for `self.call`: a clock, say.
+        So no score depends on how, or in what batches, the generator is timed. `call` stands for `self.call`: a clock.
         """
         blocks = []
         for block, rows in enumerate(conditions.split(self.task.block_size)):

@@ -178,7 +178,7 @@ class Timing(StrictRecord):
 
     Attributes:
         setup_seconds: of the generator's `setup`, which no speed contains.
-        scored_seconds, scored_events, scored_threads: what the scored events of all repetitions took, by the same clock.
+        scored_seconds, scored_events, scored_threads: of the scored events of all repetitions, by the same clock.
         scored_batch: events of a scoring block.
         scored_block_seconds: median of the whole blocks, without the first, which may compile; None: fewer than two.
         differs_by_seed: timed calls of the same rows gave other events for another seed; None: too few to tell.

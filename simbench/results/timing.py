@@ -1,4 +1,4 @@
-"""What a Result tells against its own speed: pure functions of it, for the run that makes it and boards that read it."""
+"""What a Result tells against its own speed: pure functions of it, for the run that makes it and for boards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scored_sentence(result: Result) -> str:
 
 
 def timing_findings(result: Result) -> list[str]:
-    """Why the speeds of a Result may not be those of its scored events, in sentences; empty where nothing speaks against them."""
+    """Why the speeds of a Result may not be those of its scored events, in sentences."""
     timing, found = result.timing, []
     if timing is None or not result.throughput:
         return []

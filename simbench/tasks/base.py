@@ -137,9 +137,9 @@ class Task(ABC):
         return loaded.take(torch.arange(events))
 
     def plain_events(self, samples: object, count: int, who: str) -> Tensor:
-        """`samples` as a tensor without gradients if they have type and shape of `count` events; GeneratorError otherwise.
+        """`samples`, a tensor without gradients, if they are `count` events by type and shape; else GeneratorError.
 
-        A subclass of Tensor or ndarray is refused: it may compute its values when they are read, once the clock has stopped.
+        A subclass of Tensor or ndarray is refused: it may compute itself when it is read, once the clock has stopped.
         """
         expected = (count, *self.shape)
         kind = type(samples)

@@ -134,7 +134,7 @@ def test_timing_that_fails_leaves_the_scores(monkeypatch: pytest.MonkeyPatch) ->
     result = evaluate(resolved(Small()), get_task("zn-geant3"), Options(events=160, batch_size=300), QUIET).result
     assert result.status == "complete"
     assert result.throughput == []
-    assert str(result.throughput_error).startswith("batch 300 on cpu with 1 thread: blob failed in `sample`")
+    assert str(result.throughput_error).startswith("batch 300 on cpu with 1 thread: test:Blob failed in `sample`")
     assert (result.speedup, result.timing) == (None, None)
 
 
@@ -149,7 +149,7 @@ def test_a_calibration_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
     result = evaluate(resolved(TestOnly()), get_task("zn-geant3"), Options(events=80, batch_size=1), QUIET).result
     assert result.measurements[0].calibrated is None
-    assert any(warning.startswith("no calibrated scores: blob failed") for warning in result.warnings)
+    assert any(warning.startswith("no calibrated scores: test:Blob failed") for warning in result.warnings)
 
 
 def test_fast_leaves_out_slow_metrics_only() -> None:

@@ -88,7 +88,7 @@ def test_a_wrong_event_count_is_refused_by_the_clock_too() -> None:
 
 
 class Costs:
-    """Takes `call` seconds a call and `event` seconds an event, by a clock of its own; `fails` says for which sizes it raises what."""
+    """Takes `call` seconds a call and `event` an event, by its own clock; from a size in `fails` on it raises."""
 
     def __init__(self, call: float, event: float, fails: dict[int, BaseException] | None = None) -> None:
         self.call, self.event, self.fails, self.now = call, event, fails or {}, 0.0
