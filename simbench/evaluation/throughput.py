@@ -286,7 +286,8 @@ class Pace:
         if len(self.known) < 2:
             return self.bound(batch)
         (size, seconds), (larger, more) = self.known[-2:]
-        return more + max(more - seconds, 0.0) / (larger - size) * (batch - larger)
+        line = more + max(more - seconds, 0.0) / (larger - size) * (batch - larger)
+        return min(line, self.bound(batch))
 
     def judge(self, conditions: Tensor, batch: int, allowed: float) -> float:
         """Seconds of a call; where its bound does not fit into the time allowed, a smaller call tells its slope."""
