@@ -1,1 +1,1 @@
-"""The two models that the project is about. None is here yet: the folder holds their place."""
+"""The models that the project is about: the end-to-end Sinkhorn autoencoder so far."""

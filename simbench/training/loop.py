@@ -97,6 +97,7 @@ def train(
     with _isolated_random_numbers(), _quiet_lightning():
         torch.manual_seed(derive_seed(seed, "training", "initial weights"))
         events = task.load("train")
+        _check_finite(task, events)
         if hasattr(model, "prepare"):
             cast(Any, model).prepare(task, events)
         if _is_finished(out):
@@ -128,8 +129,23 @@ def train(
                 )
                 what += f", {weights} the best weights so far" if weights.is_file() else ""
                 raise TrainingStopped(what, fix="The same command again goes on from there.") from None
+            except OSError as error:
+                what, fix = (
+                    f"the training cannot be written to {out}",
+                    "Make room there; the same command then goes on.",
+                )
+                raise UsageError(what, got=str(error), fix=fix) from error
         replace_text(out / REQUEST, json.dumps({**request, "finished": True}, indent=1))
         return _finish(model, weights)
+
+
+def _check_finite(task: Task, events: Events) -> None:
+    """Refuse NaN in the data, which would end as a training that diverges. Raises DataError."""
+    for name, values in (("samples", events.samples), ("conditions", events.conditions)):
+        bad = int((~torch.isfinite(values)).flatten(1).any(1).sum())
+        if bad:
+            what = f"the {name} of {task.name} hold NaN or infinite values"
+            raise DataError(what, got=f"{bad} of {len(values)} training events", fix="Mend or leave out those events.")
 
 
 def _check_trainable(model: nn.Module) -> None:

@@ -261,6 +261,27 @@ def test_divergence_is_an_error(tmp_path: Path) -> None:
         run(tmp_path, Diverges())
 
 
+def test_nan_in_the_data_is_an_error_before_training(tmp_path: Path) -> None:
+    class Holes(Line):
+        def load_split(self, split: Split) -> Events:
+            events = super().load_split(split)
+            samples = events.samples.clone()
+            samples[3, 0, 1] = torch.nan
+            return events.with_samples(samples)
+
+    with pytest.raises(DataError, match=r"samples of line hold NaN.*1 of 240 training events"):
+        train(fresh(), Holes(), PLAN, out=tmp_path, progress=False)
+
+
+def test_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("simbench.training.loop.replaced_file", full)
+    with pytest.raises(UsageError, match=r"cannot be written.*No space left.*Make room"):
+        run(tmp_path)
+
+
 def test_two_players_step_in_turn(tmp_path: Path) -> None:
     model = Game()
     before = {name: value.clone() for name, value in model.state_dict().items()}
