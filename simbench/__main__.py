@@ -12,7 +12,7 @@ INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Run the command line and exit. Nothing heavy is imported before this: Ctrl-C is one line during the imports, too."""
+    """Run the command line and exit. Nothing heavy is imported before: Ctrl-C is one line during the imports, too."""
     try:
         signal.signal(signal.SIGINT, _interrupt)
         from simbench.cli.main import main as run
@@ -24,7 +24,10 @@ def main() -> NoReturn:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """End at once during an import, for some swallow a KeyboardInterrupt: torch then goes on without numpy. Raise it at any other time."""
+    """End at once during an import, raise KeyboardInterrupt at any other time.
+
+    Some imports swallow it: torch then goes on without numpy.
+    """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             _say()
