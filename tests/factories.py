@@ -6,6 +6,8 @@ import datetime
 from typing import Any
 
 from simbench.results.schema import (
+    Bound,
+    EquivalentCount,
     EquivalentEvents,
     GeneratorRecord,
     Latency,
@@ -157,6 +159,7 @@ def zn_measurements(quality: float = 2.0) -> list[Measurement]:
         make_measurement(
             "dispersion_ratio",
             dispersion,
+            version="2",
             direction="target",
             target=1.0,
             floor=1.001,
@@ -199,6 +202,14 @@ def mnist_measurements(quality: float = 2.0) -> list[Measurement]:
     ]
 
 
+def equivalent_to(events: float, metric: str, bound: Bound = "exact") -> EquivalentEvents:
+    """Equivalent events in the channels alone, with an interval of a tenth to either side."""
+    aspect = "in its channels"
+    ends = {"low": 0.9 * events, "high": 1.1 * events}
+    count = EquivalentCount(aspect=aspect, metric=metric, value=events, bound=bound, scored=4000.0, **ends)
+    return EquivalentEvents(counts=[count], worst=aspect)
+
+
 def make_result(
     name: str = "vae",
     *,
@@ -239,16 +250,26 @@ def make_result(
             dtype="float32",
             definitions="simbench",
         ),
-        "task": TaskRecord(name=task, version="1.0", split="test", dataset_sha256="ed88b7f1b811928b", events=4000),
+        "task": TaskRecord(
+            name=task,
+            version="1.0",
+            split="test",
+            scored_sha256="ed88b7f1b811928b",
+            train_sha256="aa" * 32,
+            features_sha256="bb" * 32,
+            events=4000,
+        ),
         "generator": GeneratorRecord(
             name=name,
             version="1.0",
             parameters=parameters or {},
+            given=parameters or {},
             weights_sha256="ab" * 32,
             source_sha256="cd" * 32,
             deterministic=True,
             stochastic=True,
         ),
+        "samples_sha256": ["ef" * 32],
         "measurements": measurements,
         "throughput": throughput,
         "throughput_error": None,
@@ -257,9 +278,7 @@ def make_result(
         )
         if zn
         else None,
-        "equivalent_events": EquivalentEvents(
-            value=4000 / quality**2, bound="exact", metric="channel_wasserstein/1" if zn else "lenet_fid/1"
-        ),
+        "equivalent_events": equivalent_to(4000 / quality**2, "channel_wasserstein/1" if zn else "lenet_fid/1"),
         "warnings": [],
         "provenance": Provenance(
             simbench="0.1.0",

@@ -7,9 +7,9 @@ from factories import make_measurement, make_result
 
 from simbench.results.schema import Result
 
-METRICS = {"channel_wasserstein": ("lower", None), "precision": ("higher", None), "dispersion_ratio": ("target", 1.0)}
-CENTRES = {"channel_wasserstein": 9.0, "precision": 0.8, "dispersion_ratio": 0.9}
-SPREADS = {"channel_wasserstein": 0.2, "precision": 0.01, "dispersion_ratio": 0.02}
+METRICS = {"channel_wasserstein": ("lower", None), "precision": ("higher", None), "diversity_ratio": ("target", 1.0)}
+CENTRES = {"channel_wasserstein": 9.0, "precision": 0.8, "diversity_ratio": 0.9}
+SPREADS = {"channel_wasserstein": 0.2, "precision": 0.01, "diversity_ratio": 0.02}
 
 
 def run(repetitions: int = 1, seed: int = 0, shifts: dict[str, float] | None = None, **changes: object) -> Result:

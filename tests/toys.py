@@ -23,8 +23,6 @@ class ToyTask(Task):
     smoke_events = 4
     metrics = ()
     primary = ()
-    equivalent_metric = ""
-    dataset_sha256 = "0" * 64
 
     def load_split(self, split: Split) -> Events:
         condition_id = torch.arange(6).repeat_interleave(2)

@@ -37,7 +37,7 @@ class Autoencoder(TrainedModel):
         """Steps and learning rate, the same for all autoencoders, chosen for the VAE on the validation split."""
         if preset == "paper":
             return {"learning_rate": 1e-3}
-        return {"steps": 5000 if task_name == "mnist" else 2000, "learning_rate": 3e-3}
+        return {"steps": 5000 if task_name == "mnist" else 4000, "learning_rate": 3e-3}
 
     def build(self, task: Task) -> None:
         """Encoder, latent, decoder and likelihood."""

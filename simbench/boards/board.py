@@ -1,7 +1,8 @@
 """Boards: what a board asks of a result, its entries, and the rules by which a result becomes one.
 
 `leaderboards/<task>/board.toml` says the rules, `entries/*.json` are the submitted Result files, byte for byte and
-never changed, and `published.toml` holds numbers in print. `simbench.boards.pages` renders all else from these.
+never changed, `published.toml` holds numbers in print, and `verified/*.json` say which entries were scored again.
+`simbench.boards.pages` renders all else from these.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 from simbench.boards.ranking import Score
+from simbench.boards.verified import How, verified_how
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import read_bytes, safe_name, write_new
 from simbench.core.plugins import did_you_mean
 from simbench.core.text import listed
 from simbench.metrics.direction import Direction, Way
 from simbench.results.comparable import Basis
+from simbench.results.findings import copying, findings
 from simbench.results.schema import (
     PASS_RESULT,
     Measurement,
@@ -36,7 +39,7 @@ from simbench.results.schema import (
     read_result,
 )
 from simbench.results.timing import timing_findings
-from simbench.results.words import equivalent_count, standing
+from simbench.results.words import equivalent_text, standing
 
 DEFAULT_FOLDER = Path("leaderboards")
 MAX_TOML = 2**20
@@ -69,7 +72,7 @@ class Board(StrictRecord):
     """`board.toml`: what is compared, and what an entry must bring.
 
     Attributes:
-        task, task_version, dataset_sha256, definitions: of the results that belong here.
+        task, task_version, scored_sha256, features_sha256, definitions: of the results that belong here.
         events, repetitions: exactly so many events, at least so many repetitions.
         primary: the metric that ranks.
         equivalent: what the equivalent events are events of, for the head of their column.
@@ -80,7 +83,8 @@ class Board(StrictRecord):
 
     task: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
     task_version: str
-    dataset_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    scored_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    features_sha256: str
     title: str
     summary: str
     definitions: str
@@ -108,7 +112,9 @@ class Board(StrictRecord):
     @property
     def basis(self) -> Basis:
         """What the scores of all entries depend on."""
-        return Basis(self.task, self.task_version, "test", self.dataset_sha256[:12], self.events, self.definitions)
+        return Basis(
+            self.task, "test", self.events, self.scored_sha256[:12], self.features_sha256[:12], self.definitions
+        )
 
     @property
     def primary_column(self) -> MetricColumn:
@@ -174,16 +180,17 @@ class Entry:
     speedup: Speedup | None
     throughput: tuple[Throughput, ...]
     hardware: Mapping[str, str]
+    verified: How | None
 
     @classmethod
-    def of(cls, result: Result, file: str, board: Board) -> Entry:
-        """The entry of an admissible result."""
+    def of(cls, result: Result, file: str, board: Board, verified: How | None = None) -> Entry:
+        """The entry of an admissible result; `verified`: how it was scored again."""
         found = {measurement.key: measurement for measurement in result.measurements}
         generator, primary = result.generator, found[board.primary]
         assert primary.value is not None
         assert primary.stderr is not None
         kept = primary.replicates
-        equivalent = result.equivalent_events
+        equivalent, copies = result.equivalent_events, copying(result)
         return cls(
             file=file,
             name=generator.name,
@@ -200,11 +207,12 @@ class Entry:
                 tuple(kept.values) if kept else (),
             ),
             scores={column.metric: _scored(found[column.metric]) for column in board.columns if column.metric in found},
-            equivalent=equivalent.value if equivalent else None,
-            equivalent_text=equivalent_count(result),
+            equivalent=equivalent.headline.value if equivalent and not copies else None,
+            equivalent_text="copies" if copies else equivalent_text(equivalent.headline) if equivalent else "",
             speedup=result.speedup,
             throughput=tuple(result.throughput),
             hardware=result.provenance.hardware,
+            verified=verified,
         )
 
 
@@ -259,12 +267,14 @@ def read_entries(folder: Path, board: Board) -> list[Entry]:
     entries, broken = [], []
     for path in entry_files(folder):
         try:
-            result = read_result(path, of_many=True)
+            content = read_bytes(path, fix=PASS_RESULT)
+            result = parse_result(content, path, of_many=True)
+            how = verified_how(path, content)
             _refuse(path, [*objections(board, result), *_misnamed(path, result)])
         except DataError as error:
             broken.append(str(error))
             continue
-        entries.append(Entry.of(result, path.name, board))
+        entries.append(Entry.of(result, path.name, board, how))
     if broken:
         raise DataError(
             f"{len(broken)} of {len(broken) + len(entries)} entries of {folder} are not what "
@@ -284,7 +294,7 @@ def _misnamed(path: Path, result: Result) -> Iterator[str]:
 
 def objections(board: Board, result: Result) -> list[str]:
     """Why a result may not stand on a board, in words; an empty list where it may."""
-    return [*_objections_to_run(board, result), *_objections_to_measurements(board, result), *timing_findings(result)]
+    return [*_objections_to_run(board, result), *_objections_to_measurements(board, result)]
 
 
 def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
@@ -301,8 +311,16 @@ def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
         yield f"missing repetitions: {spec.repetitions} instead of {asked} (--repetitions {asked})"
     if result.status != "complete":
         yield "an incomplete result: a primary metric has no value"
+    if len(result.samples_sha256) != spec.repetitions:
+        yield (
+            f"{len(result.samples_sha256)} checksums of samples instead of one for each of {spec.repetitions} "
+            "repetitions: nobody could verify it (`simbench leaderboard verify`)"
+        )
     if result.provenance.git_dirty:
         yield "made in a git tree with uncommitted changes"
+    if result.generator.name not in board.unranked:
+        yield from findings(result)
+        yield from timing_findings(result)
 
 
 def _objections_to_measurements(board: Board, result: Result) -> Iterator[str]:

@@ -36,6 +36,7 @@ from simbench.boards.table import (
     to_latex,
     to_markdown,
 )
+from simbench.boards.verified import How
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import read_bytes, replace_text
 from simbench.core.statistics import pareto_front
@@ -49,6 +50,12 @@ BATCHES = (1, 100, 1000, 10_000)
 
 LONG = 100
 """Entries on README.md, in board.tex and in a speed table; board.html and board.csv hold all."""
+
+RESCORED = (
+    "Re-scored: the entry's events were made again, or read, and gave its scores (`simbench leaderboard verify`). "
+    "An entry that was not re-scored is its submitter's word. Speeds are never verified."
+)
+HOW: dict[How, str] = {"re-run": "generator run again", "samples": "from its samples"}
 
 HEAD = ("rank", "model", "equivalent events")
 NO_BREAK = "\u00a0"
@@ -130,7 +137,7 @@ def board_tables(board: Board, entries: Sequence[Entry], published: Published | 
 
 
 def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int]) -> Table:
-    equivalent = f"How many {board.equivalent} score as badly against the truth: more is better."
+    equivalent = f"How many {board.equivalent} are as far from the truth, where it is fewest: more is better."
     per_core = "Seconds of the Monte Carlo over those of the generator, one CPU core each."
     columns = (
         Column("rank", "rank", meaning=RANKED.format(primary=board.primary_column.label)),
@@ -138,6 +145,7 @@ def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int]) -> Ta
         Column(f"equivalent {board.equivalent}", "equivalent events", meaning=equivalent),
         *(_metric_column(column) for column in board.columns),
         Column("speed-up per core", "speedup per core", meaning=per_core),
+        Column("re-scored", "re-scored", words=True, meaning=RESCORED),
         Column("made", "made", words=True),
     )
     rows = [_row(board, entry, rank_of.get(entry.file)) for entry in ordered]
@@ -168,6 +176,7 @@ def _row(board: Board, entry: Entry, rank: int | None) -> Row:
         Cell(entry.equivalent_text, entry.equivalent, link=link),
         *(_score(entry, column, link) for column in board.columns),
         _speedup(entry, link),
+        Cell("re-scored", note=HOW[entry.verified]) if entry.verified else Cell("not re-scored"),
         Cell(f"{entry.created:%Y-%m-%d}"),
     ]
     return Row(tuple(cells), "entry" if rank is not None else "reference")
@@ -210,7 +219,7 @@ def _yardsticks(board: Board, entries: Sequence[Entry]) -> list[Row]:
     yardsticks = (("floor", "independent real events", floors), ("memoriser", "training events replayed", memorisers))
     for name, note, cells in yardsticks:
         if name not in present and any(cell is not EMPTY for cell in cells):
-            rows.append(Row((Cell("–"), Cell(name, note=note), EMPTY, *cells, EMPTY, EMPTY), "reference"))
+            rows.append(Row((Cell("–"), Cell(name, note=note), EMPTY, *cells, EMPTY, EMPTY, EMPTY), "reference"))
     return rows
 
 
@@ -301,10 +310,11 @@ def _readme(board: Board, tables: Sequence[Table], entries: int) -> str:
     main, *others = tables
     parts = [
         f"# {board.title}",
-        f"{board.summary} `{board.task}` {board.task_version}, data sha256 `{board.dataset_sha256[:16]}`.",
+        f"{board.summary} `{board.task}` {board.task_version}, data sha256 `{board.scored_sha256[:16]}`.",
         to_markdown(main.head(LONG)).rstrip() if main.rows else "No entries yet.",
         RANKED.format(primary=board.primary_column.label),
         READING,
+        RESCORED,
         "The other forms of this page: [board.html](board.html) (sortable), [board.csv](board.csv), "
         f"[board.tex](board.tex). {_counted(entries)}; a model's name leads to its Result file. "
         "Rendered by `simbench leaderboard render`; edits are lost.",
@@ -331,8 +341,10 @@ def _commands(board: Board) -> str:
 def _conditions(board: Board) -> str:
     return (
         f"A result is taken where it is complete, of all {count(board.events)} test events, of at least "
-        f"{board.repetitions} repetitions, and made in a clean git tree. Whoever has the samples can score them again: "
-        "simbench leaderboard verify ENTRY --samples FILE."
+        f"{board.repetitions} repetitions, and made in a clean git tree. It is marked as not re-scored until its "
+        "generator was run again (simbench leaderboard verify ENTRY), or its samples were scored "
+        "again (--samples FILE, once for "
+        "each repetition)."
     )
 
 
@@ -340,7 +352,8 @@ def _summary(board: Board, main: Table, base: str) -> str:
     """A board in the project's README: its first columns, ranked rows and yardsticks."""
     if not main.rows:
         return f"**{board.title}** ([board]({base}README.md)): no entries yet."
-    columns = [*HEAD, *board.readme]
+    unchecked = any(cell.display == "not re-scored" for row in main.rows for cell in row.cells)
+    columns = [*HEAD, *board.readme, *(["re-scored"] if unchecked else [])]
     rows = to_markdown(main.select(columns).head(LONG), base).rstrip()
     return f"**{board.title}** ([all columns and speeds]({base}README.md))\n\n{rows}"
 
@@ -355,6 +368,7 @@ def _html(board: Board, tables: Sequence[Table], entries: int) -> str:
         entries=_counted(entries),
         ranked=RANKED.format(primary=board.primary_column.label),
         reading=READING.replace("`", ""),
+        rescored=RESCORED.replace("`", ""),
         script=script,
         commands=_commands(board),
         conditions=_conditions(board),

@@ -1,15 +1,20 @@
-"""Ranks: 1 + the number of entries that are significantly better.
+"""Ranks that need evidence: two entries share a rank where their difference was measured and found to be none.
 
-Entry j is significantly better than entry i where its value of the primary metric is better and the 95 % interval of
-the difference of the two (difference ± 1.96 standard errors) leaves out zero. The standard error is that of
-`simbench.results.compare`: of paired replicates where both entries have as many of one kind, for they were scored
-against the same real events; else of two independent errors. No allowance is made for the number of entries. So entries
-that cannot be told from the best share rank 1, and within a rank the better value comes first.
+Entries are taken from the best value to the worst. An entry shares the rank of the best entry of the group before it
+where both hold:
+
+- the 95 % interval of their difference (± 1.96 standard errors) holds zero. The error is that of
+  `simbench.results.compare`: of paired
+  replicates where both have as many of one kind, for they were scored against the same real events; else of two
+  independent errors;
+- its error is at most `WIDEST` times that of the best: a score that nobody knows is no evidence of being as good.
+
+Any other entry opens the next group; the rank of a group is the place of its first entry. So a worse value never ranks
+above a better one.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,15 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Z = 1.96
-BLOCK = 128
-"""Rows of pairs at once: few enough to stay in the processor's cache."""
-
-Array = NDArray[np.float64]
+WIDEST = 3.0
 
 
 @dataclass(frozen=True)
 class Score:
-    """An entry's primary metric. `badness` is larger the worse the value is; `replicates` may be of either sign."""
+    """An entry's primary metric: `badness` is larger the worse it is; `replicates` are of badness or of the value, the
+    sign does not matter."""
 
     badness: float
     stderr: float
@@ -34,57 +37,26 @@ class Score:
 
 
 def ranks(scores: Sequence[Score]) -> list[int]:
-    """The rank of each score, from 1. Memory and time: BLOCK x n at once, n^2 in all (10 000 entries take seconds)."""
-    order = np.argsort([score.badness for score in scores], kind="stable")
-    ordered = [scores[index] for index in order]
-    badness = np.array([score.badness for score in ordered])
-    square = np.array([score.stderr for score in ordered]) ** 2
-    cohorts = _cohorts(ordered)
-    found = np.ones(len(scores), np.int64)
-    for start in range(0, len(ordered), BLOCK):
-        stop = min(start + BLOCK, len(ordered))
-        variance = square[start:stop, None] + square[None, :stop]
-        for cohort in cohorts:
-            _pair(variance, start, stop, cohort)
-        difference = badness[start:stop, None] - badness[None, :stop]
-        better = (difference > 0) & (difference**2 > Z**2 * variance)
-        found[order[start:stop]] += better.sum(1)
-    return found.tolist()
+    """The rank of each score, from 1."""
+    found = [0] * len(scores)
+    best: Score | None = None
+    rank = 0
+    for place, index in enumerate(np.argsort([score.badness for score in scores], kind="stable"), 1):
+        score = scores[index]
+        if best is None or not _as_good(score, best):
+            best, rank = score, place
+        found[index] = rank
+    return found
 
 
-@dataclass(frozen=True)
-class _Cohort:
-    """The scores with one kind and number of replicates: their places, ascending; their deviations, scaled so that a
-    row's squares sum to its variance; and those variances."""
-
-    members: NDArray[np.int64]
-    deviations: Array
-    variances: Array
+def _as_good(score: Score, best: Score) -> bool:
+    known = score.stderr <= WIDEST * best.stderr or score.badness == best.badness
+    return known and score.badness - best.badness <= Z * _error_of_difference(score, best)
 
 
-def _cohorts(ordered: Sequence[Score]) -> list[_Cohort]:
-    members: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for index, score in enumerate(ordered):
-        if len(score.replicates) > 1:
-            members[score.kind, len(score.replicates)].append(index)
-    cohorts = []
-    for (kind, size), found in members.items():
-        values = np.array([ordered[index].replicates for index in found])
-        scale = (size - 1) / size if kind == "jackknife" else 1 / (size - 1)
-        deviations = (values - values.mean(1, keepdims=True)) * scale**0.5
-        cohorts.append(_Cohort(np.array(found), deviations, (deviations**2).sum(1)))
-    return cohorts
-
-
-def _pair(variance: Array, start: int, stop: int, cohort: _Cohort) -> None:
-    """Replace, in rows `start` to `stop`, the variance of the difference of two members by that of their pairs."""
-    first, last = (int(place) for place in np.searchsorted(cohort.members, (start, stop)))
-    paired = cohort.deviations[first:last] @ cohort.deviations[:last].T
-    paired *= -2
-    paired += cohort.variances[first:last, None]
-    paired += cohort.variances[None, :last]
-    np.maximum(paired, 0, out=paired)
-    if last == stop and first == start:  # all are members
-        variance[:] = paired
-    else:
-        variance[np.ix_(cohort.members[first:last] - start, cohort.members[:last])] = paired
+def _error_of_difference(one: Score, other: Score) -> float:
+    if (one.kind, len(one.replicates)) != (other.kind, len(other.replicates)) or len(one.replicates) < 2:
+        return float(np.hypot(one.stderr, other.stderr))
+    difference: NDArray[np.float64] = np.subtract(one.replicates, other.replicates)
+    factor = len(difference) - 1 if one.kind == "jackknife" else len(difference) / (len(difference) - 1)
+    return float(np.sqrt(difference.var() * factor))

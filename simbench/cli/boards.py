@@ -10,7 +10,7 @@ import typer
 
 from simbench.cli import options
 from simbench.cli.output import answer, print_json, print_table, working
-from simbench.core.errors import DataError, UsageError
+from simbench.core.errors import DataError
 
 DRIFTED = 1
 
@@ -34,7 +34,13 @@ def add(
 
     entry = add_entry(result, boards)
     following = f"simbench leaderboard render{'' if boards == BOARDS else f' --boards {boards}'}"
-    answer(json, {"entry": str(entry)}, f"{entry} is added. Next: {following}")
+    answer(
+        json,
+        {"entry": str(entry)},
+        f"{entry} is added, and not re-scored yet. Next: simbench leaderboard verify {entry}, "
+        "or with --samples FILE for "
+        f"each repetition; then {following}",
+    )
 
 
 def render(
@@ -83,37 +89,61 @@ def verify(
         list[Path] | None,
         options.file("--samples", help="The samples of the first repetition; again for each further one."),
     ] = None,
+    device: options.Device = "cpu",
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
-    """Score submitted samples again and compare every deterministic metric. Exits with 4 where one differs.
+    """Score a result's events again and compare every deterministic number. Exits with 4 where one differs.
+
+    Without --samples its generator is run again, with the recorded parameters and seeds: it runs the submitter's code.
+    The events must have the checksums of the result. On success an entry of a board is marked as re-scored, in
+    leaderboards/<task>/verified.
 
     \b
     Examples:
+      simbench leaderboard verify leaderboards/mnist/entries/flow-20260102T030405Z-0a1b2c3d.json
       simbench leaderboard verify leaderboards/mnist/entries/flow-20260102T030405Z-0a1b2c3d.json --samples samples.h5
     """
+    from simbench.boards.verified import write_record
+    from simbench.core.devices import choose_device
+    from simbench.core.files import read_bytes
     from simbench.core.text import listed
     from simbench.evaluation.verify import verify as verify_entry
-    from simbench.results.schema import read_result
+    from simbench.results.schema import PASS_RESULT, parse_result
     from simbench.tasks import get_task
 
-    if not samples:
-        raise UsageError("no samples are named", fix="Pass --samples FILE, once for each repetition.")
-    result = read_result(entry)
-    task = get_task(result.task.name, data_dir)
+    content = read_bytes(entry, fix=PASS_RESULT)
+    task = get_task(parse_result(content, entry).task.name, data_dir)
     with working(json) as progress:
-        compared = verify_entry(entry, samples, task, progress)
-    wrong = list(dict.fromkeys(one.key for one in compared if one.agrees is False))
+        found = verify_entry(entry, samples or [], task, progress, device=choose_device(device))
+    wrong = found.wrong
+    record = None
+    if not wrong and found.whole:
+        record = write_record(entry, content, "samples" if samples else "re-run")
     if json:
-        print_json({"verified": not wrong, "metrics": [vars(one) for one in compared]})
+        print_json(
+            {
+                "verified": not wrong,
+                "samples": found.samples,
+                "changes": found.changes,
+                "record": record and str(record),
+                "metrics": [vars(one) for one in found.compared],
+            }
+        )
     else:
-        _print_verified([(one.key, one.submitted, one.again, one.agrees) for one in compared])
+        _print_verified([(one.key, one.submitted, one.again, one.agrees) for one in found.compared])
+        if record:
+            print(f"{record} says so. Next: simbench leaderboard render")
+        elif not wrong and not found.whole:
+            print("Not all repetitions were verified, so nothing is recorded: pass --samples for each.")
     if wrong:
+        changed = f" Since then, {listed(found.changes)}." if found.changes else ""
         raise DataError(
-            f"{entry} is not what these samples score: {len(wrong)} of {len(result.measurements)} metrics differ, "
-            f"{listed(wrong, ', ')}",
-            fix="Pass the samples of the entry's own repetitions, in their order; or submit the result of these very "
-            "samples.",
+            f"{entry} is not what these samples score: {len(wrong)} differ, {listed(wrong, ', ')}",
+            fix="Pass the samples of the entry's own repetitions, in their order; or submit the result of these "
+            "samples."
+            if samples
+            else f"Verify it on a machine like the entry's, or with its --samples; or submit a new result.{changed}",
         )
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simbench.cli import options
 from simbench.cli.output import print_checks, print_json, print_table
+from simbench.core.errors import DataError
+
+if TYPE_CHECKING:
+    from simbench.tasks.base import Task
 
 DATA_PROBLEM = 4
 TASK = "name version summary shape unit maximum conditions repeats block_size test_events smoke_events metrics primary"
@@ -55,9 +59,18 @@ def tasks(
         _table(("task", "version", "an event", "conditions", "test events", "what"), map(shown, described))
 
 
-def _describe_task(task: Any) -> dict[str, Any]:
+def _describe_task(task: Task) -> dict[str, Any]:
     conditions = dict(zip(task.condition_names, task.condition_units, strict=True))
-    return {key: conditions if key == "conditions" else getattr(task, key) for key in (*TASK.split(), "dataset_sha256")}
+    found = {key: conditions if key == "conditions" else getattr(task, key) for key in TASK.split()}
+    return found | {"scored_sha256": _checksum(task)}
+
+
+def _checksum(task: Task) -> str | None:
+    """Of what the task scores against; None where its data are not on this machine."""
+    try:
+        return task.scored_sha256
+    except DataError:
+        return None
 
 
 def metrics(
@@ -73,10 +86,10 @@ def metrics(
       simbench metrics
       simbench metrics channel_wasserstein
     """
-    from simbench.metrics.registry import get_metric
+    from simbench.metrics.registry import metric_named
     from simbench.metrics.registry import metrics as known
 
-    chosen = [get_metric(name if "/" in name else f"{name}/1")] if name else list(known().values())
+    chosen = [metric_named(name)] if name else list(known().values())
     described = [{field: getattr(metric, field) for field in METRIC.split()} for metric in chosen]
     if json:
         print_json(described[0] if name else described)

@@ -24,6 +24,14 @@ DefinitionsOption = Annotated[
         "or other read-out channels (zn_2x2_odd, zp_2x2, zp_4x1).",
     ),
 ]
+MetricsOption = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        metavar="NAMES",
+        help="Measure these alone (fpd,kpd), or these beside the task's (+mine); `simbench metrics` lists them.",
+    ),
+]
 ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write an HTML report beside the result.")]
 
 
@@ -46,6 +54,7 @@ def run(
     smoke: Annotated[bool, typer.Option("--smoke", help="A few hundred events: a first try, not a result.")] = False,
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
+    metrics: MetricsOption = "",
     out: options.Out = Path("runs"),
     report: ReportOption = True,
     save_samples: Annotated[
@@ -62,6 +71,8 @@ def run(
       simbench run --generator memoriser --smoke
       simbench run --generator mymodel.py:Model --param width=4
       simbench run -g mypkg.models:Flow --task mnist --repetitions 5 --device cuda
+      simbench run -g vae --metrics conditional_energy,fpd
+      simbench run -g vae --metrics +photon_excess
       simbench run -g vae --json > result.json
     """
     if generator is None:
@@ -79,7 +90,8 @@ def run(
             smoke=smoke,
             save_samples=save_samples,
         )
-        score([Path(generator.removeprefix("samples:"))], task, fast, definitions, out, report, data_dir, json)
+        file = Path(generator.removeprefix("samples:"))
+        score([file], task, fast, definitions, metrics, out, report, data_dir, json)
         return
 
     from simbench.core.files import check_writable
@@ -100,6 +112,7 @@ def run(
                 device=on,
                 fast=fast,
                 definitions=definitions,
+                metrics=metrics,
                 command=command_line(),
             ),
             progress,
@@ -114,6 +127,7 @@ def score(
     task: options.Task = DEFAULT,
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
+    metrics: MetricsOption = "",
     out: options.Out = Path("runs"),
     report: ReportOption = True,
     data_dir: options.DataDir = None,
@@ -140,7 +154,7 @@ def score(
     chosen = get_task(task, data_dir)
     check_writable(out)
     with working(json) as progress:
-        asked = Options(fast=fast, definitions=definitions, command=command_line())
+        asked = Options(fast=fast, definitions=definitions, metrics=metrics, command=command_line())
         evaluated = score_files(files, chosen, asked, progress)
     _finish(evaluated, chosen, out, report, json)
 
@@ -150,6 +164,7 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
 
     Raises NothingMeasuredError where a primary metric has no value.
     """
+    from simbench.core.text import printable
     from simbench.results.schema import write_result
 
     result = evaluated.result
@@ -168,9 +183,11 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
 
             print_result(result, path, stdout_console())
     if result.status != "complete":
-        failed = [m.key for m in result.measurements if m.value is None and m.status != "skipped"]
+        failed = [f"{m.key}: {m.error}" for m in result.measurements if m.value is None and m.status != "skipped"]
         raise NothingMeasuredError(
-            "a primary metric of the task has no value", got=", ".join(failed), fix=f"The reasons are in {path}."
+            "a primary metric of the task has no value",
+            got=printable("; ".join(failed), 500),
+            fix=f"The reasons are in {path}.",
         )
 
 
@@ -255,8 +272,9 @@ def floor(
     """
     from simbench.core.progress import Progress
     from simbench.core.text import number
-    from simbench.evaluation.floors import floor_of
+    from simbench.evaluation.floors import Floors
     from simbench.evaluation.floors import rebuild as rebuild_table
+    from simbench.metrics.registry import get_metric
     from simbench.tasks import get_task
 
     chosen = get_task(task, data_dir)
@@ -264,8 +282,9 @@ def floor(
         with Progress() as progress:
             progress.note(f"{rebuild_table(chosen, progress.note)} is written.")
     with Progress() as progress:
+        known = Floors(chosen, chosen.load("test"))
         keys = progress.each("floors", chosen.metrics, len(chosen.metrics))
-        floors = {key: floor_of(chosen, key, chosen.test_events) for key in keys}
+        floors = {key: known.of(get_metric(key)) for key in keys}
     if json:
         print_json({key: found.model_dump() for key, found in floors.items()})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,7 @@ class Events:
         strata: for each stratification (`species`, `energy`, `label`), the name of each event's stratum, (N,) str.
         derivations: named per-event maps of `samples` (`features`, `channels`), computed once each through `derived`.
         mc_seconds: (N,) float64 CPU seconds that the Monte Carlo took for each event, where it was recorded.
+        rows: (N,) int64 the rows of the split that the events are; None: all from the first on.
         other_split: gives another split of the same task (`train`, for memorisation), where there is one.
     """
 
@@ -38,6 +40,7 @@ class Events:
     strata: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     derivations: Mapping[str, Derivation] = field(default_factory=dict)
     mc_seconds: Tensor | None = None
+    rows: Tensor | None = None
     other_split: Callable[[str], Events] | None = None
     _cache: Once = field(default_factory=Once, repr=False, compare=False)
 
@@ -69,8 +72,14 @@ class Events:
             unit_id=self.unit_id[index],
             strata={name: values[at] for name, values in self.strata.items()},
             mc_seconds=None if self.mc_seconds is None else self.mc_seconds[index],
+            rows=self.split_rows[index],
             _cache=Once({name: values[index] for name, values in self._cache.values().items()}),
         )
+
+    @property
+    def split_rows(self) -> Tensor:
+        """The rows of the split that the events are, (N,) int64."""
+        return torch.arange(len(self)) if self.rows is None else self.rows
 
     def with_samples(self, samples: Tensor) -> Events:
         """Other samples (a generator's) for the same conditions, in the same order."""
@@ -88,5 +97,15 @@ def concatenate(first: Events, second: Events) -> Events:
         unit_id=torch.cat([first.unit_id, second.unit_id]),
         strata={name: np.concatenate([first.strata[name], second.strata[name]]) for name in first.strata},
         mc_seconds=None,
+        rows=None,
         _cache=Once({name: torch.cat([one[name], other[name]]) for name in one.keys() & other.keys()}),
     )
+
+
+def checksum(*sets: Events) -> str:
+    """sha256 of samples, conditions and condition identifiers, in this order, of each set in turn."""
+    digest = hashlib.sha256()
+    for events in sets:
+        for values in (events.samples, events.conditions, events.condition_id):
+            digest.update(values.contiguous().numpy().tobytes())
+    return digest.hexdigest()

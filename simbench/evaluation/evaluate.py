@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 
 from simbench.core.errors import GeneratorError, UsageError
+from simbench.core.events import Events
 from simbench.core.plugins import did_you_mean
 from simbench.core.progress import Progress
-from simbench.evaluation.floors import equivalent_events
+from simbench.evaluation.equivalent import equivalent_events
 from simbench.evaluation.provenance import collect
 from simbench.evaluation.scoring import Scaled, measure_all
 from simbench.evaluation.throughput import Clock, Ladder, ladder, measure_ladder, speedup
@@ -25,7 +27,9 @@ from simbench.evaluation.witness import Witness
 from simbench.generators.preflight import Preflight, preflight
 from simbench.generators.session import Session
 from simbench.metrics.base import Comparison
-from simbench.results.schema import GeneratorRecord, Result, Spec, TaskRecord, Timing
+from simbench.metrics.registry import metric_named
+from simbench.results.findings import findings
+from simbench.results.schema import GeneratorRecord, Result, Spec, Timing
 from simbench.results.timing import timing_findings
 from simbench.samples.repetitions import read_repetitions
 from simbench.tasks.base import Task
@@ -37,13 +41,28 @@ DEFINITIONS = "simbench"
 """simbench's own definitions; the others are a task's `definitions`."""
 
 
-def metric_keys(task: Task, definitions: str) -> tuple[str, ...]:
-    """The metrics of a task under a set of definitions. Raises UsageError where the task has no such set."""
+def metric_keys(task: Task, definitions: str, chosen: str = "") -> tuple[str, ...]:
+    """The metrics of a task under a set of definitions, or those that are chosen.
+
+    `chosen` is a list with commas, names with or without version: names without a sign choose; `+name` adds to them, or
+    to the task's where nothing is chosen.
+
+    Raises:
+        UsageError: the task has no such definitions, or a metric is unknown.
+    """
     known = {DEFINITIONS: task.metrics, **task.definitions}
     if definitions not in known:
         expected, fix = f"for {task.name} one of {', '.join(known)}", did_you_mean(definitions, known)
         raise UsageError("unknown definitions", got=repr(definitions), expected=expected, fix=fix)
-    return known[definitions]
+    keys = known[definitions]
+    if not chosen:
+        return keys
+    names = [name.strip() for name in chosen.split(",")]
+    if not all(name.removeprefix("+") for name in names):
+        raise UsageError("--metrics lacks a name", got=repr(chosen), expected="names with commas: fpd,kpd or +mine")
+    found = {name: metric_named(name.removeprefix("+"), keys).key for name in names}
+    only = [key for name, key in found.items() if not name.startswith("+")]
+    return tuple(dict.fromkeys([*(only or keys), *found.values()]))
 
 
 CALIBRATION = 2**30
@@ -54,7 +73,7 @@ CALIBRATION = 2**30
 class Options:
     """What is asked for beside generator and task: the options of `simbench run`.
 
-    `events` None: the whole test split. `batch_size` None: the whole ladder. `score_files` uses the last three alone.
+    `events` None: the whole test split. `batch_size` None: the whole ladder. `score_files` uses the last four alone.
     """
 
     root_seed: int = 0
@@ -64,6 +83,7 @@ class Options:
     device: str = "cpu"
     fast: bool = False
     definitions: str = DEFINITIONS
+    metrics: str = ""
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -111,18 +131,14 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
         GeneratorError: the generator cannot be used (found in seconds, by the preflight).
         DataError, UsageError: the task's data are missing, or the request makes no sense.
     """
-    metric_keys(task, options.definitions)
+    metric_keys(task, options.definitions, options.metrics)
     reference = task.load("test", options.events)
     opened = open_session(resolved, task, options, progress)
     session, checked = opened.session, opened.preflight
-    given, parameters = dict(resolved.parameters), resolved.effective_parameters()
+    record = generator_record(resolved, checked)
     clock = Clock(session)
     scored = ScoredCalls(clock)
-    pairs = []
-    with progress.step("sampling", options.repetitions * len(reference)) as advance:
-        for repetition in range(options.repetitions):
-            samples = session.sample_blocks(reference.conditions, repetition, advance, scored)
-            pairs.append(Comparison(reference.with_samples(samples), reference))
+    pairs = sample_repetitions(session, reference, options.repetitions, progress, scored)
     factor, warnings = None, list(checked.warnings)
     if task.unit == "photons":
         with progress.step("calibrating", 1) as advance:
@@ -142,22 +158,42 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
             on_batch=advance,
         )
     first = pairs[0].generated.samples
-    differ = any(not torch.equal(first, pair.generated.samples) for pair in pairs[1:])
-    record = GeneratorRecord(
-        name=resolved.name,
-        version=resolved.version,
-        parameters=parameters,
-        given=None if given == parameters else given,
-        weights_sha256=resolved.weights_sha256(),
-        source_sha256=resolved.source_sha256,
-        deterministic=checked.deterministic,
-        stochastic=checked.stochastic or differ,
-    )
+    if any(not torch.equal(first, pair.generated.samples) for pair in pairs[1:]):
+        record = record.model_copy(update={"stochastic": True})
     timing = scored.record(witness, opened.setup_seconds) if timed.rows else None
     warnings += timed.notes
     result = _result(task, pairs, resolved.spec, record, options, progress, factor, timed, timing, warnings)
-    found = [*result.warnings, *timing_findings(result)]
-    return Evaluated(result.model_copy(update={"warnings": found}), pairs[0])
+    return Evaluated(result, pairs[0])
+
+
+def generator_record(resolved: Resolved, checked: Preflight) -> GeneratorRecord:
+    """What a Result says of a generator that is set up. Raises GeneratorError where it cannot be recorded."""
+    return GeneratorRecord(
+        name=resolved.name,
+        version=resolved.version,
+        parameters=resolved.effective_parameters(),
+        given=dict(resolved.given),
+        weights_sha256=resolved.weights_sha256(),
+        source_sha256=resolved.source_sha256,
+        deterministic=checked.deterministic,
+        stochastic=checked.stochastic,
+    )
+
+
+def sample_repetitions(
+    session: Session,
+    reference: Events,
+    repetitions: int,
+    progress: Progress,
+    call: Callable[[Tensor, int], Tensor] | None = None,
+) -> list[Comparison]:
+    """The events of each repetition beside the real ones; `call` in the place of the session's own."""
+    pairs = []
+    with progress.step("sampling", repetitions * len(reference)) as advance:
+        for repetition in range(repetitions):
+            samples = session.sample_blocks(reference.conditions, repetition, advance, call)
+            pairs.append(Comparison(reference.with_samples(samples), reference))
+    return pairs
 
 
 def score_files(paths: Sequence[Path], task: Task, options: Options, progress: Progress) -> Evaluated:
@@ -167,15 +203,16 @@ def score_files(paths: Sequence[Path], task: Task, options: Options, progress: P
 
     Raises:
         DataError, GeneratorError: a file is damaged, its samples are not events of the task, or no repetitions.
-        UsageError: there are no files, or no such definitions.
+        UsageError: there are no files, no such definitions or no such metric.
     """
-    metric_keys(task, options.definitions)
+    metric_keys(task, options.definitions, options.metrics)
     sets, pairs = read_repetitions(paths, task, progress)
     first = sets[0]
     record = GeneratorRecord(
         name=first.generator,
         version=None,
         parameters={},
+        given={},
         weights_sha256=None,
         source_sha256=first.sha256,
         deterministic=None,
@@ -187,6 +224,11 @@ def score_files(paths: Sequence[Path], task: Task, options: Options, progress: P
     origin = result.provenance
     origin = origin.model_copy(update={"flags": origin.flags | further})
     return Evaluated(result.model_copy(update={"provenance": origin}), pairs[0])
+
+
+def samples_sha256(samples: Tensor) -> str:
+    """Checksum of generated events, as a Result records it."""
+    return hashlib.sha256(samples.contiguous().numpy().tobytes()).hexdigest()
 
 
 class ScoredCalls:
@@ -250,7 +292,8 @@ def _result(
 ) -> Result:
     """Score the pairs, one a repetition, and put the Result together."""
     reference = pairs[0].reference
-    keys = metric_keys(task, options.definitions)
+    keys = metric_keys(task, options.definitions, options.metrics)
+    own = keys == metric_keys(task, options.definitions)
     primary = [key for key in task.primary if key in keys] or list(keys)
     scaled = None
     if factor is not None:
@@ -261,9 +304,8 @@ def _result(
             keys, pairs, task, scaled=scaled, fast=options.fast, definitions=options.definitions, on_metric=advance
         )
     by_key = {measurement.key: measurement for measurement in measurements}
-    equivalent = by_key[task.equivalent_metric].value if task.equivalent_metric in by_key else None
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    return Result(
+    result = Result(
         id=f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
         created=now,
         status="complete" if all(by_key[key].value is not None for key in primary) else "incomplete",
@@ -276,21 +318,19 @@ def _result(
             block=task.block_size,
             dtype="float32",
             definitions=options.definitions,
+            metrics=None if own else list(keys),
         ),
-        task=TaskRecord(
-            name=task.name,
-            version=task.version,
-            split="test",
-            dataset_sha256=task.dataset_sha256,
-            events=len(reference),
-        ),
+        task=task.record(reference),
         generator=record,
+        samples_sha256=[samples_sha256(pair.generated.samples) for pair in pairs],
         measurements=measurements,
         throughput=timed.rows if timed else [],
         throughput_error=timed.error if timed else None,
         timing=timing,
         speedup=speedup(timed.rows, task.monte_carlo) if timed else None,
-        equivalent_events=None if equivalent is None else equivalent_events(task, equivalent, len(reference)),
+        equivalent_events=equivalent_events(task, measurements, len(reference), len(reference.condition_id.unique())),
         warnings=[warning[:2000] for warning in warnings],
         provenance=collect(options.command),
     )
+    found = [*(f"Too good to be true: {sentence}." for sentence in findings(result)), *timing_findings(result)]
+    return result.model_copy(update={"warnings": [*result.warnings, *found]})

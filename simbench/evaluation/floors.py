@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from simbench.core.cache import Once
 from simbench.core.events import Events, concatenate
 from simbench.core.seeds import derive_seed
 from simbench.core.threads import in_parallel
@@ -29,11 +31,11 @@ from simbench.metrics.channels import channel_wasserstein
 from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.registry import get_metric
 from simbench.metrics.resampling import values_only
-from simbench.results.schema import EquivalentEvents
-from simbench.tasks.base import Task
+from simbench.tasks.base import Split, Task
 
 SWAPS = 20
-CURVE_EVENTS = (10, 20, 50, 100, 200, 500, 1000, 2000, 4000, 7000, 10_000)
+CURVE_EVENTS = (10, 20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 5000, 7000, 10_000)
+CURVE_DRAWS = 100
 CURVE_METRICS: dict[str, tuple[str, Callable[[Tensor, Tensor], float]]] = {
     "channel_wasserstein/1": ("channels", channel_wasserstein),
     "lenet_fid/1": ("features", frechet_distance),
@@ -51,7 +53,7 @@ class Floor(BaseModel):
 
 
 class Curve(BaseModel):
-    """The mean score of N real events against the whole reference, for each N."""
+    """The mean score of N events of the split `floor`, drawn at random, against the whole split `test`, for each N."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     metric: str
@@ -66,7 +68,9 @@ class FloorTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     task: str
     version: str
-    dataset_sha256: str
+    scored_sha256: str
+    train_sha256: str
+    features_sha256: str | None
     swaps: int
     floors: dict[str, dict[int, Floor]]
     curve: Curve | None = Field(default=None)
@@ -78,41 +82,52 @@ def table_path(task_name: str) -> Path:
 
 
 @functools.cache
-def _shipped(task_name: str, dataset_sha256: str) -> FloorTable | None:
-    path = table_path(task_name)
+def shipped_floors(task: Task) -> FloorTable | None:
+    """The shipped floors of a task, if they are of these data."""
+    path = table_path(task.name)
     if not path.is_file():
         return None
     table = FloorTable.model_validate_json(path.read_text())
-    return table if table.dataset_sha256 == dataset_sha256 else None
+    of_these = (table.scored_sha256, table.features_sha256) == (task.scored_sha256, task.features_sha256)
+    return table if of_these else None
 
 
-def floor_of(task: Task, key: str, events: int) -> Floor:
-    """The floor of a metric at N = `events`: shipped, or else measured now, without sd and the memoriser's score."""
-    table = _shipped(task.name, task.dataset_sha256)
-    shipped = table.floors.get(key, {}).get(events) if table else None
-    if shipped is not None:
-        return shipped
-    pair = Comparison(task.load("floor", events), task.load("test", events), stratify=False)
-    return Floor(value=get_metric(key)(pair).value, sd=None, memoriser=None)
+class Floors:
+    """The floors of a task for the rows of a reference: shipped, or else measured when asked for.
 
-
-def equivalent_events(task: Task, value: float, events: int) -> EquivalentEvents | None:
-    """How many Monte Carlo events score as badly as `value` did; None without a curve, or for a part of the test split.
-
-    Log-log interpolation on the shipped curve, made monotone. `bound` is "at least" where the score is as good as the
-    largest set of real events, "below" where it is worse than the smallest.
+    A measured floor has no memoriser, and an sd only where `measure_sd` asks for the swaps that it takes.
     """
-    table = _shipped(task.name, task.dataset_sha256)
-    if table is None or table.curve is None or events != task.test_events:
-        return None
-    curve = table.curve
-    floor = np.minimum.accumulate(np.array(curve.value))
-    if value <= floor[-1]:
-        return EquivalentEvents(value=float(curve.events[-1]), bound="at least", metric=curve.metric)
-    if value >= floor[0]:
-        return EquivalentEvents(value=float(curve.events[0]), bound="below", metric=curve.metric)
-    log_events = np.interp(-np.log(value), -np.log(floor), np.log(np.array(curve.events)))
-    return EquivalentEvents(value=float(np.exp(log_events)), bound="exact", metric=curve.metric)
+
+    def __init__(self, task: Task, reference: Events, *, measure_sd: bool = False) -> None:
+        self.task, self._rows, self._measure_sd = task, reference.split_rows, measure_sd
+        self._once = Once()
+        table, events = shipped_floors(task), len(reference)
+        usual = table is not None and torch.equal(self._rows, task.load("test", events).split_rows)
+        self._shipped = {key: sizes.get(events) for key, sizes in table.floors.items()} if table and usual else {}
+        self._same_train = table is not None and table.train_sha256 == task.train_sha256
+
+    def of(self, metric: Metric) -> Floor:
+        """The floor of a metric. What came from another training split than the task's is left out, or measured now."""
+        found = self._shipped.get(metric.key)
+        if found is None or (metric.reads_train and not self._same_train):
+            return self._once.get(metric.key, lambda: self._measured(metric))
+        return found if self._same_train else found.model_copy(update={"memoriser": None})
+
+    def _measured(self, metric: Metric) -> Floor:
+        pair = self._once.get("pair", self._pair)
+        with values_only():
+            sd = stdev(metric(dealt).value for dealt in self._swaps(pair)) if self._measure_sd else None
+            return Floor(value=metric(pair).value, sd=sd, memoriser=None)
+
+    def _pair(self) -> Comparison:
+        floor, test = (self.task.load_split(split).take(self._rows) for split in SCORED)
+        return Comparison(floor, test, stratify=False)
+
+    def _swaps(self, pair: Comparison) -> Iterator[Comparison]:
+        return swaps(pair.generated, pair.reference, derive_seed(0, self.task.name, "floor", len(pair)))
+
+
+SCORED: tuple[Split, Split] = ("floor", "test")
 
 
 def swaps(first: Events, second: Events, seed: int, count: int = SWAPS) -> Iterator[Comparison]:
@@ -134,21 +149,23 @@ def swaps(first: Events, second: Events, seed: int, count: int = SWAPS) -> Itera
 
 def _curve(task: Task, floor: Events, test: Events, advance: Callable[[str], None]) -> Curve | None:
     """The floor against N of the task's equivalent metric."""
-    if task.equivalent_metric not in CURVE_METRICS:
+    if task.curve_metric not in CURVE_METRICS:
         return None
-    name, distance = CURVE_METRICS[task.equivalent_metric]
+    name, distance = CURVE_METRICS[task.curve_metric]
     dimension = test.derived(name).shape[1]
     sizes = [n for n in CURVE_EVENTS if dimension < n <= len(test) or (name == "channels" and n <= len(test))]
-    seed = derive_seed(0, task.name, "floor-curve")
-    rng = torch.Generator().manual_seed(seed)
+    real, reference = floor.derived(name), test.derived(name)
+    rng = torch.Generator().manual_seed(derive_seed(0, task.name, "floor-curve"))
     values = []
-    for pair in swaps(floor, test, seed):
-        real, reference = pair.derived(name)
-        values.append([distance(real[torch.randperm(len(real), generator=rng)[:n]], reference) for n in sizes])
-        advance("curve")
-    array = np.array(values)
+    for n in sizes:
+        draws = 1 if n == len(real) else CURVE_DRAWS
+        values.append([distance(real[torch.randperm(len(real), generator=rng)[:n]], reference) for _ in range(draws)])
+        advance(f"curve at N = {n}")
     return Curve(
-        metric=task.equivalent_metric, events=sizes, value=array.mean(0).tolist(), sd=array.std(0, ddof=1).tolist()
+        metric=task.curve_metric,
+        events=sizes,
+        value=[float(np.mean(drawn)) for drawn in values],
+        sd=[float(np.std(drawn, ddof=1)) if len(drawn) > 1 else 0.0 for drawn in values],
     )
 
 
@@ -166,7 +183,9 @@ def build(
     return FloorTable(
         task=task.name,
         version=task.version,
-        dataset_sha256=task.dataset_sha256,
+        scored_sha256=task.scored_sha256,
+        train_sha256=task.train_sha256,
+        features_sha256=task.features_sha256,
         swaps=SWAPS,
         floors=by_key,
         curve=curve,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist, fmean, stdev
 
+from simbench.core.errors import SimbenchError
 from simbench.core.threads import in_parallel
-from simbench.evaluation.floors import Floor, floor_of
+from simbench.evaluation.floors import Floor, Floors
 from simbench.metrics.base import Comparison, Estimate, Metric
 from simbench.metrics.direction import Direction
 from simbench.metrics.registry import SHIPPED, get_metric
 from simbench.results.schema import Calibrated, Measurement, ReplicatesRecord, StratumValue
 from simbench.tasks.base import Task
-
-FloorOf = Callable[[Task, str, int], Floor]
-"""The floor of a task's metric, by its key, at N events."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def measure_all(
     scaled: Scaled | None = None,
     fast: bool = False,
     definitions: str,
-    floors: FloorOf = floor_of,
+    floors: Floors | None = None,
     on_metric: Callable[[int], None] = lambda done: None,
 ) -> list[Measurement]:
     """Every metric over all repetitions (`pairs`), in the order of `keys`.
@@ -45,10 +44,10 @@ def measure_all(
     Others come after them, one at a time: they may draw from global random numbers.
     """
 
+    known = floors or Floors(task, pairs[0].reference)
+
     def job(key: str) -> Measurement:
-        return _calibrated(
-            measure(get_metric(key), pairs, task, fast=fast, definitions=definitions, floors=floors), scaled
-        )
+        return _calibrated(measure(get_metric(key), pairs, known, fast=fast, definitions=definitions), scaled)
 
     own = {metric.key for metric in SHIPPED}
     first = sorted((key for key in keys if key in own), key=lambda key: not get_metric(key).slow)
@@ -64,12 +63,24 @@ def _calibrated(measured: Measurement, scaled: Scaled | None) -> Measurement:
     metric = get_metric(measured.key)
     if scaled is None or measured.status != "ok" or not metric.ranks or metric.slow:
         return measured
-    value = Calibrated(factor=scaled.factor, value=metric(scaled.pair).value)
-    return measured.model_copy(update={"calibrated": value})
+    try:
+        value = _checked(metric(scaled.pair)).value
+    except Exception:  # a stranger's metric may refuse counts that are no whole numbers: its score stays
+        return measured
+    return measured.model_copy(update={"calibrated": Calibrated(factor=scaled.factor, value=value)})
+
+
+def _checked(estimate: Estimate) -> Estimate:
+    """What a metric returned, if a Result can hold it."""
+    if not isinstance(estimate, Estimate):
+        raise TypeError(f"it returned a {type(estimate).__name__} and no Estimate")
+    if not math.isfinite(estimate.value):
+        raise ValueError(f"its value is {estimate.value}")
+    return estimate
 
 
 def measure(
-    metric: Metric, pairs: Sequence[Comparison], task: Task, *, fast: bool, definitions: str, floors: FloorOf = floor_of
+    metric: Metric, pairs: Sequence[Comparison], floors: Floors, *, fast: bool, definitions: str
 ) -> Measurement:
     """One metric over all repetitions, beside its floor. A metric that fails is recorded as failed, with its reason."""
     start = time.perf_counter()
@@ -78,10 +89,11 @@ def measure(
     status, error = ("skipped", "left out by --fast") if fast and metric.slow else ("ok", None)
     if status == "ok":
         try:
-            estimates = [metric(pair) for pair in pairs]
-            floor = floors(task, metric.key, len(pairs[0]))
+            estimates = [_checked(metric(pair)) for pair in pairs]
+            floor = floors.of(metric)
         except Exception as reason:  # a metric that fails must not take the others with it
-            status, error, estimates = "failed", f"{type(reason).__name__}: {reason}"[:5000], []
+            kind = "" if isinstance(reason, SimbenchError) else f"{type(reason).__name__}: "
+            status, error, estimates = "failed", f"{kind}{reason}"[:5000], []
     values = [estimate.value for estimate in estimates]
     value = fmean(values) if values else None
     stderr = estimates[0].stderr if estimates else None

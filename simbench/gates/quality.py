@@ -30,7 +30,7 @@ from simbench.core.text import listed, number, percent, printable
 from simbench.gates.ci import Case, Outcome, Report
 from simbench.gates.golden import GoldenEntry, GoldenValue
 from simbench.metrics.direction import Direction
-from simbench.results.comparable import Basis
+from simbench.results.comparable import Basis, generator_changes
 from simbench.results.schema import Measurement, Result, TaskRecord
 
 FAMILY_ERROR = 0.01
@@ -310,8 +310,8 @@ def _notes(result: Result, entry: GoldenEntry) -> list[str]:
     notes = []
     if result.generator.name != entry.generator.name:
         notes.append(f"The golden values are those of {printable(entry.generator.name, 60)}, another generator.")
-    elif result.generator.parameters != entry.generator.parameters:
-        notes.append("The golden values were made with other parameters of the generator.")
+    elif changes := generator_changes(entry.generator, result.generator):
+        notes.append(f"Since the golden values were made, {listed(changes)}.")
     golden = {value.key for value in entry.values}
     new = [m.key for m in result.measurements if m.ranks and m.value is not None and m.key not in golden]
     if new:

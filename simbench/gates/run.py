@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from simbench.core.errors import DataError, UsageError
+from simbench.core.errors import UsageError
 from simbench.core.progress import Progress
 from simbench.evaluation.evaluate import DEFINITIONS, Options, evaluate, metric_keys
 from simbench.gates.golden import GoldenEntry
 from simbench.gates.quality import check_same, check_version
-from simbench.generators.parameters import Plain
-from simbench.generators.resolve import Resolved, resolve
+from simbench.generators.resolve import resolve, resolve_again
 from simbench.metrics.registry import get_metric
-from simbench.results.schema import GeneratorRecord, Result, TaskRecord
+from simbench.results.schema import Result
 from simbench.tasks import DEFAULT, get_task
 from simbench.tasks.base import Task
 
@@ -64,7 +62,7 @@ def run_for_gate(
         resolved = resolve(request.generator, request.params)
     else:
         assert entry is not None
-        resolved = golden_generator(entry)
+        resolved = resolve_again(entry.spec.generator, entry.generator)
     seed = request.seed if request.seed is not None else entry.spec.root_seed if entry else 0
     options = Options(
         root_seed=seed,
@@ -74,6 +72,7 @@ def run_for_gate(
         device=request.device,
         fast=request.fast,
         definitions=definitions,
+        metrics=chosen_metrics(entry),
         command=command,
     )
     return evaluate(resolved, _ranking_only(task), options, progress).result
@@ -88,34 +87,12 @@ def _ranking_only(task: Task) -> Task:
 
 def check_task(entry: GoldenEntry, task: Task, events: int) -> None:
     """Refuse golden values of another task, data or metric version than those at hand. Raises DataError."""
-    record = TaskRecord(
-        name=task.name, version=task.version, split="test", dataset_sha256=task.dataset_sha256, events=events
-    )
-    check_same(entry, record, entry.spec.definitions)
-    known = [get_metric(key) for key in metric_keys(task, entry.spec.definitions)]
+    check_same(entry, task.record(task.load("test", events)), entry.spec.definitions)
+    known = [get_metric(key) for key in metric_keys(task, entry.spec.definitions, chosen_metrics(entry))]
     for value in entry.values:
         check_version(value, [metric.version for metric in known if metric.name == value.metric])
 
 
-def golden_generator(entry: GoldenEntry) -> Resolved:
-    """The generator of golden values, with its parameters then. Raises DataError where it no longer takes them."""
-    resolved = resolve(entry.spec.generator, given_parameters(entry.generator))
-    given = constructed_with(entry.generator)
-    if dict(resolved.parameters) != given:
-        raise DataError(
-            f"{entry.spec.generator} no longer has the parameters of its golden values",
-            got=str(dict(resolved.parameters)),
-            expected=str(given),
-            fix="Name it with --generator and --param, or make new golden values with --update.",
-        )
-    return resolved
-
-
-def constructed_with(record: GeneratorRecord) -> Mapping[str, Plain]:
-    """The recorded arguments of the constructor."""
-    return record.parameters if record.given is None else record.given
-
-
-def given_parameters(record: GeneratorRecord) -> dict[str, str]:
-    """The recorded arguments of the constructor as `--param` takes them; None is a parameter that is not given."""
-    return {name: str(value) for name, value in constructed_with(record).items() if value is not None}
+def chosen_metrics(entry: GoldenEntry | None) -> str:
+    """Those that the golden values were chosen from with `--metrics`."""
+    return ",".join(entry.spec.metrics or ()) if entry else ""

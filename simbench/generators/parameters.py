@@ -36,8 +36,10 @@ def parse_params(pairs: list[str]) -> dict[str, str]:
 
 def arguments_of(
     spec: str, target: Any, params: Mapping[str, str], skip: tuple[str, ...] = ()
-) -> tuple[dict[str, Any], dict[str, Plain]]:
-    """The keyword arguments to call `target` with, and its plain-valued parameters for the record, without `skip`.
+) -> tuple[dict[str, Any], dict[str, Plain], dict[str, Plain]]:
+    """The keyword arguments to call `target` with; for the record its plain-valued parameters, without `skip`, and
+    those
+    that `params` gives.
 
     Raises:
         UsageError: a parameter is unknown, missing, or not of the annotated type.
@@ -66,7 +68,7 @@ def arguments_of(
         raise UsageError(what, got="none for " + ", ".join(missing), fix=f"Pass {flags}.")
     values = {name: arguments.get(name, parameter.default) for name, parameter in named.items()} | arguments
     recorded = {name: _plain(value) for name, value in values.items() if _is_plain(value)}
-    return arguments, recorded
+    return arguments, recorded, {name: _plain(value) for name, value in arguments.items()}
 
 
 def plain_parameters(spec: str, values: object) -> dict[str, Plain]:

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simbench.core.errors import GeneratorError, SimbenchError, UsageError
+from simbench.core.errors import DataError, GeneratorError, SimbenchError, UsageError
 from simbench.core.files import file_sha256
 from simbench.core.plugins import did_you_mean, entry_points, unknown_name
+from simbench.core.text import printable
 from simbench.generators.parameters import Plain, arguments_of, plain_parameters, signature_of
 from simbench.generators.protocol import Generator
 from simbench.generators.user_code import user_error
 
 if TYPE_CHECKING:
     from simbench.generators.session import Session
+    from simbench.results.schema import GeneratorRecord
     from simbench.tasks.base import Task
 
 GROUP = "simbench.generators"
@@ -38,6 +40,7 @@ class Resolved:
         name: the entry-point name or the attribute; used for folders and boards.
         generator: the object with `sample`.
         parameters: the constructor's arguments: those given, and the defaults that are plain values.
+        given: the arguments that the user gave.
         version: the generator's `version`, else that of its package.
         source_sha256: checksum of the file that defines it, where there is one.
     """
@@ -46,6 +49,7 @@ class Resolved:
     name: str
     generator: Generator
     parameters: Mapping[str, Plain] = field(default_factory=dict)
+    given: Mapping[str, Plain] = field(default_factory=dict)
     version: str | None = None
     source_sha256: str | None = None
 
@@ -118,7 +122,7 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
         GeneratorError: the user's code raised, or what it gave has no `sample(conditions, *, seed)`.
     """
     target = target or find(spec)
-    generator, parameters = _construct(spec, target, params or {})
+    generator, parameters, given = _construct(spec, target, params or {})
     if not callable(getattr(generator, "sample", None)):
         got = f"{_describe(target.value)} without a method `sample`"
         fix = "`simbench init mymodel.py` writes one to start from."
@@ -135,9 +139,29 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
         name=target.name,
         generator=generator,
         parameters=parameters,
+        given=given,
         version=version if isinstance(version, str) else target.version,
         source_sha256=_source_sha256(source),
     )
+
+
+def resolve_again(spec: str, record: GeneratorRecord) -> Resolved:
+    """The generator of a result, constructed with the arguments that the user gave then; what was a default is one now.
+
+    Raises:
+        DataError: it no longer takes them.
+        UsageError, GeneratorError: as `resolve`.
+    """
+    fix = f"Bring back {printable(spec, 100)} as it was, or run it anew."
+    try:
+        resolved = resolve(spec, {name: str(value) for name, value in record.given.items()})
+    except UsageError as error:
+        what = f"{printable(spec, 100)} can no longer be constructed as it was"
+        raise DataError(what, got=str(error), expected=f"the parameters {record.given}", fix=fix) from error
+    if dict(resolved.given) != record.given:
+        what = f"{printable(spec, 100)} no longer has the parameters that were recorded"
+        raise DataError(what, got=str(dict(resolved.given)), expected=str(record.given), fix=fix)
+    return resolved
 
 
 def _samples_file(spec: str) -> Target:
@@ -274,15 +298,17 @@ def _user_code(what: str) -> Iterator[None]:
         raise user_error(error, what, fix=fix) from error
 
 
-def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[Any, dict[str, Plain]]:
+def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[Any, dict[str, Plain], dict[str, Plain]]:
+    """The generator, its parameters, and those of them that were given."""
     value = target.value
     if isinstance(value, type):
-        arguments, parameters = arguments_of(spec, value, params)
+        arguments, parameters, given = arguments_of(spec, value, params)
         with _importable(), _user_code(f"{spec} cannot be constructed"):
-            return value(**arguments), parameters
+            return value(**arguments), parameters, given
     if not callable(getattr(value, "sample", None)) and callable(value) and _takes_seed(value):
-        arguments, parameters = arguments_of(spec, value, params, skip=(*list(signature_of(value))[:1], "seed"))
-        return FunctionGenerator(value, **arguments), parameters
+        skip = (*list(signature_of(value))[:1], "seed")
+        arguments, parameters, given = arguments_of(spec, value, params, skip=skip)
+        return FunctionGenerator(value, **arguments), parameters, given
     if callable(value) and not hasattr(value, "sample"):
         got = f"{_describe(value)} with the signature {_signature(value)}"
         fix = "`simbench init mymodel.py` writes one to start from."
@@ -290,7 +316,7 @@ def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[An
     if params:
         what = f"{spec} is an instance and takes no --param"
         raise UsageError(what, got=", ".join(params), fix="Name its class instead.")
-    return value, {}
+    return value, {}, {}
 
 
 def _takes_seed(function: Any) -> bool:

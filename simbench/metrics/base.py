@@ -96,6 +96,7 @@ class Metric:
         direction, target: which way is better.
         ranks: whether it may order models.
         slow: left out by `--fast`.
+        reads_train: whether the value depends on the training split.
         label: the name people use, in tables and figures.
         summary: the docstring's first line; `meaning`: what the number says, in one sentence for a reader of a report.
         of: the pure function of arrays that the metric makes an Estimate from; its docstring defines the number.
@@ -109,6 +110,7 @@ class Metric:
     target: float | None
     ranks: bool
     slow: bool
+    reads_train: bool
     label: str
     summary: str
     meaning: str
@@ -140,6 +142,7 @@ def metric(
     target: float | None = None,
     ranks: bool = True,
     slow: bool = False,
+    reads_train: bool = False,
     label: str = "",
     meaning: str = "",
     of: Callable[..., object] | None = None,
@@ -165,6 +168,6 @@ def metric(
     def register(function: MetricFunction) -> Metric:
         summary = (function.__doc__ or "").strip().split("\n")[0]
         words = (label or name.replace("_", " "), summary, meaning or summary)
-        return Metric(name, version, unit, direction, target, ranks, slow, *words, function, of, example)
+        return Metric(name, version, unit, direction, target, ranks, slow, reads_train, *words, function, of, example)
 
     return register

@@ -10,6 +10,7 @@ from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.pairs import BlockSums, block_sums
 from simbench.metrics.resampling import (
+    GROUPS,
     PAIR_GROUPS,
     bootstrapped,
     by_condition,
@@ -63,7 +64,63 @@ def energy_distance_metric(pair: Comparison) -> Estimate:
     x, y = as_features(*pair.derived("features"), minimum=2)
     groups = jackknife_groups(pair.generated.unit_id, PAIR_GROUPS)
     sums = _energy_sums(x, y, groups, groups, paired=True)
-    return jackknifed(sums.discrepancy(), sums.left_out(), len(x))
+    return jackknifed(sums.discrepancy(), sums.left_out(), len(x), {"real_spread": _real_spread(sums)})
+
+
+def _real_spread(sums: BlockSums) -> float:
+    """E|Y - Y'| of the reference."""
+    return -float(sums.yy.sum() / sums.pairs_yy.sum())
+
+
+def class_energy(generated: Array, reference: Array, condition_id: Tensor) -> float:
+    """Energy distance within each class, averaged over classes: unconditional quality does not help a generator that is
+    deaf to its labels.
+
+    mean_c [ 2 E|X - Y| - E|X - X'| - E|Y - Y'| ]      (X, Y generated and real events of class c)
+
+    Args:
+        generated: (N, d) features.
+        reference: (N, d) features; row i of both answers `condition_id[i]`.
+        condition_id: (N,) int64 the class of each row; at least two events each.
+
+    Returns:
+        the distance in feature units, lower is better; unbiased as `energy_distance` is.
+
+    Reference: Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference 143 (2013), section 2.
+    """
+    x, y = as_features(generated, reference, minimum=2)
+    sums = _sums_by_class(x, y, condition_id, torch.zeros(len(x), dtype=torch.int64))
+    return float(torch.stack([one.discrepancy() for one in sums]).mean())
+
+
+def _sums_by_class(x: Tensor, y: Tensor, condition_id: Tensor, groups: Tensor) -> list[BlockSums]:
+    rows = [condition_id == condition for condition in torch.unique(condition_id)]
+    return [_energy_sums(x[at], y[at], groups[at], groups[at], paired=True) for at in rows]
+
+
+@metric(
+    "class_energy/1",
+    of=class_energy,
+    meaning="How far the events of one and the same class are from the real ones in feature space, averaged "
+    "over classes.",
+    label="class energy",
+)
+@stratified
+def class_energy_metric(pair: Comparison) -> Estimate:
+    """Energy distance of the features within each class, mean over classes."""
+    x, y = as_features(*pair.derived("features"), minimum=2)
+    condition, units = pair.generated.condition_id, pair.generated.unit_id
+    groups = torch.zeros_like(units)
+    smallest = int(torch.unique(condition, return_counts=True)[1].min())
+    for label in condition.unique():  # each class has all groups
+        groups[condition == label] = jackknife_groups(units[condition == label], min(GROUPS, smallest))
+    sums = _sums_by_class(x, y, condition, groups)
+    value, left_out = (
+        torch.stack(values).mean(0)
+        for values in ([one.discrepancy() for one in sums], [one.left_out() for one in sums])
+    )
+    parts = {"real_spread": sum(map(_real_spread, sums)) / len(sums)}
+    return jackknifed(value, left_out, len(x), parts)
 
 
 def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) -> float:
@@ -87,6 +144,8 @@ def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) ->
             expected="equal numbers",
             fix="Generate one event per row of conditions.",
         )
+    if len(torch.unique(condition_id)) == len(condition_id):
+        raise UsageError("needs at least two events of each condition")
     ones = torch.ones(1, len(x), dtype=torch.float64, device=x.device)
     scatter_x, scatter_y = (within_scatter(values.double(), condition_id.to(x.device), ones) for values in (x, y))
     if not float(scatter_y) > 0:

@@ -331,7 +331,8 @@ def density_metric(pair: Comparison) -> Estimate:
 @metric(
     "coverage/1",
     direction="higher",
-    meaning="Share of real events with a generated one close by; 0.97 for a perfect model.",
+    meaning="Share of real events with a generated one close by; what a perfect model reaches is its floor (0.97, "
+    "less where events tie).",
     of=prdc,
 )
 def coverage_metric(pair: Comparison) -> Estimate:

@@ -141,25 +141,40 @@ def _profile(energy: Array, light: Array, edges: Array) -> tuple[Array, Array, A
     return rows[0], rows[1], rows[2], rows[3]
 
 
+def _resolution(energy: Array, light: Array, edges: Array) -> tuple[Array, Array]:
+    """Relative width (sd over mean) of light over energy in each energy bin, and its relative error; NaN as in
+    `_profile`."""
+    rows = np.full((2, len(edges) - 1), np.nan)
+    at = np.clip(np.searchsorted(edges, energy, side="right") - 1, 0, len(edges) - 2)
+    for index in range(len(edges) - 1):
+        values = (light / energy)[at == index]
+        if len(values) >= 5 and values.std() > 0:
+            kurtosis = np.mean((values - values.mean()) ** 4) / values.var() ** 2
+            rows[:, index] = values.std(ddof=1) / values.mean(), np.sqrt((kurtosis - 1) / (4 * len(values)))
+    return rows[0], rows[1]
+
+
 def energy_response(series: Sequence[Series], energy_column: int, energy_unit: str, unit: str) -> Figure:
     """Photon sum against energy, for all and for the two commonest species: mean (points) and 16-84 % of the events.
 
     The latter is a band for real events and thin lines for generated ones.
+
+    Below, generated over real: the mean, and the relative width (sd over mean) of the photon sum, in the same bins.
     """
     pair = largest_reference(series)
     names, counts = np.unique(pair.reference.strata.get("species", np.array([], np.str_)), return_counts=True)
     species = [str(name) for name in names[np.argsort(-counts, kind="stable")] if name != "other"][:2]
     with styled():
         legend_rows = -(-(len(series) + 1) // 4)
-        height = 4.1 + 0.25 * legend_rows
+        height = 5.1 + 0.25 * legend_rows
         figure = Figure(figsize=(11, height))
-        spaces = {"height_ratios": [3, 1.15], "hspace": 0, "wspace": 0.06, "left": 0.07, "right": 0.985}
+        spaces = {"height_ratios": [3, 1.15, 1.15], "hspace": 0, "wspace": 0.06, "left": 0.07, "right": 0.985}
         spaces |= {"bottom": 0.5 / height, "top": 1 - (0.15 + 0.25 * legend_rows) / height}
-        shape: dict[str, Any] = {"nrows": 2, "ncols": 1 + len(species), "gridspec_kw": spaces}
+        shape: dict[str, Any] = {"nrows": 3, "ncols": 1 + len(species), "gridspec_kw": spaces}
         grid: Any = figure.subplots(**shape, sharex="col", sharey="row", squeeze=False)
         handles: list[Any] = []
         for column, name in enumerate(["all", *species]):
-            main, below = grid[:, column]
+            main, below, widths = grid[:, column]
             energy = as_array(pair.reference.conditions[:, energy_column])
             chosen = np.ones(len(energy), bool) if name == "all" else pair.reference.strata["species"] == name
             edges = np.unique(np.quantile(energy[chosen], np.linspace(0, 1, 11)))
@@ -172,31 +187,40 @@ def energy_response(series: Sequence[Series], energy_column: int, energy_unit: s
             points = main.errorbar(centres, mean, error, fmt="o", ms=4.5, color=REAL)
             share = np.divide(error, mean, out=np.full_like(mean, np.nan), where=good)
             below.fill_between(centres, 1 - share, 1 + share, color=REAL, alpha=0.3, lw=0)
+            real_width = _resolution(energy[chosen], _channels(pair.reference).sum(1)[chosen], edges)
+            widths.fill_between(centres, 1 - real_width[1], 1 + real_width[1], color=REAL, alpha=0.3, lw=0)
             drawn: list[Any] = [(band, points)]
             for place, one in enumerate(series):
                 events = one.pair.generated
                 mine = np.ones(len(events), bool) if name == "all" else events.strata["species"] == name
-                theirs = as_array(events.conditions[:, energy_column])
-                made, spread, *band_edges = _profile(theirs[mine], _channels(events).sum(1)[mine], edges)
+                here = as_array(events.conditions[:, energy_column])[mine], _channels(events).sum(1)[mine], edges
+                made, made_width = _profile(*here), _resolution(*here)
                 shift = centres + width * 0.12 * (place + 1) / len(series)
-                drawn.append(main.errorbar(shift, made, spread, ms=3.6, **one.points))
-                for edge in band_edges:
+                drawn.append(main.errorbar(shift, made[0], made[1], ms=3.6, **one.points))
+                for edge in made[2:]:
                     main.plot(centres, edge, color=one.colour, lw=1, ls=one.dash)
-                ratio, ratio_error = made[good] / mean[good], spread[good] / mean[good]
-                below.errorbar(shift[good], ratio, ratio_error, ms=3.6, lw=0.9, **one.points)
+                ratio = made_width[0] / real_width[0]
+                for panel, at, value, spread in (
+                    (below, shift[good], made[0][good] / mean[good], made[1][good] / mean[good]),
+                    (widths, shift, ratio, ratio * made_width[1]),
+                ):
+                    panel.errorbar(at, value, spread, ms=3.6, lw=0.9, **one.points)
             handles = handles or drawn
             main.text(0.05, 0.94, plain(name), transform=main.transAxes, ha="left", va="top", weight="bold")
-            below.axhline(1, color=INK, lw=0.7)
-            below.set_xlabel(f"energy [{energy_unit}]")
-            below.xaxis.set_major_locator(MaxNLocator(5))
-            below.xaxis.set_major_formatter(FuncFormatter(photons))
-            below.set_xlim(0, edges[-1] * 1.02)
+            for panel in (below, widths):
+                panel.axhline(1, color=INK, lw=0.7)
+            widths.set_xlabel(f"energy [{energy_unit}]")
+            widths.xaxis.set_major_locator(MaxNLocator(5))
+            widths.xaxis.set_major_formatter(FuncFormatter(photons))
+            widths.set_xlim(0, edges[-1] * 1.02)
         grid[0, 0].set_ylim(bottom=0)
         grid[0, 0].yaxis.set_major_formatter(FuncFormatter(photons))
-        grid[1, 0].set_ylim(0.5, 1.5)
-        grid[1, 0].set_yticks([0.75, 1, 1.25])
+        for row, limits, ticks in ((1, (0.5, 1.5), [0.75, 1, 1.25]), (2, (0, 2), [0.5, 1, 1.5])):
+            grid[row, 0].set_ylim(*limits)
+            grid[row, 0].set_yticks(ticks)
         grid[0, 0].set_ylabel(f"photon sum [{unit}]")
-        grid[1, 0].set_ylabel("gen. / real", loc="center", fontsize=9)
+        grid[1, 0].set_ylabel("mean,\ngen. / real", loc="center", fontsize=9)
+        grid[2, 0].set_ylabel("width,\ngen. / real", loc="center", fontsize=9)
         legend_above(figure, handles, ["real (mean, 16–84 % band)", *(plain(one.label) for one in series)])
     return figure
 

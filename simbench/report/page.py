@@ -28,7 +28,7 @@ from simbench.report.style import COLOURS, Series, largest_reference, save_figur
 from simbench.results.schema import Measurement, Result, StratumValue
 from simbench.results.timing import scored_sentence
 from simbench.results.words import (
-    equivalent_count,
+    equivalent_number,
     equivalent_sentence,
     headline,
     meaning,
@@ -154,7 +154,7 @@ def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
         "place": place % len(COLOURS) + 1,
         "result": result,
         "verdict": verdict(result),
-        "equivalent": equivalent_count(result),
+        "equivalent": equivalent_number(result),
         "equivalent_sentence": equivalent_sentence(result),
         "engine": engine_name(result.speedup.monte_carlo.engine) if result.speedup else "real",
         "standing": standing(first).text if first else "",
@@ -185,7 +185,7 @@ def _provenance(result: Result) -> list[tuple[str, str]]:
     changed = ", with changes" if origin.git_dirty else ""
     rows = {
         "result": f"{result.id}, {result.created:%Y-%m-%d %H:%M} UTC, {result.status}",
-        "task": f"{task.name} {task.version}, split {task.split}, data sha256 {task.dataset_sha256[:16]}",
+        "task": f"{task.name} {task.version}, split {task.split}, data sha256 {task.scored_sha256[:16]}",
         "asked for": f"{spec.generator}: {spec.events} events, {spec.repetitions} × seed {spec.root_seed}, "
         f"block {spec.block}, {spec.dtype}",
         "parameters": listed(generator.parameters),

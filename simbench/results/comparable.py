@@ -1,30 +1,53 @@
-"""Which scores may be compared: those made against the same events by the same definitions."""
+"""Which scores may be compared: those of the same events by the same definitions. What changed in a generator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from simbench.results.schema import TaskRecord
+from simbench.core.text import printable
+from simbench.results.schema import GeneratorRecord, TaskRecord
 
 
 class Basis(NamedTuple):
     """What a score depends on beside the generator. `data_set` is the beginning of its checksum."""
 
     task: str
-    task_version: str
     split: str
-    data_set: str
     number_of_events: int
+    data_set: str
+    feature_network: str | None
     definitions: str
 
     @classmethod
     def of(cls, task: TaskRecord, definitions: str) -> Basis:
         """The basis of a result, or of golden values."""
-        return cls(task.name, task.version, task.split, task.dataset_sha256[:12], task.events, definitions)
+        return cls(
+            task.name,
+            task.split,
+            task.events,
+            task.scored_sha256[:12],
+            task.features_sha256 and task.features_sha256[:12],
+            definitions,
+        )
 
     def unlike(self, other: Basis) -> Iterator[tuple[str, Any, Any]]:
         """What differs: its name, here, in the other."""
         for name, mine, theirs in zip(self._fields, self, other, strict=True):
             if mine != theirs:
                 yield name.replace("_", " "), mine, theirs
+
+
+def generator_changes(before: GeneratorRecord, now: GeneratorRecord) -> list[str]:
+    """What changed in a generator between two runs, in words: its parameters, its source, its weights."""
+    changes = []
+    for name in sorted(before.parameters.keys() | now.parameters.keys()):
+        old, new = (repr(record.parameters[name]) if name in record.parameters else "none" for record in (before, now))
+        if old != new:
+            kind = "the parameter" if name in before.given or name in now.given else "the default of"
+            changes.append(f"{kind} {printable(name, 60)} changed from {printable(old, 60)} to {printable(new, 60)}")
+    if before.source_sha256 != now.source_sha256:
+        changes.append("its source file changed")
+    if before.weights_sha256 != now.weights_sha256:
+        changes.append("its weights changed")
+    return changes

@@ -35,7 +35,8 @@ RUN: dict[str, Callable[[Result], Any]] = {
     "repetitions": lambda r: r.spec.repetitions,
     "root_seed": lambda r: r.spec.root_seed,
     "run_status": lambda r: r.status,
-    "equivalent_events": lambda r: r.equivalent_events.value if r.equivalent_events else None,
+    "equivalent_events": lambda r: r.equivalent_events.headline.value if r.equivalent_events else None,
+    "equivalent_aspect": lambda r: r.equivalent_events.worst if r.equivalent_events else None,
     "speedup": lambda r: r.speedup.value if r.speedup else None,
     "speedup_per_core": lambda r: r.speedup.per_core if r.speedup else None,
     "events_per_s": lambda r: max((row.events_per_s.p50 for row in r.throughput), default=None),
@@ -43,7 +44,8 @@ RUN: dict[str, Callable[[Result], Any]] = {
     "git_sha": lambda r: r.provenance.git_sha,
     "git_dirty": lambda r: r.provenance.git_dirty,
 }
-"""The columns of the run, equal in all its rows. `events_per_s` is the fastest median of its speed table."""
+"""The columns that are of the run: equal in all rows of one. `equivalent_events` are those of the worst aspect,
+which `equivalent_aspect` names; `events_per_s` is the fastest median of its speed table."""
 
 METRIC = (
     "status", "value", "stderr", "sd_repetition", "unit", "direction", "target", "ranks", "n",

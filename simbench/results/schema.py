@@ -35,7 +35,7 @@ def first_error(error: ValidationError) -> tuple[str, dict[str, str]]:
 
 
 class Spec(StrictRecord):
-    """What was asked for."""
+    """What was asked for. `metrics` are the keys that were chosen; None: those of the task."""
 
     task: Short
     generator: Short
@@ -45,15 +45,23 @@ class Spec(StrictRecord):
     block: Count
     dtype: Short
     definitions: Short
+    metrics: list[Short] | None = None
 
 
 class TaskRecord(StrictRecord):
-    """The data that were scored against."""
+    """The data: `scored_sha256` is of what was scored against (test and floor), `train_sha256` of the training split.
+
+    `features_sha256` is of the network that features were read with. Scores compare where the first and the last are
+    equal; what reads the
+    training split (memorisation) where all three are.
+    """
 
     name: Short
     version: Short
     split: Short
-    dataset_sha256: Short
+    scored_sha256: Short
+    train_sha256: Short
+    features_sha256: Short | None
     events: Count
 
 
@@ -61,14 +69,13 @@ class GeneratorRecord(StrictRecord):
     """The generator: `deterministic` = the same seed gives the same events; `stochastic` = another seed gives others.
     None: not known.
 
-    `parameters` is what it ran with; `given` what it was constructed with, where that is something else (None: the
-    same), to run it again.
+    `parameters` is what it ran with, defaults included; `given` the arguments that the user gave, to run it again.
     """
 
     name: Short
     version: Short | None
     parameters: Parameters
-    given: Parameters | None = None
+    given: Parameters
     weights_sha256: Short | None
     source_sha256: Short | None
     deterministic: bool | None
@@ -219,12 +226,38 @@ class Speedup(StrictRecord):
     monte_carlo: MonteCarloRecord
 
 
-class EquivalentEvents(StrictRecord):
-    """Monte Carlo events that are as close to the truth. `bound`: where the shipped curve ends before the score."""
+Bound = Literal["exact", "at least", "below"]
 
-    value: FiniteFloat
-    bound: Literal["exact", "at least", "below"]
+
+class EquivalentCount(StrictRecord):
+    """How many real events are as far from the truth as the generator, in one aspect (`channels`, `images`, `per
+    particle`).
+
+    `low` and `high` are the 95 % interval; `high` None: no upper end is known. `bound` "at least": nothing but `low` is
+    known, or the curve
+    ends there. `scored` is the number of real events that were scored against, in the same unit.
+    """
+
+    aspect: Short
     metric: Short
+    value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat | None
+    bound: Bound
+    scored: FiniteFloat
+
+
+class EquivalentEvents(StrictRecord):
+    """The equivalent Monte Carlo events in every aspect; `worst` names the aspect that is furthest below the events
+    scored against."""
+
+    counts: Annotated[list[EquivalentCount], Field(min_length=1)]
+    worst: Short
+
+    @property
+    def headline(self) -> EquivalentCount:
+        """The count of the worst aspect."""
+        return next(count for count in self.counts if count.aspect == self.worst)
 
 
 class Provenance(StrictRecord):
@@ -242,7 +275,10 @@ class Provenance(StrictRecord):
 
 
 class Result(StrictRecord):
-    """One run: a generator on a task. This is the file format `simbench.run/1`."""
+    """One run: a generator on a task. This is the file format `simbench.run/1`.
+
+    `samples_sha256` are checksums of the generated events, float32 in the order of the conditions, one a repetition.
+    """
 
     schema_: Literal["simbench.run/1"] = Field(SCHEMA, alias="schema")
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,120}$")]
@@ -251,6 +287,7 @@ class Result(StrictRecord):
     spec: Spec
     task: TaskRecord
     generator: GeneratorRecord
+    samples_sha256: list[Short]
     measurements: list[Measurement]
     throughput: list[Throughput]
     # the batch sizes that failed, each with its reason: timing never takes the scores with it

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from simbench.core.errors import SimbenchError
 from simbench.core.text import count, engine_name, number, printable, sigmas, thread_count, times, with_error
 from simbench.metrics.direction import Direction
-from simbench.results.schema import Measurement, Result
+from simbench.results.findings import copying
+from simbench.results.schema import EquivalentCount, Measurement, Result
 
 if TYPE_CHECKING:
     from simbench.metrics.base import Metric
@@ -20,10 +21,11 @@ SIGNIFICANT = 3.0
 
 
 def metric_label(measurement: Measurement) -> str:
-    """The name people use: `channel Wasserstein`; the version where it is not 1."""
+    """The name people use: `channel Wasserstein`; the version where it is not the present one."""
     known = _metric(measurement.metric, measurement.version)
     name = printable(known.label if known else measurement.metric.replace("_", " "), 40)
-    return name if measurement.version == "1" else f"{name} {printable(measurement.version, 20)}"
+    usual = known.version if known else "1"
+    return name if measurement.version == usual else f"{name} {printable(measurement.version, 20)}"
 
 
 def meaning(measurement: Measurement) -> str:
@@ -86,35 +88,79 @@ def standing(measurement: Measurement) -> Standing:
     return Standing(times(ratio), factor, worse)
 
 
+MARGIN, MARGIN_SD = 1.5, 5.0
+"""A score is at the floor where the far end of its 95 % interval is within `MARGIN` times the floor, or, where the
+floor is about 0 or more is
+better, within `MARGIN_SD` of the floor's standard deviations of it."""
+
+FloorTest = Literal["at the floor", "worse than the floor", "too uncertain to say"]
+
+
+def floor_test(measurement: Measurement) -> FloorTest:
+    """Whether a score is as good as the floor, which takes evidence, as being worse does."""
+    value, floor, sd, error = measurement.value, measurement.floor, measurement.floor_sd, measurement.stderr
+    if value is None or floor is None or sd is None or error is None:
+        return "too uncertain to say"
+    way = Direction.of(measurement)
+    worse, wide = way.badness(value) - way.badness(floor), 1.96 * math.hypot(error, sd)
+    margin = (
+        (MARGIN - 1) * floor if measurement.ratio is not None and measurement.direction == "lower" else MARGIN_SD * sd
+    )
+    if worse + wide <= margin:
+        return "at the floor"
+    return "worse than the floor" if worse > wide else "too uncertain to say"
+
+
 def _in_errors(difference: float, error: float | None) -> float | None:
     return difference / error if error else None
 
 
 def headline(result: Result) -> Measurement | None:
-    """The measurement that stands for the run: of the equivalent events, else the first that ranks and has a value."""
+    """The measurement that stands for the run: that of the worst equivalent count, else the first that ranks and has a
+    value."""
     if result.equivalent_events is not None:
-        found = result.measurement(result.equivalent_events.metric)
+        found = result.measurement(result.equivalent_events.headline.metric)
         if found is not None and found.value is not None:
             return found
     return next((m for m in result.measurements if m.ranks and m.value is not None), None)
 
 
-def equivalent_count(result: Result) -> str:
-    """`210`, `at least 4 000`, `fewer than 10`; an empty string where it is not known."""
+def equivalent_number(result: Result) -> str:
+    """The worst count alone: `1.9`, `at least 4 000`, `copies`; an empty string where it is not known."""
     found = result.equivalent_events
-    if found is None:
-        return ""
-    size = number(found.value, 2) if found.bound == "exact" else count(found.value)
-    return {"exact": size, "at least": f"at least {size}", "below": f"fewer than {size}"}[found.bound]
+    return "" if found is None else "copies" if copying(result) else _bounded(found.headline)
+
+
+def _bounded(found: EquivalentCount) -> str:
+    return {"exact": "", "at least": "at least ", "below": "fewer than "}[found.bound] + _two_digits(found.value)
+
+
+def _two_digits(value: float) -> str:
+    return number(value, 2) if value < 1000 else count(float(f"{value:.1e}"))
+
+
+def equivalent_text(found: EquivalentCount, events: str = "") -> str:
+    """`1.9 GEANT3 events per particle (1.7 to 2.2)`: two digits at most, and always the interval or the bound."""
+    text = " ".join(part for part in (_bounded(found), events, found.aspect) if part)
+    if found.bound != "exact":
+        return text
+    end = "or more" if found.high is None else f"to {_two_digits(found.high)}"
+    return f"{text} ({_two_digits(found.low)} {end})"
 
 
 def equivalent_sentence(result: Result) -> str:
-    """`as close to the truth as 210 GEANT3 events`, or why that is not known."""
-    known = equivalent_count(result)
-    if not known:
+    """`as close to the truth as 1.9 GEANT3 events per particle (1.7 to 2.2); 1 100 in its channels (950 to 1 300)`, or
+    why that is not known."""
+    found = result.equivalent_events
+    if found is None:
         return "equivalent events not known for this number of events"
+    copies = copying(result)
+    if copies:
+        return f"no equivalent events: {copies}"
     engine = engine_name(result.speedup.monte_carlo.engine) if result.speedup else "real"
-    return f"as close to the truth as {known} {engine} events"
+    others = ", ".join(equivalent_text(other) for other in found.counts if other.aspect != found.worst)
+    first = f"as close to the truth as {equivalent_text(found.headline, f'{engine} events')}"
+    return f"{first}; {others}" if others else first
 
 
 def speed_sentence(result: Result) -> str:
@@ -171,14 +217,17 @@ def _quality(result: Result) -> str:
     if first is None:
         failed = next((m for m in result.measurements if m.status == "failed"), None)
         return f"no score: {metric_label(failed)} failed" if failed else "no score"
-    place = standing(first)
-    if place.sigma is not None and place.sigma < 2:
-        return "at the floor" if first.target is None else "on target"
+    counted = {count.metric for count in result.equivalent_events.counts} if result.equivalent_events else set()
+    judged = [floor_test(m) for m in result.measurements if m is first or m.key in counted]
+    if all(answer == "at the floor" for answer in judged):
+        return "at the floor"
+    place, name = standing(first), metric_label(first)
+    if floor_test(first) == "too uncertain to say":
+        return f"{name} too uncertain to say"
     if first.ratio is not None:
-        return f"{place.text} the floor"
-    if not place.text:
-        return f"{metric_label(first)} {number(first.value or 0.0)}"
-    return f"{metric_label(first)} {place.text} from the {'floor' if first.target is None else 'target'}"
+        return f"{name} {place.text} the floor"
+    against = "target" if first.target is not None else "floor"
+    return f"{name} {place.text} from the {against}" if place.text else f"{name} {number(first.value or 0.0)}"
 
 
 def _speed(result: Result) -> str:

@@ -39,7 +39,7 @@ class SampleSet:
     """Samples from a file, ordered by the test rows that they answer.
 
     Attributes:
-        index: (N,) int64, ascending rows of the task's test split; whole conditions.
+        index: (N,) int64, ascending rows of the task's test split; equally many of each condition.
         samples: (N, *task.shape) float32.
         generator: the name in the file, else the file's own.
         named: whether the file holds a name.
@@ -61,7 +61,8 @@ def read_samples(path: Path, task: Task) -> SampleSet:
     """Read a file of samples, trusting nothing in it.
 
     Raises:
-        DataError: the file is missing, damaged, of another task, or does not answer whole test conditions once.
+        DataError: the file is missing, damaged, made for another task, or does not answer its test conditions equally
+            often.
         GeneratorError: the samples are not events of the task: shape, NaN, negative or too large values.
     """
     limit = 8 * task.test_events * math.prod(task.shape) + MAX_OTHER_BYTES
@@ -82,7 +83,7 @@ def read_samples(path: Path, task: Task) -> SampleSet:
     index = _rows(path, task, answers, count)
     checked = task.check_samples(_as_float32(samples), count, path.name)
     order = np.argsort(index, kind="stable")
-    _check_whole(path, task, index[order])
+    _check_equal(path, task, index[order])
     return SampleSet(
         index=torch.from_numpy(index[order]),
         samples=checked[torch.from_numpy(order)],
@@ -220,8 +221,8 @@ def _match_rows(path: Path, given: NDArray[Any], wanted: NDArray[Any]) -> NDArra
     return index
 
 
-def _check_whole(path: Path, task: Task, ascending: NDArray[np.int64]) -> None:
-    """Refuse rows that are answered twice, and conditions of which some repeats are not answered."""
+def _check_equal(path: Path, task: Task, ascending: NDArray[np.int64]) -> None:
+    """Refuse rows that are answered twice, and conditions that are answered more often than others."""
     twice = ascending[1:][np.diff(ascending) == 0]
     if len(twice):
         what = f"{path}: `condition_index` names rows more than once"
@@ -229,13 +230,15 @@ def _check_whole(path: Path, task: Task, ascending: NDArray[np.int64]) -> None:
         fix = "Keep one sample per row; write further repetitions to files of their own."
         raise DataError(what, got=got, expected="each test row at most once", fix=fix)
     conditions, counts = np.unique(ascending // task.repeats, return_counts=True)
-    partial = conditions[counts != task.repeats]
-    if len(partial):
-        first = int(partial[0]) * task.repeats
-        got = f"{counts[counts != task.repeats][0]} samples for rows {first} to {first + task.repeats - 1}"
-        expected = f"all {task.repeats} repeats of a condition, or none"
-        fix = "Leave whole conditions out, or generate the missing rows."
-        raise DataError(f"{path} answers {len(partial)} conditions in part", got=got, expected=expected, fix=fix)
+    if counts.min() < counts.max():
+        few, many = (int(conditions[at]) * task.repeats for at in (counts.argmin(), counts.argmax()))
+        raise DataError(
+            f"{path} answers its conditions unequally",
+            got=f"{counts.min()} samples for rows {few} to {few + task.repeats - 1}, {counts.max()} for rows {many} to "
+            f"{many + task.repeats - 1}",
+            expected="equally many repeats of each condition",
+            fix="Leave conditions out, or generate the missing rows.",
+        )
 
 
 def _text(value: Any) -> str | None:

@@ -27,7 +27,7 @@ def save_samples(result: Result, pair: Comparison, task: Task, path: Path) -> Pa
     Raises:
         UsageError: it exists or cannot be written.
     """
-    target, rows = path.with_suffix(SUFFIXES[0]), torch.arange(len(pair))
+    target, rows = path.with_suffix(SUFFIXES[0]), pair.reference.split_rows
     name, seed = result.generator.name, result.spec.root_seed
     write_samples(target, task, pair.generated.samples, rows, name, seed, result=result.id)
     return target

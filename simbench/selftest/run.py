@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import stdev
 
 import torch
 
@@ -13,11 +11,10 @@ from simbench.core.errors import UsageError
 from simbench.core.events import Events
 from simbench.core.seeds import derive_seed
 from simbench.core.statistics import holm
-from simbench.evaluation.floors import Floor, floor_of, swaps
+from simbench.evaluation.floors import Floors, swaps
 from simbench.evaluation.scoring import measure_all
 from simbench.metrics.base import Comparison
 from simbench.metrics.registry import get_metric
-from simbench.metrics.resampling import values_only
 from simbench.results.schema import Measurement
 from simbench.tasks.base import Task
 from simbench.tasks.controls import Control, emptied, scaled, shrunk
@@ -69,23 +66,13 @@ def real_pair(task: Task, events: int | None) -> Comparison:
     return next(swaps(floor, test, derive_seed(0, task.name, "selftest"), count=1))
 
 
-@functools.cache
-def _floor(task: Task, key: str, events: int) -> Floor:
-    """The floor of a metric with its sd, which is measured for a task that ships none: no metric flags without."""
-    floor = floor_of(task, key, events)
-    if floor.sd is not None:
-        return floor
-    dealt = swaps(task.load("floor", events), task.load("test", events), derive_seed(0, task.name, "floor", events))
-    with values_only():
-        return floor.model_copy(update={"sd": stdev(get_metric(key)(pair).value for pair in dealt)})
-
-
-def judge(control: Control, pair: Comparison, task: Task, keys: Sequence[str]) -> ControlResult:
+def judge(control: Control, pair: Comparison, floors: Floors, keys: Sequence[str]) -> ControlResult:
     """Spoil the generated side of a real pair and measure it."""
+    task = floors.task
     rng = torch.Generator().manual_seed(derive_seed(0, task.name, "control", control.name))
     spoilt: Events = pair.generated.with_samples(control.spoil(pair.generated, rng))
     comparison = Comparison(spoilt, pair.reference, stratify=False)
-    measured = measure_all(keys, [comparison], task, definitions="simbench", floors=_floor)
+    measured = measure_all(keys, [comparison], task, definitions="simbench", floors=floors)
     measurements = {measurement.key: measurement for measurement in measured}
     adjusted = holm({key: m.p for key, m in measurements.items() if m.p is not None})
     return ControlResult(control, measurements, {key: p for key, p in adjusted.items() if p < ALPHA})
@@ -96,10 +83,10 @@ def selftest(
 ) -> list[ControlResult]:
     """Every control of the task at N = `events` (None: all) by the metrics that rank; `fast` leaves slow ones out."""
     keys = [key for key in task.metrics if get_metric(key).ranks and not (fast and get_metric(key).slow)]
-    pair = real_pair(task, events)
+    pair, floors = real_pair(task, events), Floors(task, task.load("test", events), measure_sd=True)
     results = []
     for control in controls(task):
-        results.append(judge(control, pair, task, keys))
+        results.append(judge(control, pair, floors, keys))
         advance(1)
     return results
 
@@ -139,12 +126,12 @@ def curves(
 ) -> list[Response]:
     """Every metric against the strength of every adjustable defect."""
     keys = [key for key in task.metrics if not (fast and get_metric(key).slow)]
-    pair = real_pair(task, events)
+    pair, floors = real_pair(task, events), Floors(task, task.load("test", events), measure_sd=True)
     responses = []
     for defect, (make, strengths) in CURVES.items():
         results = []
         for strength in strengths:
-            results.append(judge(make(strength), pair, task, keys))
+            results.append(judge(make(strength), pair, floors, keys))
             advance(1)
         responses.append(Response(defect, strengths, tuple(results)))
     return responses

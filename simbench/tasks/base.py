@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simbench.core.errors import GeneratorError, UsageError
-from simbench.core.events import Events
+from simbench.core.events import Events, checksum
 from simbench.features.lenet import Variant
+from simbench.results.schema import TaskRecord
 from simbench.tasks.controls import Control
 
 Split = Literal["train", "validation", "test", "floor"]
@@ -34,6 +35,20 @@ class Model:
         return torch.rand((len(conditions), *self.shape), generator=rng, device=self.device)
 '''
 """A generator for any task, for `simbench init`."""
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """An aspect in which real events are counted that are as far from the truth as a generator.
+
+    `metric` has a shipped floor-against-N curve, or a part `real_spread`. `conditions`: how many conditions share the
+    events, where the
+    count is of events per condition.
+    """
+
+    aspect: str
+    metric: str
+    conditions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,7 @@ class Task(ABC):
     fibres: ClassVar[Fibres | None] = None
     """The geometry of a fibre calorimeter, where it is known. Its block is square: see `simbench.training.augment`."""
     repeats: ClassVar[int]
-    """Test events per condition, stored side by side: `events` must be a multiple of it."""
+    """Test events per condition, stored side by side."""
     block_size: ClassVar[int]
     test_events: ClassVar[int]
     smoke_events: ClassVar[int]
@@ -91,9 +106,10 @@ class Task(ABC):
     """Keys `name/version` of the metrics of the task, in the order in which they are shown."""
     primary: ClassVar[tuple[str, ...]]
     """Keys of the metrics without which a run has measured nothing (exit code 5)."""
-    equivalent_metric: ClassVar[str]
-    """Key of the metric whose floor-against-N curve gives the equivalent Monte Carlo events."""
-    dataset_sha256: ClassVar[str]
+    equivalents: ClassVar[tuple[Equivalent, ...]] = ()
+    """The aspects of the equivalent Monte Carlo events."""
+    curve_metric: ClassVar[str] = ""
+    """Key of the metric with a floor-against-N curve."""
     definitions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Keys of the metrics that published numbers are, by the name for `--definitions`."""
     controls: ClassVar[tuple[Control, ...]] = ()
@@ -102,6 +118,23 @@ class Task(ABC):
     """The pinned LeNet-5 of the task, where `features` come from one."""
     template: ClassVar[str] = NOISE
     """The generator that `simbench init` writes; {task} and {file} are filled in."""
+
+    @property
+    def scored_sha256(self) -> str:
+        """Checksum of what generators are scored against: the events of `test` and `floor`. A task whose files are
+        pinned writes it down."""
+        return checksum(self.load_split("test"), self.load_split("floor"))
+
+    @property
+    def features_sha256(self) -> str | None:
+        """Checksum of the weights of the pinned network behind the derived quantity `features`; None where there is
+        none."""
+        return self.lenet.sha256 if self.lenet else None
+
+    @property
+    def train_sha256(self) -> str:
+        """Checksum of the events of `train`."""
+        return checksum(self.load_split("train"))
 
     @abstractmethod
     def load_split(self, split: Split) -> Events:
@@ -117,24 +150,51 @@ class Task(ABC):
         return None
 
     def load(self, split: Split, events: int | None = None) -> Events:
-        """The first `events` events of a split (all, if None): whole conditions on `test` and `floor`.
+        """`events` events of a split (all, if None).
+
+        On `test` and `floor` they are of as few conditions as can be, each with equally many repeats, from the first
+        on.
 
         Raises:
-            UsageError: `events` is not a multiple of `repeats`, or more than there are.
+            UsageError: there are not so many events, or they cannot be shared out equally.
             DataError: the files are missing or damaged.
         """
         loaded = self.load_split(split)
         if events is None or events == len(loaded):
             return loaded
         if not 0 < events <= len(loaded):
-            got = f"--events {events}"
-            raise UsageError(f"{self.name} has {len(loaded)} {split} events", got=got, fix="Ask for fewer.")
-        if split in ("test", "floor") and events % self.repeats:
-            near = max(events // self.repeats, 1) * self.repeats
-            what = f"{self.name} has {self.repeats} events per condition and takes whole conditions"
-            expected = f"a multiple of {self.repeats}"
-            raise UsageError(what, got=f"--events {events}", expected=expected, fix=f"Try --events {near}.")
-        return loaded.take(torch.arange(events))
+            raise UsageError(
+                f"{self.name} has {len(loaded)} {split} events", got=f"--events {events}", fix="Ask for fewer."
+            )
+        if split not in ("test", "floor"):
+            return loaded.take(torch.arange(events))
+        conditions = len(loaded) // self.repeats
+        for repeats in range(self.repeats, 0, -1):
+            if events % repeats == 0 and events // repeats <= conditions:
+                rows = torch.arange(events // repeats)[:, None] * self.repeats + torch.arange(repeats)
+                return loaded.take(rows.flatten())
+        near = max(events // self.repeats, 1) * self.repeats
+        raise UsageError(
+            f"{self.name} takes equally many repeats of each condition",
+            got=f"--events {events}",
+            expected=f"up to {self.repeats} repeats of up to {conditions} conditions",
+            fix=f"Try --events {near}.",
+        )
+
+    def record(self, reference: Events) -> TaskRecord:
+        """What a Result says of the data when these test events were scored against."""
+        whole = reference.rows is None and len(reference) == self.test_events
+        rows = reference.split_rows
+        scored = self.scored_sha256 if whole else checksum(*(self.load_split(s).take(rows) for s in ("test", "floor")))
+        return TaskRecord(
+            name=self.name,
+            version=self.version,
+            split="test",
+            scored_sha256=scored,
+            train_sha256=self.train_sha256,
+            features_sha256=self.features_sha256,
+            events=len(reference),
+        )
 
     def plain_events(self, samples: object, count: int, who: str) -> Tensor:
         """`samples`, a tensor without gradients, if they are `count` events by type and shape; else GeneratorError.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import hashlib
 import struct
 import zlib
 from pathlib import Path
@@ -21,7 +20,7 @@ from simbench.core.files import cache_dir, candidates, check_sha256
 from simbench.core.seeds import derive_seed
 from simbench.features.lenet import Variant
 from simbench.tasks import controls as spoilt
-from simbench.tasks.base import Split, Task
+from simbench.tasks.base import Equivalent, Split, Task
 
 FILES = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -147,26 +146,33 @@ class Mnist(Task):
     test_events = 10_000
     smoke_events = 500
     metrics: ClassVar[tuple[str, ...]] = (
-        *("lenet_fid/1", "energy_distance/1", "kid/1", "diversity_ratio/1", "label_accuracy/1"),
-        *("classifier_auc/1", "memorisation/1"),
+        *("lenet_fid/1", "energy_distance/1", "class_energy/1", "kid/1", "diversity_ratio/1", "label_accuracy/1"),
+        *("classifier_low/2", "classifier_high/2", "memorisation/2"),
         *("precision/1", "recall/1", "density/1", "coverage/1"),
         *("sinkhorn/1", "exact_ot/1"),
     )
     primary = ("lenet_fid/1", "energy_distance/1")
-    equivalent_metric = "lenet_fid/1"
+    curve_metric = "lenet_fid/1"
+    equivalents = (
+        Equivalent("in mean and covariance", "lenet_fid/1"),
+        Equivalent("in its images", "energy_distance/1"),
+        Equivalent("per digit", "class_energy/1", conditions=10),
+    )
+
+    scored_sha256 = "b2e345cddfd32a9868c71cfe446a1c872e3415fb610c240b2c907cade0ffbe91"
+    train_sha256 = "768cee4034c018f4ce1918baca844f48f1af33cc8dfbe7501d0e24bd39162386"
     definitions: ClassVar[dict[str, tuple[str, ...]]] = {"deja2020": ("lenet_fid/1", "sinkhorn/deja2020")}
     controls = (
         spoilt.Control("mean image per digit", ("diversity_ratio/1", "energy_distance/1"), spoilt.shrunk(1.0)),
         spoilt.Control("constant median", ("diversity_ratio/1", "energy_distance/1"), spoilt.constant_median),
         spoilt.Control("10 % of the images emptied", ("energy_distance/1",), spoilt.emptied(0.10)),
         spoilt.Control("labels shuffled", ("label_accuracy/1",), spoilt.conditions_shuffled),
-        spoilt.Control("training images replayed", ("memorisation/1",), spoilt.training_replayed),
+        spoilt.Control("training images replayed", ("memorisation/2",), spoilt.training_replayed),
         spoilt.Control("Gaussian noise, right mean and covariance", ("energy_distance/1",), spoilt.gaussian),
         spoilt.Control("one digit dropped", ("label_accuracy/1", "energy_distance/1"), digit_dropped),
     )
     lenet = LENET
     template = TEMPLATE
-    dataset_sha256 = hashlib.sha256("".join(FILES.values()).encode()).hexdigest()
 
     def __init__(self, data_dir: Path | None = None) -> None:
         self.data_dir = data_dir

@@ -17,7 +17,7 @@ from simbench.core.events import Events
 from simbench.core.files import read_pinned
 from simbench.features.lenet import Variant
 from simbench.tasks import controls as spoilt
-from simbench.tasks.base import Fibres, MonteCarlo, Split, Task, energy_quintiles
+from simbench.tasks.base import Equivalent, Fibres, MonteCarlo, Split, Task, energy_quintiles
 
 SPECIES = {
     22: "photon",
@@ -78,7 +78,7 @@ LENET = Variant(
     shape=(44, 44),
     heads=(("log_energy", 1), ("species", len(LENET_SPECIES))),
     logarithm=True,
-    sha256="b24cba1a49ee70e87b7c44cfbc20a3c967b6ce8797e8ac22316da8758445d4da",
+    sha256="6ecce11d621ecfbe911704fedd90fd05cdb29a3106c7576612d380fe6f7d9a1d",
     targets=lenet_targets,
     epochs=20,
     batch=64,
@@ -104,7 +104,7 @@ class ZnGeant3(Task):
     """`zn-geant3`: GEANT 3.21 showers in an open neutron calorimeter. A benchmark, not ALICE's detector simulation."""
 
     name = "zn-geant3"
-    version = "1.0"
+    version = "1.1"
     summary = (
         "showers of single particles in a neutron Zero Degree Calorimeter, GEANT 3.21 "
         "(a benchmark, not ALICE's own simulation)"
@@ -123,17 +123,28 @@ class ZnGeant3(Task):
         *(
             "channel_wasserstein/1",
             "conditional_energy/1",
-            "dispersion_ratio/1",
+            "dispersion_ratio/2",
+            "energy_response/1",
+            "energy_resolution/1",
             "empty_fraction/1",
             "correlation_distance/1",
         ),
-        *("separation/1", "fpd/1", "kpd/1", "classifier_auc/1", "memorisation/1"),
+        *("separation/1", "fpd/1", "kpd/1", "classifier_low/2", "classifier_high/2", "memorisation/2"),
         *("energy_distance/1", "lenet_fid/1", "kid/1", "diversity_ratio/1"),
         *("precision/1", "recall/1", "density/1", "coverage/1", "coverage_ties/1"),
         *("sinkhorn/1", "exact_ot/1", "channel_mae/1", "conditional_wasserstein/1", "rmse/1"),
     )
     primary = ("channel_wasserstein/1", "conditional_energy/1")
-    equivalent_metric = "channel_wasserstein/1"
+    curve_metric = "channel_wasserstein/1"
+    equivalents = (
+        Equivalent("in its channels", "channel_wasserstein/1"),
+        Equivalent("in its images", "energy_distance/1"),
+        Equivalent("per particle", "conditional_energy/1", conditions=500),
+    )
+    file_sha256 = "9659f0bb234e08f91c887b7f252c24c3a1fc897fa3a62a8794753ce865e9a840"
+
+    scored_sha256 = "6902ee75abbd9fd5d34b1df2d1fa65dccadc3d45fbbac63ad0011d2370ca58a3"
+    train_sha256 = "cca18383868655f38aaf54fc69f7dfa6654dfe80a2aa663d6b5447b541949c6f"
     definitions: ClassVar[dict[str, tuple[str, ...]]] = {
         "deja2020": ("channel_mae/1", "channel_wasserstein/1"),
         "wojnar2024": ("channel_wasserstein/1", "channel_mae/1", "rmse/wojnar2024"),
@@ -148,7 +159,7 @@ class ZnGeant3(Task):
     controls = (
         spoilt.Control("channels permuted between events", ("correlation_distance/1",), spoilt.channels_permuted),
         spoilt.Control(
-            "mean response per condition", ("dispersion_ratio/1", "conditional_energy/1"), spoilt.shrunk(1.0)
+            "mean response per condition", ("dispersion_ratio/2", "conditional_energy/1"), spoilt.shrunk(1.0)
         ),
         spoilt.Control("constant median", ("channel_wasserstein/1", "conditional_energy/1"), spoilt.constant_median),
         spoilt.Control("45 % of the events emptied", ("empty_fraction/1",), spoilt.emptied(0.45)),
@@ -156,26 +167,25 @@ class ZnGeant3(Task):
         spoilt.Control("photons x 0.83", ("channel_wasserstein/1",), spoilt.scaled(0.83)),
         spoilt.Control("photons x 0.95", ("channel_wasserstein/1",), spoilt.scaled(0.95)),
         spoilt.Control("conditions shuffled", ("conditional_energy/1",), spoilt.conditions_shuffled),
-        spoilt.Control("training events replayed", ("memorisation/1",), spoilt.training_replayed),
+        spoilt.Control("training events replayed", ("memorisation/2",), spoilt.training_replayed),
         spoilt.Control("Gaussian noise, right mean and covariance", ("separation/1",), spoilt.gaussian),
         spoilt.Control("pixels shuffled within each channel", ("separation/1",), spoilt.pixels_shuffled),
         spoilt.Control("neutrons answered with photon showers", ("conditional_energy/1",), neutrons_as_photons),
     )
     lenet = LENET
     template = TEMPLATE
-    dataset_sha256 = "ed88b7f1b811928b95dac8335716ec21facd55a6ad0f1e93b7c1cc927269b1dc"
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or data_file()
 
     def load_split(self, split: Split) -> Events:
         """All showers of a split."""
-        return _load_split(self.path, split, self.dataset_sha256)
+        return _load_split(self.path, split, self.file_sha256)
 
     @property
     def monte_carlo(self) -> MonteCarlo:
         """GEANT's own seconds, as they were recorded with the events."""
-        attributes, seconds = _record(self.path, self.dataset_sha256)
+        attributes, seconds = _record(self.path, self.file_sha256)
         return MonteCarlo(
             engine=attributes["engine"],
             physics=attributes["hadronic"],

@@ -140,7 +140,7 @@ def main() -> None:
         "network": "LeNet5",
         "task": options.task,
         "task_version": task.version,
-        "dataset_sha256": task.dataset_sha256,
+        "train_sha256": task.train_sha256,
         "seed": seed,
         "command": f"python -m simbench.training.lenet --task {options.task}",
         "simbench": __version__,

@@ -77,4 +77,4 @@ def _grouped_energy(x: Tensor, y: Tensor, condition_id: Tensor) -> float:
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     kept = rank < LARGEST_GROUP
-    return float(conditional_energies(x[kept], y[kept], group[kept], len(counts)).mean())
+    return float(conditional_energies(x[kept], y[kept], group[kept], len(counts))[0].mean())

@@ -1,4 +1,4 @@
-"""A package that simbench has never heard of brings a task, a metric and a generator: the commands work on them."""
+"""A package that simbench has never heard of brings a task, metrics and a generator: the commands work on them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
 FILES = {
     "pulses/__init__.py": '"""Pulses of a silicon sensor."""\n',
     "pulses/task.py": '''
@@ -89,6 +90,9 @@ class Parametrisation:
     def sample(self, conditions, *, seed):
         return self.factor * waveforms(conditions, torch.Generator().manual_seed(seed))
 ''',
+    "pulses/excess.py": README[
+        README.index("from simbench.metrics import") : README.index("```\n\n`simbench run --gen")
+    ],
     "pulses-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: pulses\nVersion: 1.0\n",
     "pulses-1.0.dist-info/entry_points.txt": """
 [simbench.tasks]
@@ -96,6 +100,7 @@ pulses = pulses.task:Pulses
 
 [simbench.metrics]
 peak_height = pulses.metrics:peak_height
+photon_excess = pulses.excess:photon_excess
 
 [simbench.generators]
 parametrisation = pulses.models:Parametrisation
@@ -174,3 +179,17 @@ def test_selftest(installed: Path, workdir: Path) -> None:
     assert [control["passed"] for control in found] == [True, True, True]
     assert found[0]["flags"] == {}
     assert set(found[1]["flags"]) >= {"peak_height/1", "energy_distance/1"}
+
+
+def test_a_metric_of_ones_own_is_scored_on_a_shipped_task(installed: Path, workdir: Path) -> None:
+    """The README's example, as it stands there."""
+    words = ["run", "-g", "floor", "--metrics", "channel_mae,+photon_excess", "--events", "80", "--batch-size", "1"]
+    found = data(simbench(installed, workdir, *words, "--json", "--no-report"))
+    assert [one["metric"] for one in found["measurements"]] == ["channel_mae", "photon_excess"]
+    assert found["spec"]["metrics"] == ["channel_mae/1", "photon_excess/1"]
+    excess = found["measurements"][1]
+    assert (excess["status"], excess["unit"], excess["target"]) == ("ok", "photons", 0.0)
+    assert excess["floor"] == excess["value"]
+    assert excess["stderr"] > 0
+    unknown = simbench(installed, workdir, "run", "-g", "floor", "--metrics", "+photon_exces", "--events", "80")
+    assert (unknown.returncode, "Did you mean 'photon_excess'?" in unknown.stderr) == (2, True)

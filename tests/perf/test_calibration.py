@@ -26,7 +26,9 @@ STEPS = 1.5
 METRICS = (
     "channel_wasserstein/1",
     "conditional_energy/1",
-    "dispersion_ratio/1",
+    "dispersion_ratio/2",
+    "energy_response/1",
+    "energy_resolution/1",
     "empty_fraction/1",
     "correlation_distance/1",
     "separation/1",

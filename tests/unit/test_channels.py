@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simbench.core.errors import UsageError
+from simbench.core.events import Events
+from simbench.metrics.base import Comparison
 from simbench.metrics.channels import (
     channel_mae,
     channel_masks,
@@ -19,6 +21,8 @@ from simbench.metrics.channels import (
     empty_fraction,
     wasserstein_1d,
 )
+from simbench.metrics.registry import get_metric
+from simbench.tasks import get_task
 
 
 def poisson(rate: float, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
@@ -125,9 +129,74 @@ def test_dispersion_of_a_collapsed_and_of_a_widened_model() -> None:
     mean = torch.stack([real[condition == c].mean(0) for c in range(10)])[condition]
     assert dispersion_ratio(real, real, condition) == pytest.approx(1)
     assert dispersion_ratio(mean, real, condition) == pytest.approx(0, abs=1e-9)
-    log = real.log1p()
-    centre = torch.stack([log[condition == c].mean(0) for c in range(10)])[condition]
-    assert dispersion_ratio((centre + 1.5 * (log - centre)).expm1(), real, condition) == pytest.approx(1.5)
+    root = real.sqrt()
+    centre = torch.stack([root[condition == c].mean(0) for c in range(10)])[condition]
+    assert dispersion_ratio((centre + 1.5 * (root - centre)).square(), real, condition) == pytest.approx(1.5)
+
+
+def test_every_condition_counts_alike_in_the_dispersion() -> None:
+    """23 of 500 conditions that vary 100 times more: collapsing the other 477 must not go unseen, nor those 23 be
+    all."""
+    condition = torch.arange(4000) // 8
+    wide = condition < 23
+    spread = torch.where(wide, 100.0, 1.0)[:, None]
+    rng = torch.Generator().manual_seed(0)
+    real, generated = (
+        (1000 + spread * torch.randn(4000, 5, generator=rng, dtype=torch.float64)).square() for _ in range(2)
+    )
+    still = torch.full_like(real, 1000.0**2)
+    assert dispersion_ratio(generated, real, condition) == pytest.approx(1, abs=0.05)
+    assert dispersion_ratio(torch.where(wide[:, None], generated, still), real, condition) < 0.1
+    assert dispersion_ratio(torch.where(wide[:, None], still, generated), real, condition) > 0.9
+
+
+def test_collapse_of_all_conditions_but_23_of_real_showers_reads_below_a_fifth() -> None:
+    task = get_task("zn-geant3")
+    floor, test = task.load("floor"), task.load("test")
+    condition = test.condition_id
+    sums = test.derived("channels")
+    groups = [torch.nonzero(condition == c).squeeze(1) for c in condition.unique()]
+    widest = sorted(groups, key=lambda rows: -float(sums[rows].log1p().var(0).mean()))[:23]
+    kept = torch.cat(widest)
+    collapsed = floor.derived("channels").clone()
+    for rows in groups:
+        collapsed[rows] = collapsed[rows].mean(0)
+    collapsed[kept] = floor.derived("channels")[kept]
+    assert dispersion_ratio(collapsed, sums, condition) < 0.2
+    assert dispersion_ratio(floor.derived("channels"), sums, condition) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("repeats", [2, 3, 8])
+def test_the_dispersion_is_1_at_the_truth_with_any_number_of_repeats(repeats: int) -> None:
+    condition = torch.arange(3000 * repeats) // repeats
+    rate = torch.rand(3000, 1, generator=torch.Generator().manual_seed(1)).repeat_interleave(repeats, 0) * 300
+    x, y = (torch.poisson(rate.expand(-1, 5), generator=torch.Generator().manual_seed(s)) for s in (2, 3))
+    assert dispersion_ratio(x, y, condition) == pytest.approx(1, abs=0.02)
+    assert dispersion_ratio(rate.expand(-1, 5) + 0.5 * (x - rate), y, condition) < 0.7
+
+
+def pair_of(generated: torch.Tensor, real: torch.Tensor, repeats: int) -> Comparison:
+    """Events whose channels are the samples themselves."""
+    unit = torch.arange(len(real)) // repeats
+
+    def events(sums: torch.Tensor) -> Events:
+        return Events(sums, torch.zeros(len(sums), 0), unit, unit, derivations={"channels": lambda values: values})
+
+    return Comparison(events(generated), events(real))
+
+
+def shifted_draws(seed: int, repeats: int) -> Comparison:
+    """Real and generated sums of 100 new conditions, the generated 20 % brighter."""
+    rng = torch.Generator().manual_seed(seed)
+    rate = (torch.rand(100, 5, generator=rng) * 200 + 20).repeat_interleave(repeats, 0)
+    return pair_of(*(torch.poisson(rate * factor, generator=rng).double() for factor in (1.2, 1.0)), repeats)
+
+
+@pytest.mark.parametrize("key", ["channel_wasserstein/1", "conditional_energy/1", "dispersion_ratio/2"])
+def test_the_error_is_the_spread_over_new_draws(key: str) -> None:
+    found = [get_metric(key)(shifted_draws(seed, 4)) for seed in range(60)]
+    spread = np.std([one.value for one in found], ddof=1)
+    assert np.mean([one.stderr for one in found]) == pytest.approx(spread, rel=0.35)  # type: ignore[arg-type]
 
 
 def test_empty_fraction_counts_all_zero_events() -> None:
@@ -156,7 +225,7 @@ def test_bad_input_is_one_clear_error(function, generated, message) -> None:  # 
 
 def test_a_single_event_a_condition_is_refused() -> None:
     for function in (conditional_energy, dispersion_ratio):
-        with pytest.raises(UsageError, match="2 events or more"):
+        with pytest.raises(UsageError, match="at least two events of each condition"):
             function(np.ones((3, 5)), np.ones((3, 5)), np.array([1, 1, 2]))
     with pytest.raises(UsageError, match="do not vary"):
         dispersion_ratio(np.ones((4, 5)), np.ones((4, 5)), np.array([1, 1, 2, 2]))

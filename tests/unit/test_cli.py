@@ -249,7 +249,7 @@ def test_usage_errors_of_the_parser_exit_with_2(words: list[str], said: str) -> 
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--param", "scael=3"], "Did you mean 'scale'?"),
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--param", "scale=x"], "float"),
         (2, "UsageError", ["run", "-g", "cli_models:Needy"], "--param depth=…"),
-        (2, "UsageError", ["run", "-g", "cli_models:Good", "--events", "9"], "--events 8"),
+        (2, "UsageError", ["run", "-g", "cli_models:Good", "--events", "3999"], "--events 3992"),
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--device", "gpu"], "auto, cpu, cuda"),
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--device", "cuda:99"], "no device cuda:99"),
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--definitions", "mine"], "unknown definitions"),
@@ -273,7 +273,7 @@ def test_usage_errors_of_the_parser_exit_with_2(words: list[str], said: str) -> 
         (2, "UsageError", ["init", "new.py", "--task", "mnits"], "Did you mean 'mnist'?"),
         (2, "UsageError", ["conditions", "export", "-o", "c.xlsx"], "one of"),
         (2, "UsageError", ["tasks", "mnits"], "Did you mean 'mnist'?"),
-        (2, "UsageError", ["metrics", "chanel_wasserstein"], "Did you mean 'channel_wasserstein/1'?"),
+        (2, "UsageError", ["metrics", "chanel_wasserstein"], "Did you mean 'channel_wasserstein'?"),
     ],
 )
 def test_every_mistake_is_one_line_with_its_exit_code(code: int, kind: str, words: list[str], said: str) -> None:
@@ -304,7 +304,7 @@ def test_every_mistake_is_one_line_with_its_exit_code(code: int, kind: str, word
         (4, "DataError", ["leaderboard", "add", "zn.json", "--boards", "folder"], "holds no boards"),
         (4, "DataError", ["leaderboard", "add", "empty.json"], "an empty file"),
         (4, "DataError", ["leaderboard", "render", "--boards", "empty.json"], "holds no boards"),
-        (2, "UsageError", ["leaderboard", "verify", "zn.json"], "no samples are named"),
+        (4, "DataError", ["leaderboard", "verify", "zn.json"], "against another data set"),
         (4, "DataError", ["leaderboard", "verify", "zn.json", "--samples", "folder"], "folder is a folder"),
         (2, "UsageError", ["gate", "zn.json"], "no golden file"),
         (4, "DataError", ["gate", "zn.json", "--golden", "none.json"], "--update --reason"),
@@ -484,8 +484,10 @@ def test_files_of_a_foreign_program_are_repetitions_that_a_board_takes(
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1", "conditional_energy/1"))
     boards = make_boards(workdir)
     board = boards / "zn-geant3" / "board.toml"
-    rules = board.read_text().replace("events = 4000", "events = 40").splitlines()
-    board.write_text("\n".join(line for line in rules if "{ metric" not in line or "channel_wasserstein" in line))
+    task = ZnGeant3()
+    scored = task.record(task.load("test", 40)).scored_sha256
+    rules = board.read_text().replace("events = 4000", "events = 40").replace(task.scored_sha256, scored).splitlines()
+    board.write_text("\n".join(line for line in rules if "{ metric" not in line or "conditional_energy" in line))
     for seed in (1, 2, 3):
         samples = np.random.default_rng(seed).poisson(1.0, (40, 44, 44)).astype(np.uint16)
         np.savez(f"seed{seed}.npz", samples=samples, condition_index=np.arange(40), generator="mine", seed=seed)
@@ -499,7 +501,10 @@ def test_files_of_a_foreign_program_are_repetitions_that_a_board_takes(
     path = workdir / "runs" / "zn-geant3" / "mine" / f"{result['id']}.json"
     entry = data("leaderboard", "add", str(path), "--boards", str(boards))["entry"]
     named = [word for file in files for word in ("--samples", file)]
-    assert data("leaderboard", "verify", entry, *named)["verified"]
+    verified = data("leaderboard", "verify", entry, *named)
+    assert (verified["verified"], verified["samples"]) == (True, [True] * 3)
+    assert json.loads(Path(verified["record"]).read_text())["how"] == "samples"
+    assert data("leaderboard", "verify", entry, *named[:2])["record"] is None
     swapped = simbench_does("leaderboard", "verify", entry, "--samples", files[1])
     assert swapped.exit_code == 4
     data("report", str(path), *named, "-o", "page.html")

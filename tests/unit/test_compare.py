@@ -71,10 +71,13 @@ def test_what_differs_in_kind_is_refused() -> None:
         compare(a, result(1, None, version="2"))
     for change, message in (
         ({"task": a.task.model_copy(update={"events": 400})}, "number of events"),
+        ({"task": a.task.model_copy(update={"features_sha256": "other"})}, "feature network"),
         ({"spec": a.spec.model_copy(update={"definitions": "deja2020"})}, "definitions"),
-        ({"task": a.task.model_copy(update={"dataset_sha256": "other"})}, "data set"),
+        ({"task": a.task.model_copy(update={"scored_sha256": "other"})}, "data set"),
     ):
         with pytest.raises(DataError, match=message):
             compare(a, a.model_copy(update=change))
+    larger = a.task.model_copy(update={"train_sha256": "other", "version": "9.9"})
+    assert len(compare(a, a.model_copy(update={"task": larger}))) == 1  # the training split was not scored against
     with pytest.raises(DataError, match="in common"):
         compare(a, make_result(measurements=[make_measurement("other")]))

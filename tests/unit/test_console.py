@@ -2,13 +2,13 @@ import io
 from pathlib import Path
 
 import pytest
-from factories import make_measurement, make_result, zn_measurements
+from factories import equivalent_to, make_measurement, make_result, zn_measurements
 from rich.console import Console
 
 from simbench.core.text import THIN
 from simbench.report.terminal import print_result
-from simbench.results.schema import EquivalentEvents, Measurement, Result, StratumValue
-from simbench.results.words import equivalent_sentence, meaning, speed_sentence, standing, verdict
+from simbench.results.schema import Bound, EquivalentCount, EquivalentEvents, Measurement, Result, StratumValue
+from simbench.results.words import equivalent_sentence, floor_test, meaning, speed_sentence, standing, verdict
 
 HOSTILE = "<script>alert(1)</script>[red]\x1b[31m$\\frac"
 
@@ -21,8 +21,11 @@ def shown(result: Result, path: Path | None = None, width: int = 80) -> str:
 
 def test_equivalent_events_come_first_and_the_verdict_last() -> None:
     lines = shown(make_result(), Path("/runs/x.json")).strip().splitlines()
-    assert lines[0] == f"As close to the truth as 1{THIN}000 GEANT3 events"
-    assert lines[-1] == f"2.0x the floor; 1{THIN}900x GEANT3 per core; weakest: energy distance 0.0062 ± 0.0002"
+    assert lines[0] == f"As close to the truth as 1{THIN}000 GEANT3 events in its channels (900 to 1{THIN}100)"
+    assert (
+        " ".join(line.strip() for line in lines[-2:])
+        == f"channel Wasserstein 2.0x the floor; 1{THIN}900x GEANT3 per core; weakest: energy distance 0.0062 ± 0.0002"
+    )
     assert "Written to /runs/x.json" in lines
 
 
@@ -99,8 +102,14 @@ def test_the_line_of_the_design() -> None:
         "species=neutron": StratumValue(value=0.81, stderr=0.03, n=900),
         "species=photon": StratumValue(value=0.99, stderr=0.03, n=2400),
     }
-    result = of(make_measurement("dispersion_ratio", 0.97, direction="target", target=1.0, stderr=0.012, strata=strata))
-    assert verdict(result) == f"2.1x the floor; 1{THIN}900x GEANT3 per core; weakest: neutron dispersion 0.81 ± 0.03"
+    result = of(
+        make_measurement(
+            "dispersion_ratio", 0.97, version="2", direction="target", target=1.0, stderr=0.012, strata=strata
+        )
+    )
+    assert verdict(result) == (
+        f"channel Wasserstein 2.1x the floor; 1{THIN}900x GEANT3 per core; weakest: neutron dispersion 0.81 ± 0.03"
+    )
 
 
 def test_a_perfect_model_has_no_weakest_score() -> None:
@@ -144,11 +153,52 @@ def test_the_speed_up_names_both_machines() -> None:
 
 @pytest.mark.parametrize(
     ("bound", "expected"),
-    [("exact", "as 210 GEANT3"), ("at least", "as at least 210 GEANT3"), ("below", "as fewer than 210 GEANT3")],
+    [
+        ("exact", "210 GEANT3 events in its channels (190 to 230)"),
+        ("at least", "at least 210 GEANT3 events in its channels"),
+        ("below", "fewer than 210 GEANT3 events in its channels"),
+    ],
 )
-def test_equivalent_events_say_their_bound(bound: str, expected: str) -> None:
-    equivalent = EquivalentEvents.model_validate({"value": 210.4, "bound": bound, "metric": "channel_wasserstein/1"})
-    assert expected in equivalent_sentence(make_result(equivalent_events=equivalent))
+def test_equivalent_events_say_their_interval_or_their_bound(bound: Bound, expected: str) -> None:
+    equivalent = equivalent_to(210.4, "channel_wasserstein/1", bound)
+    assert equivalent_sentence(make_result(equivalent_events=equivalent)) == f"as close to the truth as {expected}"
+
+
+def test_the_worst_aspect_is_the_headline() -> None:
+    channels = equivalent_to(1483.0, "channel_wasserstein/1").counts[0]
+    particle = EquivalentCount(
+        aspect="per particle", metric="conditional_energy/1", value=1.93, low=1.68, high=None, bound="exact", scored=8.0
+    )
+    equivalent = EquivalentEvents(counts=[channels, particle], worst="per particle")
+    assert equivalent_sentence(make_result(equivalent_events=equivalent)) == (
+        f"as close to the truth as 1.9 GEANT3 events per particle (1.7 or more); "
+        f"1{THIN}500 in its channels (1{THIN}300 to 1{THIN}600)"
+    )
+
+
+def test_a_copier_gets_no_headline() -> None:
+    copier = make_result(
+        measurements=[make_measurement("memorisation", 0.4, direction="target", target=0.0, stderr=0.02)]
+    )
+    assert "too near to the training events (memorisation +20σ)" in equivalent_sentence(copier)
+    assert "GEANT3" not in equivalent_sentence(copier)
+
+
+@pytest.mark.parametrize(
+    ("value", "stderr", "answer"),
+    [
+        (4.5, 0.3, "at the floor"),
+        (6.6, 0.3, "worse than the floor"),
+        (5.4, 0.6, "too uncertain to say"),
+        (9758.0, 9176.0, "too uncertain to say"),
+    ],
+)
+def test_at_the_floor_takes_evidence(value: float, stderr: float, answer: str) -> None:
+    """The mean response with one event of 1e5 photons a pixel, 9758 +- 9176, is not as good as the floor because it is
+    not known to be worse."""
+    measurement = make_measurement("channel_wasserstein", value, floor=4.4, floor_sd=0.3, stderr=stderr)
+    assert floor_test(measurement) == answer
+    assert answer in verdict(make_result(measurements=[measurement])) or answer == "worse than the floor"
 
 
 def test_a_floor_of_about_nothing_gives_errors_and_not_a_ratio() -> None:

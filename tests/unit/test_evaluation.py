@@ -15,6 +15,7 @@ from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.progress import Progress
 from simbench.evaluation import scoring
 from simbench.evaluation.evaluate import Evaluated, Options, evaluate, score_files
+from simbench.evaluation.floors import Floors
 from simbench.evaluation.scoring import measure
 from simbench.generators.resolve import Resolved
 from simbench.generators.session import Session
@@ -162,8 +163,8 @@ def test_fast_leaves_out_slow_metrics_only() -> None:
     test = task.load("test", 80)
     pair = Comparison(task.load("floor", 80), test)
     slow = replace(scoring.get_metric("empty_fraction/1"), slow=True)
-    assert measure(slow, [pair], task, fast=True, definitions="simbench").status == "skipped"
-    assert measure(slow, [pair], task, fast=False, definitions="simbench").status == "ok"
+    assert measure(slow, [pair], Floors(task, test), fast=True, definitions="simbench").status == "skipped"
+    assert measure(slow, [pair], Floors(task, test), fast=False, definitions="simbench").status == "ok"
 
 
 def test_a_generator_that_breaks_in_the_middle_is_one_error() -> None:
@@ -191,6 +192,6 @@ def test_a_file_of_samples_scores_as_the_generator_that_made_it(live: Evaluated,
 
 def test_unknown_definitions_and_counts_are_refused() -> None:
     task = get_task("zn-geant3")
-    for arguments in ({"definitions": "deja"}, {"repetitions": 0}, {"batch_size": 0}, {"events": 9}):
+    for arguments in ({"definitions": "deja"}, {"repetitions": 0}, {"batch_size": 0}, {"events": 3999}):
         with pytest.raises(UsageError):
             evaluate(resolved(Blob()), task, Options(**arguments), QUIET)  # type: ignore[arg-type]

@@ -254,8 +254,10 @@ class TestDiversity:
         y = normal(20, 3, 0)
         with pytest.raises(UsageError, match="row-paired"):
             diversity_ratio(y[:10], y, torch.zeros(20, dtype=torch.int64))
-        with pytest.raises(UsageError, match="does not vary"):
+        with pytest.raises(UsageError, match="at least two events of each condition"):
             diversity_ratio(y, y, torch.arange(20))
+        with pytest.raises(UsageError, match="does not vary"):
+            diversity_ratio(y, y * 0, torch.arange(20) // 2)
 
     @pytest.mark.parametrize("label", [True, False])
     def test_error_is_the_spread_of_fresh_draws(self, label):

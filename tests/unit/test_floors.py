@@ -1,14 +1,14 @@
-"""Floors, the curve behind the equivalent Monte Carlo events, and the dealing of real events into two sets."""
+"""Floors: shipped and measured on the spot, and the dealing of real events into two sets."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
-from simbench.evaluation import floors
-from simbench.evaluation.floors import Curve, FloorTable, equivalent_events, floor_of, swaps, table_json, table_path
+from simbench.evaluation.floors import Floors, FloorTable, swaps, table_json, table_path
+from simbench.metrics.base import Comparison
 from simbench.metrics.registry import get_metric
+from simbench.metrics.resampling import values_only
 from simbench.tasks import get_task
 
 
@@ -33,56 +33,54 @@ def test_the_shipped_floors_cover_every_metric_of_the_task(name: str) -> None:
 
     task = {"zn-geant3": ZnGeant3, "mnist": Mnist}[name]
     table = FloorTable.model_validate_json(table_path(name).read_text())
-    assert table.dataset_sha256 == task.dataset_sha256
+    assert (table.scored_sha256, table.train_sha256) == (task.scored_sha256, task.train_sha256)
     for key in task.metrics:
         for events in (task.test_events, task.smoke_events):
             floor = table.floors[key][events]
             assert floor.sd is not None, key
             assert floor.memoriser is not None, key
     assert table.curve is not None
-    assert table.curve.metric == task.equivalent_metric
+    assert table.curve.metric == task.curve_metric
     assert table.curve.events[-1] == task.test_events
     assert table_json(table) == table_path(name).read_text()
 
 
 def test_a_shipped_floor_is_what_the_metric_gives_now() -> None:
-    task = get_task("zn-geant3")
-    shipped = floor_of(task, "channel_wasserstein/1", task.test_events)
-    from simbench.metrics.base import Comparison
-
-    now = get_metric("channel_wasserstein/1")(Comparison(task.load("floor"), task.load("test")))
+    task, metric = get_task("zn-geant3"), get_metric("channel_wasserstein/1")
+    shipped = Floors(task, task.load("test")).of(metric)
+    now = metric(Comparison(task.load("floor"), task.load("test")))
     assert shipped.value == pytest.approx(now.value, rel=1e-7)
     assert shipped.value == pytest.approx(4.3, abs=0.05)
 
 
-def test_a_floor_of_another_size_is_measured_on_the_spot() -> None:
-    floor = floor_of(get_task("zn-geant3"), "channel_wasserstein/1", 160)
+def test_every_shipped_floor_of_a_smoke_run_is_what_its_metric_gives_now() -> None:
+    task = get_task("zn-geant3")
+    test = task.load("test", task.smoke_events)
+    floors, pair = Floors(task, test), Comparison(task.load("floor", task.smoke_events), test, stratify=False)
+    with values_only():
+        for metric in map(get_metric, task.metrics):
+            if not metric.slow:
+                found = floors.of(metric)
+                assert found.value == pytest.approx(metric(pair).value, rel=1e-5, abs=1e-9), metric.key
+                assert found.sd is not None
+                assert 0 <= found.sd < 3 * abs(found.value) + 1, metric.key
+
+
+def test_the_floor_of_other_rows_is_measured_on_those_rows() -> None:
+    task, metric = get_task("zn-geant3"), get_metric("channel_wasserstein/1")
+    rows = torch.arange(0, 4000, 25)
+    floor = Floors(task, task.load("test").take(rows)).of(metric)
+    assert floor.value == metric(Comparison(task.load("floor").take(rows), task.load("test").take(rows))).value
     assert floor.value > 4.3
     assert floor.sd is None
+    assert Floors(task, task.load("test", task.smoke_events)).of(metric).sd is not None
+    other = torch.arange(0, 4000, 10)  # as many rows as a smoke run has, but others
+    assert Floors(task, task.load("test").take(other)).of(metric).sd is None
 
 
-def test_equivalent_events_interpolate_the_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_training_split_takes_away_the_memoriser_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     task = get_task("zn-geant3")
-    curve = Curve(
-        metric="channel_wasserstein/1", events=[10, 100, 1000, 4000], value=[80.0, 40.0, 10.0, 10.5], sd=[1.0] * 4
-    )
-    table = FloorTable(task=task.name, version="1", dataset_sha256="", swaps=20, floors={}, curve=curve)
-    monkeypatch.setattr(floors, "_shipped", lambda name, sha: table)
-    found = equivalent_events(task, float(np.sqrt(40 * 80)), task.test_events)
-    assert found is not None
-    assert (found.value, found.bound) == (pytest.approx(np.sqrt(10 * 100)), "exact")
-    assert equivalent_events(task, 5.0, task.test_events).bound == "at least"  # type: ignore[union-attr]
-    assert equivalent_events(task, 500.0, task.test_events).bound == "below"  # type: ignore[union-attr]
-    assert equivalent_events(task, 40.0, 400) is None
-
-
-def test_real_events_are_worth_about_as_many_as_they_are() -> None:
-    task = get_task("zn-geant3")
-    from simbench.metrics.channels import channel_wasserstein
-
-    floor, test = task.load("floor").derived("channels"), task.load("test").derived("channels")
-    rng = torch.Generator().manual_seed(9)
-    draws = [channel_wasserstein(floor[torch.randperm(4000, generator=rng)[:300]], test) for _ in range(10)]
-    found = equivalent_events(task, float(np.mean(draws)), task.test_events)
-    assert found is not None
-    assert 200 < found.value < 450
+    monkeypatch.setattr(type(task), "train_sha256", "another")
+    found = Floors(task, task.load("test")).of(get_metric("channel_wasserstein/1"))
+    assert found.sd is not None
+    assert found.memoriser is None

@@ -19,6 +19,7 @@ from simbench.core.statistics import holm
 from simbench.gates.golden import GoldenEntry, GoldenValue, read_golden, update_golden
 from simbench.gates.quality import FAMILY_ERROR, POWER, as_dict, gate, judge, limits, report
 from simbench.results.schema import write_result
+from simbench.tasks import get_task
 
 DIRECTIONS = (("lower", None), ("higher", None), ("target", 1.0), ("target", 5.0))
 
@@ -141,7 +142,7 @@ def test_a_score_without_spread_has_that_of_its_arithmetic_or_of_its_events() ->
 def test_what_is_worse_is_named_and_what_only_reports_is_not_gated(entry: GoldenEntry) -> None:
     assert {each.metric for each in entry.values} == set(METRICS)
     assert not gate(run(seed=2), entry).failed()
-    for name, shift in (("channel_wasserstein", 12), ("precision", -12), ("dispersion_ratio", -12)):
+    for name, shift in (("channel_wasserstein", 12), ("precision", -12), ("diversity_ratio", -12)):
         outcome = gate(run(seed=2, shifts={name: shift}), entry)
         assert failing(outcome) == {name}
         assert outcome.exit_code() == 1
@@ -187,9 +188,12 @@ def test_nothing_measured_is_never_green(entry: GoldenEntry) -> None:
     ("change", "message"),
     [
         (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"name": "mnist"})}), "another task"),
-        (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"version": "2"})}), "another task version"),
         (
-            lambda r: r.model_copy(update={"task": r.task.model_copy(update={"dataset_sha256": "f" * 64})}),
+            lambda r: r.model_copy(update={"task": r.task.model_copy(update={"features_sha256": "f" * 64})}),
+            "another feature network",
+        ),
+        (
+            lambda r: r.model_copy(update={"task": r.task.model_copy(update={"scored_sha256": "f" * 64})}),
             "another data set",
         ),
         (
@@ -218,10 +222,8 @@ def test_other_generators_parameters_and_new_metrics_are_noted(entry: GoldenEntr
     notes = gate(other, entry).notes
     assert "another generator" in notes[0]
     assert "recall/1" in notes[1]
-    assert (
-        "other parameters"
-        in gate(make_result(measurements=run().measurements, parameters={"steps": 5}), entry).notes[0]
-    )
+    changed = make_result(measurements=run().measurements, parameters={"steps": 5})
+    assert "the parameter steps changed from none to 5" in gate(changed, entry).notes[0]
 
 
 def test_the_printed_numbers_are_those_of_the_checks(entry: GoldenEntry) -> None:
@@ -340,7 +342,9 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert invoke("gate", better, "--golden", golden, "--strict")[0] == 1
     assert invoke("gate", other, "--golden", golden)[0] == 4
     assert invoke("gate", empty, "--golden", golden)[0] == 5
-    assert invoke("gate", "--golden", golden, "--generator", "nosuch")[0] == 2
+    real = run(10, task=get_task("zn-geant3").record(get_task("zn-geant3").load("test")))
+    update_golden(tmp_path / "real.golden.json", real, "of these very data")
+    assert invoke("gate", "--golden", tmp_path / "real.golden.json", "--generator", "nosuch")[0] == 2
     assert invoke("gate", "--golden", golden, "--task", "mnist", "-g", "nosuch")[0] == 4
 
 

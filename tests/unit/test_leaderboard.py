@@ -23,11 +23,9 @@ from typer.testing import CliRunner
 from simbench.boards.board import Board, Published, add, entry_files, objections, read_board, read_published
 from simbench.boards.pages import BATCHES, drift, render
 from simbench.boards.pages import write as write_pages
-from simbench.boards.ranking import BLOCK, Score, ranks
 from simbench.cli.main import app
 from simbench.core.errors import DataError, UsageError
 from simbench.metrics.registry import get_metric
-from simbench.results.compare import compare
 from simbench.results.schema import Result
 from simbench.tasks import get_task
 
@@ -52,12 +50,9 @@ def filled(folder: Path, qualities: dict[str, float]) -> Path:
 @pytest.mark.parametrize("task_name", ["mnist", "zn-geant3"])
 def test_a_shipped_board_agrees_with_its_task_and_metrics(task_name: str) -> None:
     board, task = shipped_board(task_name), get_task(task_name)
-    assert (board.task_version, board.dataset_sha256, board.events) == (
-        task.version,
-        task.dataset_sha256,
-        task.test_events,
-    )
-    assert board.primary == task.equivalent_metric
+    assert (board.task_version, board.events) == (task.version, task.test_events)
+    assert (board.scored_sha256, board.features_sha256) == (task.scored_sha256, task.features_sha256)
+    assert board.primary in {aspect.metric for aspect in task.equivalents}
     assert board.primary in task.primary
     assert board.repetitions == 3
     for column in board.columns:
@@ -126,16 +121,19 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
         ),
         (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"events": 400})}), "too few events"),
         (
-            lambda r: r.model_copy(update={"task": r.task.model_copy(update={"dataset_sha256": "0" * 64})}),
+            lambda r: r.model_copy(update={"task": r.task.model_copy(update={"scored_sha256": "0" * 64})}),
             "other data set",
         ),
-        (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"version": "0.9"})}), "other task version"),
+        (
+            lambda r: r.model_copy(update={"task": r.task.model_copy(update={"features_sha256": "0" * 64})}),
+            "other feature network",
+        ),
         (lambda r: r.model_copy(update={"task": r.task.model_copy(update={"split": "train"})}), "other split"),
         (
             lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"definitions": "wojnar2025"})}),
             "other definitions",
         ),
-        (lambda r: with_primary(r, version="0"), "version 0 of channel_wasserstein instead of 1"),
+        (lambda r: with_primary(r, version="0"), "version 0 of conditional_energy instead of 1"),
         (lambda r: with_primary(r, definition="deja2020"), "by the definitions 'deja2020'"),
         (lambda r: with_primary(r, stderr=None), "no value with an error"),
         (lambda r: with_primary(r, direction="higher"), "another direction"),
@@ -143,7 +141,7 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
         (lambda r: with_primary(r, n=3), "measured on 3 events"),
         (lambda r: with_primary(r, per_repetition=[1.0]), "1 values for 3 repetitions"),
         (lambda r: with_primary(r, status="failed"), "is failed with a value"),
-        (lambda r: r.model_copy(update={"measurements": r.measurements[:-1]}), "memorisation/1 was not measured"),
+        (lambda r: r.model_copy(update={"measurements": r.measurements[:-1]}), "memorisation/2 was not measured"),
         (lambda r: r.model_copy(update={"measurements": [*r.measurements, r.measurements[0]]}), "listed twice"),
     ],
 )
@@ -180,8 +178,8 @@ def test_skipped_metrics_are_refused_and_failed_ones_shown(tmp_path: Path) -> No
 
 def test_another_floor_than_the_boards_is_refused(tmp_path: Path) -> None:
     boards = filled(tmp_path, {"vae": 2.0})
-    with pytest.raises(DataError, match=r"other floor of channel_wasserstein/1: 3 instead of 4\.4"):
-        add(write(with_primary(board_result(BOARD, "x", seed=2), floor=3.0), tmp_path), boards)
+    with pytest.raises(DataError, match=r"other floor of conditional_energy/1: 0\.03 instead of 0\.02"):
+        add(write(with_primary(board_result(BOARD, "x", seed=2), floor=0.03), tmp_path), boards)
 
 
 def test_a_task_without_a_board_and_a_folder_without_boards(tmp_path: Path) -> None:
@@ -309,54 +307,6 @@ def test_a_kill_in_the_middle_of_a_write_leaves_no_entry(tmp_path: Path) -> None
     assert len(entry_files(boards / BOARD.task)) == 1
 
 
-# Ranks
-
-
-def score_of(result: Result) -> Score:
-    m = result.measurement(BOARD.primary)
-    assert m is not None
-    assert m.value is not None
-    assert m.stderr is not None
-    return Score(
-        m.value, m.stderr, m.replicates.kind if m.replicates else "", tuple(m.replicates.values) if m.replicates else ()
-    )
-
-
-def test_ranks_are_one_plus_the_number_of_entries_whose_interval_of_the_difference_leaves_out_zero() -> None:
-    results = [board_result(BOARD, f"m{i}", 1.5 + 0.04 * i, i) for i in range(8)]
-    unpaired = with_primary(results[3], replicates=None)
-    jackknifed = with_primary(
-        results[5], replicates=replicates(1.0, 0.05, 3, count=20).model_copy(update={"kind": "jackknife"})
-    )
-    results += [unpaired, jackknifed, with_primary(jackknifed, value=9.0, per_repetition=[9.0] * 3)]
-    expected = []
-    for mine in results:
-        better = 0
-        for other in results:
-            found = next(d for d in compare(other, mine) if d.key == BOARD.primary)
-            better += found.low > 0
-        expected.append(1 + better)
-    assert ranks([score_of(result) for result in results]) == expected
-    assert len(set(expected)) > 2
-
-
-def test_paired_replicates_tell_apart_what_independent_errors_do_not() -> None:
-    common = [0.1 * (-1) ** i for i in range(50)]
-    near = [Score(value, 0.1, "bootstrap", tuple(value + c for c in common)) for value in (1.0, 1.01)]
-    assert ranks(near) == [1, 2]
-    assert ranks([Score(s.badness, s.stderr, "", ()) for s in near]) == [1, 1]
-    assert ranks([near[0], near[0]]) == [1, 1]
-    assert ranks([]) == []
-
-
-def test_ranks_do_not_depend_on_blocks_or_order() -> None:
-    scores = [Score(1 + 0.001 * (i % 97), 0.01, "", ()) for i in range(BLOCK + 60)]
-    found = ranks(scores)
-    assert found[::-1] == ranks(scores[::-1])
-    direct = [1 + sum((s.badness - o.badness) / (2**0.5 * 0.01) > 1.96 for o in scores) for s in scores[:5]]
-    assert found[:5] == direct
-
-
 # Pages
 
 
@@ -474,7 +424,7 @@ def test_an_entry_edited_by_hand_stops_the_rendering_and_is_named(tmp_path: Path
         ("this is no TOML", "no TOML"),
         ('task = "zn-geant3"', "task_version"),
         (("primary = ", 'primary = "none/1" #'), "no column"),
-        (('"lower", unit = "photons"', '"target", target = 0.0, unit = "photons"'), "primary metric must be"),
+        (('"lower", unit = "√photons"', '"target", target = 0.0, unit = "√photons"'), "primary metric must be"),
         (("events = 4000", 'events = "4000"'), "events"),
         (('task = "zn-geant3"', 'task = "mnist"'), "another task than its folder"),
         (("fpd/1", "channel_wasserstein/1"), "two columns"),
@@ -549,42 +499,6 @@ def test_rendering_needs_no_torch(tmp_path: Path) -> None:
         f"render(Path({str(boards)!r})); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# Verification
-
-
-def test_verify_scores_the_samples_again(tmp_path: Path) -> None:
-    import torch
-    from toys import ToyTask
-
-    from simbench.core.progress import Progress
-    from simbench.evaluation.evaluate import Options, score_files
-    from simbench.evaluation.verify import verify
-    from simbench.samples.files import write_samples
-
-    class Scored(ToyTask):
-        metrics = ("rmse/1",)
-        primary = ("rmse/1",)
-
-    task = Scored()
-    real = task.load("floor").take(torch.arange(11, -1, -1))
-    path = tmp_path / "samples.h5"
-    write_samples(path, task, real.samples + 1, torch.arange(len(real)), "toy", 0)
-    with Progress(quiet=True) as progress:
-        result = score_files([path], task, Options(), progress).result
-        entry = write(result, tmp_path)
-        compared = verify(entry, [path], task, progress)
-        assert compared
-        assert not [one.key for one in compared if one.agrees is False]
-        data = json.loads(entry.read_text())
-        data["measurements"][0] |= {"value": 0.5, "per_repetition": [data["measurements"][0]["value"] * 0.9 - 1e-3]}
-        entry.write_text(json.dumps(data))
-        assert [one.key for one in verify(entry, [path], task, progress) if one.agrees is False] == [
-            result.measurements[0].key
-        ]
-        with pytest.raises(DataError, match="fewer repetitions"):
-            verify(entry, [path, path], task, progress)
 
 
 # Many

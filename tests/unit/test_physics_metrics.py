@@ -1,9 +1,6 @@
-"""Physics features, separation, correlations, the classifier, memorisation, presets: closed forms, defects seen."""
+"""Physics features, separation, correlations, presets: closed forms, defects seen."""
 
 from __future__ import annotations
-
-import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +18,6 @@ from simbench.metrics.channels import (
     channel_wasserstein,
     correlation_distance,
 )
-from simbench.metrics.classifier import auc, classifier_auc
 from simbench.metrics.frechet import frechet_distance
 from simbench.metrics.physics import PHYSICS_FEATURES, fpd, physics_features, quantile_scaled, rmse, separation
 from simbench.metrics.registry import get_metric, metrics
@@ -156,81 +152,9 @@ def test_odd_variant_counts_bottom_left_first() -> None:
         channel_masks(44, 44, "zn")
 
 
-def test_auc_against_scikit_learn_and_with_ties() -> None:
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(2)
-    labels, scores = rng.integers(0, 2, 300), rng.integers(0, 20, 300)
-    assert auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
-    assert auc(np.zeros(10), np.arange(10) % 2) == 0.5
-
-
-def test_the_classifier_tells_shifted_from_equal_sets_and_sees_conditions() -> None:
-    rng = torch.Generator().manual_seed(3)
-    x, y = torch.randn(1000, 4, generator=rng), torch.randn(1000, 4, generator=rng)
-    condition, unit = torch.randn(1000, 1, generator=rng), torch.arange(1000)
-    null = classifier_auc(x, y, condition, unit)
-    assert abs(float(null.mean()) - 0.5) < 0.05
-    assert float(classifier_auc(x + 2, y, condition, unit).mean()) > 0.95
-    answered, wrong = y + 3 * condition, y[torch.randperm(1000, generator=rng)] - 3 * condition
-    assert float(classifier_auc(wrong, answered, condition, unit).mean()) > 0.9
-    assert torch.equal(null, classifier_auc(x, y, condition, unit))
-
-
 def comparison(events: int) -> Comparison:
     task = get_task("zn-geant3")
     return Comparison(task.load("floor", events), task.load("test", events), stratify=False)
-
-
-def test_the_classifier_neither_uses_nor_moves_the_global_random_numbers() -> None:
-    rng = torch.Generator().manual_seed(1)
-    x, y = (torch.randn(400, 6, generator=rng) for _ in range(2))
-    conditions, unit = torch.zeros(400, 0), torch.arange(400)
-    alone = classifier_auc(x, y, conditions, unit)
-    before = torch.random.get_rng_state()
-    assert torch.equal(classifier_auc(x, y, conditions, unit), alone)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    stop = threading.Event()
-
-    def disturb() -> None:
-        while not stop.is_set():
-            torch.rand(10)
-
-    thread = threading.Thread(target=disturb)
-    thread.start()
-    try:
-        assert torch.equal(classifier_auc(x, y, conditions, unit), alone)
-    finally:
-        stop.set()
-        thread.join()
-
-
-def test_memorisation_finds_a_planted_copy_and_full_replay() -> None:
-    task = get_task("zn-geant3")
-    floor, test, train = task.load("floor"), task.load("test"), task.load("train")
-    metric = get_metric("memorisation/1")
-    clean = metric(Comparison(floor, test))
-    assert clean.parts["copies"] == 0
-    planted = floor.samples.clone()
-    bright = int(
-        torch.nonzero((train.samples.sum((1, 2)) > 100) & torch.from_numpy(train.strata["species"] == "photon"))[0]
-    )
-    row = int(np.flatnonzero(floor.stratum == train.stratum[bright])[0])
-    planted[row] = train.samples[bright]
-    found = metric(Comparison(floor.with_samples(planted), test))
-    assert found.parts["copies"] == pytest.approx(1 / found.n)
-    from simbench.tasks.controls import training_replayed
-
-    replayed = metric(Comparison(floor.with_samples(training_replayed(floor, torch.Generator().manual_seed(0))), test))
-    assert replayed.parts["copies"] > 0.9
-    assert replayed.value > clean.value + 2 * (clean.stderr or 0)
-
-
-def test_memorisation_without_a_training_split_says_so() -> None:
-    pair = comparison(80)
-    orphan: Events = replace(pair.generated, other_split=None)
-    with pytest.raises(UsageError, match="training split"):
-        get_metric("memorisation/1")(Comparison(orphan, pair.reference))
 
 
 def test_a_constant_feature_does_not_divide_by_zero() -> None:
@@ -299,3 +223,18 @@ def test_every_variant_is_a_preset_that_scores_its_own_channels(variant: str) ->
     keys = task.definitions[variant]
     values = [get_metric(key)(pair).value for key in keys]
     assert values == pytest.approx([channel_wasserstein(*sums), channel_mae(*sums)])
+
+
+def test_kpd_is_the_fourth_power_kernel_on_scaled_features() -> None:
+    """Against the sums over all pairs, those of one row left out."""
+    rng = torch.Generator().manual_seed(8)
+    x, y = torch.randn(40, 3, generator=rng).double() + 0.5, torch.randn(40, 3, generator=rng).double()
+    unit = torch.arange(40)
+    pair = Comparison(
+        *(Events(v, torch.zeros(40, 0), unit, unit, derivations={"physics": lambda values: values}) for v in (x, y))
+    )
+    a, b = (side.numpy() for side in quantile_scaled(x.float().double(), y.float().double()))
+    kernel = lambda u, v: (u @ v.T / 3 + 1) ** 4  # noqa: E731
+    off = lambda values: (values.sum() - np.trace(values)) / (40 * 39)  # noqa: E731
+    expected = off(kernel(a, a)) + off(kernel(b, b)) - 2 * off(kernel(a, b))
+    assert get_metric("kpd/1")(pair).value == pytest.approx(expected, rel=1e-6)

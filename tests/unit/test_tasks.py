@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from simbench.core.errors import DataError, GeneratorError, UsageError
+from simbench.core.events import checksum
 from simbench.tasks import get_task, mnist
 from simbench.tasks.zn import ZnGeant3, data_file, species_strata
 
@@ -63,15 +64,30 @@ def test_a_truncated_data_file_is_refused(tmp_path: Path) -> None:
         ZnGeant3(tmp_path / "none.h5").load("test")
 
 
-def test_events_must_be_whole_conditions() -> None:
+@pytest.mark.parametrize(("events", "repeats"), [(16, 8), (100, 5), (500, 5), (1500, 6), (3500, 7), (13, 1)])
+def test_events_are_equally_many_of_each_condition(events: int, repeats: int) -> None:
+    loaded = get_task("zn-geant3").load("test", events)
+    assert set(torch.unique(loaded.condition_id, return_counts=True)[1].tolist()) == {repeats}
+    whole = get_task("zn-geant3").load("test")
+    assert torch.equal(whole.samples[loaded.split_rows], loaded.samples)
+    assert get_task("zn-geant3").record(loaded).scored_sha256 != get_task("zn-geant3").record(whole).scored_sha256
+
+
+def test_events_that_cannot_be_shared_out_equally_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"Try --events 3000"):
+        get_task("zn-geant3").load("test", 3001)
+    for events in (8000, 0):
+        with pytest.raises(UsageError, match="Ask for fewer"):
+            get_task("zn-geant3").load("test", events)
+
+
+def test_the_pinned_checksums_are_those_of_the_events() -> None:
+    """What is scored against and the training split have a checksum each: a larger `train` leaves the first as it
+    is."""
     task = get_task("zn-geant3")
-    assert len(task.load("test", 16)) == 16
-    with pytest.raises(UsageError, match="Try --events 96"):
-        task.load("test", 100)
-    with pytest.raises(UsageError, match="Ask for fewer"):
-        task.load("test", 8000)
-    with pytest.raises(UsageError, match="Ask for fewer"):
-        task.load("test", 0)
+    assert task.scored_sha256 == checksum(task.load("test"), task.load("floor"))
+    assert task.train_sha256 == checksum(task.load("train"))
+    assert len(task.load("train")) == 20_040
 
 
 def test_an_unknown_task_gets_a_suggestion() -> None:
