@@ -9,6 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from simbench.core.errors import UsageError
+from simbench.evaluation.floors import Floors
 from simbench.metrics.channels import channel_sums
 from simbench.metrics.registry import get_metric
 from simbench.selftest.curves import curve_table
@@ -40,7 +41,8 @@ def test_nothing_flags_the_floor(results: list[ControlResult]) -> None:
 
 def test_every_control_names_a_metric_of_the_task_that_is_no_classifier() -> None:
     for name in ("zn-geant3", "mnist"):
-        for control in controls(get_task(name)):
+        _floor, *spoilt = controls(get_task(name))
+        for control in spoilt:
             assert any(not key.startswith("classifier") for key in control.must_flag)
             assert all(get_metric(key).ranks for key in control.must_flag)
     with pytest.raises(UsageError, match="no negative controls"):
@@ -50,7 +52,8 @@ def test_every_control_names_a_metric_of_the_task_that_is_no_classifier() -> Non
 def test_a_control_that_its_metric_does_not_see_fails() -> None:
     task = get_task("zn-geant3")
     harmless = Control("nothing at all", ("channel_wasserstein/1",), lambda events, rng: events.samples)
-    result = judge(harmless, real_pair(task, 160), task, ["channel_wasserstein/1"])
+    floors = Floors(task, task.load("test", 160), measure_sd=True)
+    result = judge(harmless, real_pair(task, 160), floors, ["channel_wasserstein/1"])
     assert not result.passed
     assert result.missed == ["channel_wasserstein/1"]
 
@@ -98,8 +101,8 @@ def test_the_smallest_defect_is_the_last_before_a_strength_goes_unseen() -> None
 
 def test_the_table_of_curves() -> None:
     task = get_task("zn-geant3")
-    pair = real_pair(task, 80)
-    results = tuple(judge(Control(str(x), (), emptied(x)), pair, task, ["empty_fraction/1"]) for x in (0.0, 0.5))
+    pair, floors = real_pair(task, 80), Floors(task, task.load("test", 80))
+    results = tuple(judge(Control(str(x), (), emptied(x)), pair, floors, ["empty_fraction/1"]) for x in (0.0, 0.5))
     text = curve_table([Response("emptied", (0.0, 0.5), results)], task, 80)
     assert "| empty_fraction/1 | " in text
 
