@@ -134,7 +134,7 @@ def test_the_scoring_block_may_take_a_share_of_the_scored_seconds() -> None:
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), GeneratorError("no more than 999")]
 )
 def test_a_batch_that_fails_takes_no_other_with_it(error: BaseException) -> None:
-    found = climb(Costs(1e-3, 0, {1000: error}))
+    found = climb(Costs(1e-3, 0, {900: error}))
     assert [row.batch for row in found.rows] == [1, 100]
     assert str(found.error).startswith("batch 1000 on cpu with 1 thread: ")
 
