@@ -12,7 +12,7 @@ from simbench.core.errors import DataError
 from simbench.core.events import Events
 from simbench.tasks.base import Task
 from simbench.training.augment import mirror_exchange
-from simbench.training.weights import fill, load_weights, read_config
+from simbench.training.weights import fill, load_weights, read_config, read_seed
 from simbench_baselines.blocks import Conditions
 
 FOLDER = Path(__file__).parent / "weights"
@@ -37,6 +37,7 @@ class TrainedModel(nn.Module):
         self.weights = weights
         self.config = config
         self.weights_path: Path | None = None
+        self.training_seed: int | None = None
 
     @property
     def effective_parameters(self) -> dict[str, Any]:
@@ -99,5 +100,6 @@ class TrainedModel(nn.Module):
             raise DataError(f"{path} is damaged", got=f"config {config}"[:300], fix="Fetch the file again.") from error
         fill(self, state, path)
         self.weights_path = path
+        self.training_seed = read_seed(metadata)
         self.to(device).eval()
         return self

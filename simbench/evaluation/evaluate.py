@@ -174,6 +174,7 @@ def generator_record(resolved: Resolved, checked: Preflight) -> GeneratorRecord:
         parameters=resolved.effective_parameters(),
         given=dict(resolved.given),
         weights_sha256=resolved.weights_sha256(),
+        training_seed=resolved.training_seed(),
         source_sha256=resolved.source_sha256,
         deterministic=checked.deterministic,
         stochastic=checked.stochastic,

@@ -66,6 +66,7 @@ def check_generator(spec: str, params: Mapping[str, str], task: Task, device: st
         clause = "setup"
         session = resolved.set_up(task, device)
         resolved.weights_sha256()
+        resolved.training_seed()
         resolved.effective_parameters()
     except GeneratorError as error:
         yield _failed(clause, error)

@@ -23,6 +23,10 @@ class Generator(Protocol):
         @property
         def effective_parameters(self):
             return {"prior": self.prior, "layers": len(self.layers)}
+
+    A generator that was trained may name, after `setup`, its file of weights as `weights_path` (the Result has its
+    checksum) and the seed of that training as `training_seed`, an int. Results of one model that differ in that seed
+    alone are shown as one model with a spread over seeds; the constructor's argument for the file is then `weights`.
     """
 
     def sample(self, conditions: Tensor, *, seed: int) -> Tensor:

@@ -90,6 +90,18 @@ class Resolved:
             fix = "Set weights_path to that file, or to None."
             raise GeneratorError(what, got=got, expected="the file that `setup` loaded", fix=fix) from error
 
+    def training_seed(self) -> int | None:
+        """The seed that the weights were trained with, known after `setup`, if the generator names it.
+
+        Raises:
+            GeneratorError: `training_seed` is no seed.
+        """
+        seed: object = getattr(self.generator, "training_seed", None)
+        if seed is None or (type(seed) is int and 0 <= seed < 2**63):
+            return seed
+        what, expected = f"{self.spec}: `training_seed` is no seed", "an int from 0 to 2**63 - 1, or None"
+        raise GeneratorError(what, got=repr(seed)[:80], expected=expected, fix="Set it to the seed of the training.")
+
 
 class FunctionGenerator:
     """A bare function as a generator; its further keyword arguments are parameters."""

@@ -191,6 +191,7 @@ def _provenance(result: Result) -> list[tuple[str, str]]:
         "parameters": listed(generator.parameters),
         "generator": " ".join(part for part in (generator.name, generator.version or "") if part),
         "weights": generator.weights_sha256 or "",
+        "training seed": "" if generator.training_seed is None else str(generator.training_seed),
         "source": generator.source_sha256 or "",
         "same seed, same events": known[generator.deterministic],
         "other seed, other events": known[generator.stochastic],

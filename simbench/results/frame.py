@@ -31,6 +31,7 @@ RUN: dict[str, Callable[[Result], Any]] = {
     "generator_version": lambda r: r.generator.version,
     "parameters": lambda r: json.dumps(r.generator.parameters, ensure_ascii=False, sort_keys=True),
     "weights_sha256": lambda r: r.generator.weights_sha256,
+    "training_seed": lambda r: r.generator.training_seed,
     "events": lambda r: r.task.events,
     "repetitions": lambda r: r.spec.repetitions,
     "root_seed": lambda r: r.spec.root_seed,
@@ -105,7 +106,7 @@ def read_frame(patterns: Sequence[Pattern]) -> tuple[pd.DataFrame, list[str]]:
         of_runs = pd.DataFrame.from_records(runs, columns=[*RUN, "file"]).take(np.repeat(np.arange(len(runs)), sizes))
         measured = pd.DataFrame.from_records(rows, columns=list(MEASURED))
         frame = pd.concat([of_runs.reset_index(drop=True), measured], axis=1)[COLUMNS].astype(
-            dict.fromkeys(NUMBERS, "float64")
+            dict.fromkeys(NUMBERS, "float64") | {"training_seed": "Int64"}
         )
     if bad and len(bad) == len(files):
         raise DataError(f"none of {len(files)} files is a result: {listed(bad)}")

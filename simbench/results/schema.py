@@ -70,6 +70,7 @@ class GeneratorRecord(StrictRecord):
     None: not known.
 
     `parameters` is what it ran with, defaults included; `given` the arguments that the user gave, to run it again.
+    `training_seed` is the seed that its weights were trained with, in the generator's own words; None: it does not say.
     """
 
     name: Short
@@ -77,6 +78,7 @@ class GeneratorRecord(StrictRecord):
     parameters: Parameters
     given: Parameters
     weights_sha256: Short | None
+    training_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     source_sha256: Short | None
     deterministic: bool | None
     stochastic: bool | None

@@ -95,6 +95,12 @@ def read_config(path: Path, metadata: Mapping[str, str], *, model: str, task_nam
     return config
 
 
+def read_seed(metadata: Mapping[str, str]) -> int | None:
+    """The training seed in the metadata; None where it is no seed."""
+    seed = metadata["seed"]
+    return int(seed) if seed.isdecimal() and len(seed) <= 18 else None
+
+
 def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Give `model`, which may be on the meta device, the tensors of `state`: all of them, of the right shapes.
 

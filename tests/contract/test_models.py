@@ -130,6 +130,7 @@ def test_what_the_weights_were_trained_with_is_recorded() -> None:
     config = json.loads(metadata["config"])
     assert config["prior"] == "learned"
     assert resolved.effective_parameters() == given | config
+    assert resolved.training_seed() == 0
 
 
 @pytest.mark.parametrize(("name", "task_name"), SHIPPED)

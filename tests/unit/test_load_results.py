@@ -49,6 +49,7 @@ def test_a_row_for_each_run_and_metric(runs: Path) -> None:
         1000,
     )
     assert row.created == pd.Timestamp("2026-01-02T03:04:05Z")
+    assert frame.training_seed.isna().all()
     failed = frame[frame.run == "c"].iloc[0]
     assert failed.status == "failed"
     assert pd.isna(failed.value)

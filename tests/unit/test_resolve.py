@@ -329,6 +329,17 @@ def test_weights_are_known_by_their_checksum(workdir: Path) -> None:
         found.weights_sha256()
 
 
+def test_the_training_seed_is_the_generators_own_word(workdir: Path) -> None:
+    found = resolve("stranger_models:Weighty")
+    assert found.training_seed() is None
+    found.generator.training_seed = 2  # type: ignore[attr-defined]
+    assert found.training_seed() == 2
+    for wrong in ("2", 2.0, True, -1, 2**63):
+        found.generator.training_seed = wrong  # type: ignore[attr-defined]
+        with pytest.raises(GeneratorError, match=r"`training_seed` is no seed: got .*expected an int"):
+            found.training_seed()
+
+
 def test_what_a_generator_runs_with_replaces_what_it_was_given(workdir: Path) -> None:
     found = resolve("stranger_models:Loaded", {"latent": "8"})
     assert found.effective_parameters() == {"prior": "normal", "latent": 8}

@@ -33,6 +33,17 @@ def test_round_trip_and_schema(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_a_result_from_before_training_seeds_is_read(tmp_path: Path) -> None:
+    result = make_result()
+    text = result.model_copy(update={"generator": result.generator.model_copy(update={"training_seed": 3})}).to_json()
+    (tmp_path / "new.json").write_text(text)
+    assert read_result(tmp_path / "new.json").generator.training_seed == 3
+    old = json.loads(text)
+    del old["generator"]["training_seed"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert read_result(tmp_path / "old.json") == result
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     result = make_result()
     path = write_result(result, tmp_path)
