@@ -113,6 +113,14 @@ def board_result(board: Board, name: str = "vae", quality: float = 2.0, seed: in
     )
 
 
+def trained(result: Result, seed: int | None, **parameters: Any) -> Result:
+    """The result of a model that was trained with that seed, from a file of weights named after it."""
+    record = result.generator
+    given = {"weights": f"training/{seed}.safetensors", **parameters}
+    changes = {"training_seed": seed, "parameters": record.parameters | given, "given": record.given | given}
+    return result.model_copy(update={"generator": record.model_copy(update=changes)})
+
+
 def write(result: Result, folder: Path) -> Path:
     """The result's file, as a run would leave it."""
     folder.mkdir(parents=True, exist_ok=True)

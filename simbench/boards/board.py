@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from simbench.results.findings import copying, findings
 from simbench.results.schema import (
     PASS_RESULT,
     Measurement,
+    Plain,
     Result,
     Speedup,
     StrictRecord,
@@ -163,12 +164,18 @@ class Scored:
 
 @dataclass(frozen=True)
 class Entry:
-    """A submitted result, as far as a board shows it: a tenth of the memory that the Result takes."""
+    """A submitted result, as far as a board shows it: a tenth of the memory that the Result takes.
+
+    `parameters` are without the file of weights where `training_seed` says which they are. `seeds` are the training
+    seeds that the model has entries of, in a row that stands for them all.
+    """
 
     file: str
     name: str
     version: str
-    parameters: str
+    parameters: Mapping[str, Plain]
+    configuration: Hashable
+    training_seed: int | None
     id: str
     created: datetime
     ranked: bool
@@ -181,6 +188,7 @@ class Entry:
     throughput: tuple[Throughput, ...]
     hardware: Mapping[str, str]
     verified: How | None
+    seeds: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, result: Result, file: str, board: Board, verified: How | None = None) -> Entry:
@@ -195,7 +203,9 @@ class Entry:
             file=file,
             name=generator.name,
             version=generator.version or "",
-            parameters=", ".join(f"{key}={value}" for key, value in generator.parameters.items()),
+            parameters=generator.trained_parameters,
+            configuration=generator.configuration,
+            training_seed=generator.training_seed,
             id=result.id,
             created=result.created,
             ranked=generator.name not in board.unranked,

@@ -10,20 +10,24 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from statistics import fmean, stdev
 
 from simbench.boards.board import (
     Board,
     Entry,
     MetricColumn,
     Published,
+    Scored,
     board_names,
     read_board,
     read_entries,
     read_published,
 )
 from simbench.boards.ranking import ranks
+from simbench.boards.seeds import by_model, telling_first
 from simbench.boards.table import (
     EMPTY,
     Cell,
@@ -41,7 +45,7 @@ from simbench.core.errors import DataError, UsageError
 from simbench.core.files import read_bytes, replace_text
 from simbench.core.statistics import pareto_front
 from simbench.core.templates import render_template
-from simbench.core.text import count, duration, number, printable, thread_count, times, with_error
+from simbench.core.text import count, duration, listed, number, printable, thread_count, times, with_error
 from simbench.metrics.direction import Direction
 from simbench.results.schema import Throughput, many_results
 
@@ -56,6 +60,12 @@ RESCORED = (
     "An entry that was not re-scored is its submitter's word. Speeds are never verified."
 )
 HOW: dict[How, str] = {"re-run": "generator run again", "samples": "from its samples"}
+
+SEEDS = "training-seeds"
+SEEDS_CAPTION = (
+    "Models of which there are entries of several training seeds: mean ± sample standard deviation over the seeds, and "
+    "each seed's score ± its error from sampling. The lowest seed alone is ranked and timed above."
+)
 
 HEAD = ("rank", "model", "equivalent events")
 NO_BREAK = "\u00a0"
@@ -126,13 +136,15 @@ def board_pages(board: Board, tables: Sequence[Table], entries: int) -> dict[str
 
 
 def board_tables(board: Board, entries: Sequence[Entry], published: Published | None) -> list[Table]:
-    """The board's own table first, then a table of speeds for each hardware, then the numbers in print."""
+    """The board's own table first, then the spread over training seeds, a table of speeds for each hardware, and the
+    numbers in print."""
+    entries, several = by_model(telling_first(entries))
     ranked = [entry for entry in entries if entry.ranked]
     rank_of = dict(zip((entry.file for entry in ranked), ranks([entry.primary for entry in ranked]), strict=True))
     ordered = sorted(
         entries, key=lambda entry: (not entry.ranked, rank_of.get(entry.file, 0), entry.primary.badness, entry.file)
     )
-    tables = [_main(board, ordered, rank_of), *_speed_tables(board, ordered)]
+    tables = [_main(board, ordered, rank_of), *_seed_tables(board, several), *_speed_tables(board, ordered)]
     return tables if published is None else [*tables, _printed(published)]
 
 
@@ -187,7 +199,15 @@ def _name(entry: Entry) -> str:
 
 
 def _details(entry: Entry) -> str:
-    return ", ".join(part for part in (printable(entry.version, 30), printable(entry.parameters, 60)) if part)
+    parameters = ", ".join(f"{key}={value}" for key, value in entry.parameters.items())
+    parts = printable(entry.version, 30), _seed(entry), printable(parameters, 60)
+    return ", ".join(part for part in parts if part)
+
+
+def _seed(entry: Entry) -> str:
+    """`training seed 0`, `training seed 0 (of 0, 1, 2)`; empty where it is not known."""
+    others = f" (of {listed([str(seed) for seed in entry.seeds], ', ')})" if len(entry.seeds) > 1 else ""
+    return "" if entry.training_seed is None else f"training seed {entry.training_seed}{others}"
 
 
 def _score(entry: Entry, column: MetricColumn, link: str) -> Cell:
@@ -221,6 +241,35 @@ def _yardsticks(board: Board, entries: Sequence[Entry]) -> list[Row]:
         if name not in present and any(cell is not EMPTY for cell in cells):
             rows.append(Row((Cell("–"), Cell(name, note=note), EMPTY, *cells, EMPTY, EMPTY, EMPTY), "reference"))
     return rows
+
+
+def _seed_tables(board: Board, several: Sequence[Sequence[Entry]]) -> list[Table]:
+    """A table of the models that were trained several times, if there are any."""
+    if not several:
+        return []
+    columns = (
+        Column("model", "model", words=True),
+        Column("training seed", "training seed", words=True),
+        *(_metric_column(column) for column in board.columns),
+    )
+    rows = []
+    for entries in several:
+        means = [_over_seeds([entry.scores[column.metric] for entry in entries]) for column in board.columns]
+        note = _details(replace(entries[0], training_seed=None))
+        rows.append(Row((Cell(_name(entries[0]), note=note), Cell(f"mean of {len(entries)}"), *means)))
+        for entry in entries:
+            link = f"entries/{entry.file}"
+            scores = [replace(_score(entry, column, link), note="") for column in board.columns]
+            rows.append(Row((Cell(_name(entry), link=link), Cell(str(entry.training_seed)), *scores)))
+    return [Table(SEEDS, "Spread over training seeds", SEEDS_CAPTION, columns, tuple(rows))]
+
+
+def _over_seeds(scores: Sequence[Scored]) -> Cell:
+    values = [score.value for score in scores if score.value is not None]
+    if len(values) < len(scores):
+        return Cell("failed")
+    mean, sd = fmean(values), stdev(values)
+    return Cell(with_error(mean, sd), mean, sd)
 
 
 def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
@@ -320,7 +369,7 @@ def _readme(board: Board, tables: Sequence[Table], entries: int) -> str:
         "Rendered by `simbench leaderboard render`; edits are lost.",
     ]
     for table in others:
-        caption = [table.caption] if table.name == "in-print" else []
+        caption = [table.caption] if table.name in ("in-print", SEEDS) else []
         parts += [f"## {escape_markdown(table.title)}", *caption, to_markdown(table).rstrip()]
     parts += ["## Add yours", f"```bash\n{_commands(board)}\n```", _conditions(board)]
     return "\n\n".join(parts) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,8 @@ SCHEMA: Literal["simbench.run/1"] = "simbench.run/1"
 
 Count = Annotated[int, Field(ge=0)]
 Short = Annotated[str, Field(max_length=500)]
-Parameters = dict[str, bool | int | FiniteFloat | Short | None]
+Plain = bool | int | FiniteFloat | Short | None
+Parameters = dict[str, Plain]
 
 
 class StrictRecord(BaseModel):
@@ -82,6 +83,17 @@ class GeneratorRecord(StrictRecord):
     source_sha256: Short | None
     deterministic: bool | None
     stochastic: bool | None
+
+    @property
+    def trained_parameters(self) -> Parameters:
+        """The parameters; without the file of weights where `training_seed` says which weights they are."""
+        known = self.training_seed is not None
+        return {name: value for name, value in self.parameters.items() if not (known and name == "weights")}
+
+    @property
+    def configuration(self) -> tuple[Hashable, ...]:
+        """What the trainings of one model have in common, and another model has not."""
+        return self.name, self.version, *sorted(f"{name}={value!r}" for name, value in self.trained_parameters.items())
 
 
 class StratumValue(StrictRecord):

@@ -11,12 +11,13 @@ import sys
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from boards import SHIPPED, board_measurements, board_result, make_boards, replicates, shipped_board, write
+from boards import SHIPPED, board_measurements, board_result, make_boards, replicates, shipped_board, trained, write
 from factories import make_measurement, make_throughput, make_timing
 from typer.testing import CliRunner
 
@@ -449,6 +450,76 @@ def test_a_printed_link_that_is_not_https_is_refused() -> None:
 def test_an_empty_board_renders(tmp_path: Path) -> None:
     pages = render(make_boards(tmp_path, printed=False))
     assert any("No entries yet" in text for text in pages.values())
+
+
+# Training seeds
+
+
+def of_seeds(folder: Path, qualities: dict[int | None, float], **parameters: Any) -> Path:
+    boards = make_boards(folder)
+    for place, (seed, quality) in enumerate(qualities.items(), 1):
+        add(write(trained(board_result(BOARD, "vae", quality, place), seed, **parameters), folder / "runs"), boards)
+    return boards
+
+
+def spread_of(page: str) -> list[list[str]]:
+    """The cells of the table of training seeds."""
+    table = page.split("## Spread over training seeds")[1].split("\n## ")[0]
+    return [line.split(" | ") for line in table.splitlines() if "vae" in line]
+
+
+def test_a_model_of_several_training_seeds_has_one_row_and_one_rank(tmp_path: Path) -> None:
+    boards = of_seeds(tmp_path, {2: 2.0, 0: 3.0, 1: 1.5})
+    add(write(board_result(BOARD, "gan", 4.0, 9), tmp_path), boards)
+    rows = [row for row in rows_of(boards) if row["kind"] == "entry"]
+    assert [(row["model"], row["rank"]) for row in rows] == [
+        ("vae (1.0, training seed 0 (of 0, 1, 2))", "1"),
+        ("gan (1.0)", "2"),
+    ]
+    assert float(rows[0]["conditional_energy/1"]) == pytest.approx(3 * 0.02)
+    text = render(boards)[boards / BOARD.task / "README.md"]
+    assert "4 entries" in text
+    speeds = text.split("## Speed on")[1]
+    assert speeds.count("[vae]") == 1
+    spread = spread_of(text)
+    assert [line[1] for line in spread] == ["mean of 3", "0", "1", "2"]
+    # of 0.06, 0.03, 0.04 the mean is 0.13 / 3, and they are 5, -4 and -1 times 0.01 / 3 from it: sd 0.01 / 3 √(42 / 2)
+    assert spread[0][2] == "0.043 ± 0.015"
+    assert [line[2] for line in spread[1:]] == ["0.0600 ± 0.0030", "0.0300 ± 0.0015", "0.0400 ± 0.0020"]
+    assert all("entries/vae-" in line[0] for line in spread[1:])
+    assert "mean ± sample standard deviation over the seeds" in render(boards)[boards / BOARD.task / "board.html"]
+
+
+def test_another_parameter_is_another_model_and_is_readable(tmp_path: Path) -> None:
+    boards, long = make_boards(tmp_path), {f"option_{place}": place for place in range(9)}
+    for place, (seed, head) in enumerate([(0, "mse"), (1, "mse"), (0, "counts"), (None, "counts")], 1):
+        result = board_result(BOARD, "vae", 1.0 + place, place, parameters=long)
+        add(write(trained(result, seed, head=head), tmp_path), boards)
+    models = [row["model"] for row in rows_of(boards) if row["kind"] == "entry"]
+    assert [model.partition(", option")[0] for model in models] == [
+        "vae (1.0, training seed 0 (of 0, 1), head=mse",
+        "vae (1.0, training seed 0, head=counts",
+        "vae (1.0, head=counts",
+    ]
+
+
+def test_the_newest_entry_of_a_seed_counts_in_the_spread_and_a_failed_score_has_none(tmp_path: Path) -> None:
+    boards = of_seeds(tmp_path, {0: 3.0, 1: 1.5})
+    later = board_result(BOARD, "vae", 2.0, 7)
+    *rest, last = later.measurements
+    lost = last.model_copy(update={"status": "failed", "value": None, "per_repetition": [], "error": "no"})
+    later = later.model_copy(update={"created": later.created + timedelta(1), "measurements": [*rest, lost]})
+    add(write(trained(later, 1), tmp_path), boards)
+    mean, _, second = spread_of(render(boards)[boards / BOARD.task / "README.md"])
+    assert (mean[2], second[2]) == ("0.050 ± 0.014", "0.0400 ± 0.0020")
+    assert (mean[-1], second[-1]) == ("failed |", "failed |")
+
+
+def test_entries_without_a_training_seed_all_have_a_row(tmp_path: Path) -> None:
+    boards = filled(tmp_path, {"vae": 2.0})
+    add(write(board_result(BOARD, "vae", 3.0, 2), tmp_path), boards)
+    assert sum(row["kind"] == "entry" for row in rows_of(boards)) == 2
+    assert "Spread over" not in render(boards)[boards / BOARD.task / "README.md"]
 
 
 # The README
