@@ -1,10 +1,10 @@
-"""The verbs for many results: leaderboard add, render, verify; export."""
+"""The verbs for many results: leaderboard add, render, verify; export; table1."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -185,6 +185,39 @@ def export(
     answer(json, found, f"{output} holds {len(frame)} rows: {runs} runs.")
 
 
+def table1(
+    results: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RESULTS", help="Files, folders, or globs in quotes; the boards' entries if not given."),
+    ] = None,
+    format: Annotated[Literal["md", "tex"], typer.Option("--format", help="Markdown or LaTeX.")] = "md",
+    output: Annotated[Path | None, options.file("--output", "-o", help="Write to FILE instead of stdout.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Table 1 of the founding paper: what the board's entries measure, beside the numbers in print.
+
+    Trainings of one model with several seeds are one row: mean ± standard deviation over the seeds. What each column
+    means, and what cannot be compared: docs/founding-table.md.
+
+    \b
+    Examples:
+      simbench table1
+      simbench table1 --format tex -o table1.tex
+      simbench table1 runs/mnist "runs/zn-geant3/vae/*.json"
+    """
+    from simbench.boards.founding import as_json, as_latex, as_markdown, founding, read_results
+    from simbench.core.files import check_replaceable, replace_text
+
+    if output is not None:
+        check_replaceable(output)
+    found = founding(read_results(results or []))
+    text = as_latex(found) if format == "tex" else as_markdown(found)
+    if output is not None:
+        replace_text(output, text)
+    data = as_json(found) | {"file": output and str(output)}
+    answer(json, data, f"{output} is written, of {len(found.results)} results." if output else text.rstrip("\n"))
+
+
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
     leaderboard = typer.Typer(
@@ -194,3 +227,4 @@ def register(app: typer.Typer) -> None:
         leaderboard.command()(verb)
     app.add_typer(leaderboard, name="leaderboard")
     app.command()(export)
+    app.command()(table1)

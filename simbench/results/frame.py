@@ -128,7 +128,9 @@ def find_files(patterns: Iterable[Pattern]) -> list[Path]:
         matched = [text] if Path(text).is_file() else glob.glob(text, recursive=True)
         files = {path for path in matched if not Path(path).is_dir()}
         if not files:
-            raise DataError(f"{pattern} names no files", fix="Quote the pattern, e.g. 'runs/**/*.json'.")
+            got = "a folder without .json files" if Path(pattern).is_dir() else "no such file, and nothing that matches"
+            fix = "Name a file, a folder, or a pattern in quotes: 'runs/**/*.json'."
+            raise DataError(f"{pattern} names no files", got=got, expected="results of `simbench run`", fix=fix)
         found |= files
     return [Path(path) for path in sorted(found)]
 
