@@ -84,6 +84,17 @@ class Autoencoder(TrainedModel):
         return torch.randn(len(told), self.config["latent"], generator=rng, device=told.device)
 
     @torch.inference_mode()
+    def latent_codes(self, samples: Tensor, conditions: Tensor) -> Tensor:
+        """The codes of events, of a random one its mean: (B, *shape), (B, C) -> (B, latent)."""
+        return self.encode(samples, self.conditions(conditions))[:, : self.config["latent"]]
+
+    @torch.inference_mode()
+    def prior_codes(self, conditions: Tensor, *, seed: int) -> Tensor:
+        """The codes that `sample` decodes: (B, C) -> (B, latent)."""
+        rng = torch.Generator(conditions.device).manual_seed(seed)
+        return self.draw_prior(self.conditions(conditions), rng)
+
+    @torch.inference_mode()
     def sample(self, conditions: Tensor, *, seed: int) -> Tensor:
         """Codes from the prior, decoded with the conditions, and events drawn from the likelihood."""
         rng = torch.Generator(conditions.device).manual_seed(seed)

@@ -204,8 +204,9 @@ def _report_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
     from simbench.core.progress import Progress
     from simbench.report.page import ReportEntry, write_report
 
+    entry = ReportEntry(evaluated.result, evaluated.pair, evaluated.session)
     with Progress() as progress, progress.step("report", 1) as advance:
-        written = write_report([ReportEntry(evaluated.result, evaluated.pair)], task, path.with_suffix(".html"))
+        written = write_report([entry], task, path.with_suffix(".html"))
         advance(1)
         progress.note(f"The report is {written}.")
 

@@ -98,10 +98,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A Result with the events it was made from: generated (repetition 0) against reference."""
+    """A Result with the events it was made from, generated (repetition 0) against reference, and the generator, set up;
+    none where the events came from files."""
 
     result: Result
     pair: Comparison
+    session: Session | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
     timing = scored.record(witness, opened.setup_seconds) if timed.rows else None
     warnings += timed.notes
     result = _result(task, pairs, resolved.spec, record, options, progress, factor, timed, timing, warnings)
-    return Evaluated(result, pairs[0])
+    return Evaluated(result, pairs[0], session)
 
 
 def generator_record(resolved: Resolved, checked: Preflight) -> GeneratorRecord:

@@ -3,5 +3,6 @@
 from simbench.core.lazy import public_names
 
 __getattr__, __dir__, __all__ = public_names(
-    __name__, {"LeNetFeatures": "extractors", "LeNetLabels": "extractors", "LeNet5": "lenet"}
+    __name__,
+    {"LeNetFeatures": "extractors", "LeNetLabels": "extractors", "LeNetReadOut": "extractors", "LeNet5": "lenet"},
 )

@@ -70,6 +70,29 @@ class LeNetFeatures:
 
 
 @dataclass(frozen=True)
+class LeNetReadOut:
+    """(N, *shape) in task units -> (N, width): what the head `head` says of each event.
+
+    The probability of each class; of `log_energy` the energy itself, in the unit of the condition, (N, 1).
+    """
+
+    variant: Variant
+    head: str
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """The read-out. Raises as `LeNetFeatures` does."""
+        lenet5 = network(self.variant)
+        return in_chunks(lambda x: self._of(lenet5, lenet5(x)[self.head]), samples, self.variant.shape)
+
+    def _of(self, lenet5: LeNet5, outputs: Tensor) -> Tensor:
+        if self.head != "log_energy":
+            return outputs.softmax(1)
+        mean, sd = lenet5.log_energy_moments
+        energies: Tensor = (mean + sd * outputs).exp()
+        return energies
+
+
+@dataclass(frozen=True)
 class LeNetLabels:
     """(N, *shape) in task units -> (N,) int64: the most probable class of the head `head`."""
 

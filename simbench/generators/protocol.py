@@ -41,3 +41,24 @@ class Generator(Protocol):
             (event, *task.shape) in task units, e.g. photons, or [0, 1] for an image. Any real dtype, any device.
         """
         ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What a generator with a latent space may offer beside `sample`: the report then shows that space.
+
+    A second, optional method `prior_codes(conditions, *, seed)` gives the codes that `sample` would decode, in the same
+    shape, one for each row of `conditions`; the report shows them beside the codes of real events.
+    """
+
+    def latent_codes(self, samples: Tensor, conditions: Tensor) -> Tensor:
+        """Encode events; the mean where a code is random.
+
+        Args:
+            samples: (event, *task.shape) float32 in task units.
+            conditions: (event, C) float32 in task units, those of the events.
+
+        Returns:
+            (event, d), one code an event. Any real dtype, any device.
+        """
+        ...

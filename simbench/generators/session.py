@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from simbench.core.errors import SimbenchError
+from simbench.core.errors import GeneratorError, SimbenchError
+from simbench.core.events import Events
 from simbench.core.seeds import derive_seed
-from simbench.generators.protocol import Generator
+from simbench.generators.protocol import Encoder, Generator
 from simbench.generators.user_code import user_error
 from simbench.tasks.base import Task
 
@@ -101,3 +103,40 @@ class Session:
             blocks.append(self.checked(samples, len(rows)))
             on_block(len(rows))
         return torch.cat(blocks)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether the generator offers `latent_codes`."""
+        return isinstance(self.generator, Encoder)
+
+    def codes(self, events: Events) -> Tensor:
+        """Codes of events, (N, d) float32 on the CPU. The generator `encodes`."""
+        encode: Any = getattr(self.generator, "latent_codes", None)
+        pieces = []
+        for rows in torch.arange(len(events)).split(self.task.block_size):
+            given = [values[rows].to(self.device) for values in (events.samples, events.conditions)]
+            pieces.append(self._codes("latent_codes", len(rows), partial(encode, *given)))
+        return torch.cat(pieces)
+
+    def prior_codes(self, conditions: Tensor, seed: int) -> Tensor | None:
+        """Codes that `sample` would decode, (N, d) float32 on the CPU; None where the generator does not give them."""
+        draw = getattr(self.generator, "prior_codes", None)
+        if not callable(draw):
+            return None
+        return self._codes("prior_codes", len(conditions), partial(draw, conditions.to(self.device), seed=seed))
+
+    def _codes(self, method: str, count: int, call: Callable[[], Any]) -> Tensor:
+        who = f"{self.who}: `{method}`"
+        try:
+            with torch.no_grad():
+                codes = torch.as_tensor(call()).detach().to("cpu", torch.float32)
+        except SimbenchError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise user_error(error, f"{who} failed for {count} events") from error
+        if codes.dim() != 2 or len(codes) != count or not codes.shape[1]:
+            what = f"{who} returned codes of the wrong shape"
+            raise GeneratorError(what, got=str(tuple(codes.shape)), expected=f"({count}, d)")
+        if not bool(torch.isfinite(codes).all()):
+            raise GeneratorError(f"{who} returned NaN or infinite values", expected="finite numbers")
+        return codes

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -17,9 +18,10 @@ from simbench.report.style import (
     as_array,
     largest_reference,
     legend_above,
-    make_figure,
+    paired_panels,
     plain,
     styled,
+    unscaled,
 )
 
 Array = NDArray[np.float64]
@@ -57,7 +59,7 @@ def embed(series: Sequence[Series], seed: int = 0) -> list[Embedding]:
     shares = singular**2 / max(float((singular**2).sum()), 1e-300)
     flat = [(values - centre) @ axes[:2].T for values in sets]
     cuts = np.cumsum([len(values) for values in sets])[:-1]
-    curled = np.split(_tsne(np.concatenate(sets), rng.permutation(sum(map(len, sets))), seed), cuts)
+    curled = np.split(tsne(np.concatenate(sets), rng.permutation(sum(map(len, sets))), seed), cuts)
     labels = (f"first principal component ({100 * shares[0]:.0f} %)", f"second ({100 * shares[1]:.0f} %)")
     return [
         Embedding("principal components", labels, flat[0], tuple(flat[1:])),
@@ -65,7 +67,7 @@ def embed(series: Sequence[Series], seed: int = 0) -> list[Embedding]:
     ]
 
 
-def _tsne(values: Array, order: NDArray[np.int64], seed: int) -> Array:
+def tsne(values: Array, order: NDArray[np.int64], seed: int) -> Array:
     """t-SNE of the rows, computed in `order`: identical events (empty ones) are then not laid out set by set.
 
     It runs on one thread, since more only get in each other's way.
@@ -85,29 +87,29 @@ def _tsne(values: Array, order: NDArray[np.int64], seed: int) -> Array:
 def feature_maps(series: Sequence[Series], embeddings: Sequence[Embedding]) -> Figure:
     """A panel for each embedding and generator: its events over the real ones."""
     with styled():
-        single = len(series) == 1
-        columns = 2 if single else len(series)
-        width = 10.0 if single else min(3.4 * columns, 11.0)
-        figure = make_figure(width, 4.7 if single else 2 * width / columns + 0.5)
-        share: Any = False if single else "row"
-        grid: Any = figure.subplots(1 if single else 2, columns, squeeze=False, sharex=share, sharey=share)
+        figure, pairs = paired_panels(series)
         handles: list[Any] = []
-        for row, embedding in enumerate(embeddings):
-            for index, (one, points) in enumerate(zip(series, embedding.generated, strict=True)):
-                axes = grid[0, row] if single else grid[row, index]
-                for layer in range(LAYERS):
-                    real, made = (
-                        axes.plot(*values[layer::LAYERS].T, "o", ms=3.2, mew=0, alpha=0.6, color=colour)[0]
-                        for values, colour in ((embedding.real, REAL), (points, one.colour))
-                    )
+        for index, (one, panels) in enumerate(zip(series, pairs, strict=True)):
+            for embedding, axes in zip(embeddings, panels, strict=True):
+                real, made = overlaid(axes, embedding.real, embedding.generated[index], one.colour)
                 handles = handles or [real]
-                if row == 0:
-                    handles.append(made)
-                axes.tick_params(which="both", labelbottom=False, labelleft=False, length=0)
-                axes.minorticks_off()
-                axes.margins(0.04)
-                if single or index == 0:
-                    axes.set_ylabel(embedding.axes[1], color=INK)
-                axes.set_xlabel(embedding.axes[0] if single or index == len(series) - 1 else "")
-        legend_above(figure, handles, ["real", *(plain(one.label) for one in series)])
+                if len(series) == 1:
+                    handles = [real, made]
+                axes.set_xlabel(embedding.axes[0] if len(series) == 1 else embedding.name, loc="center")
+                axes.set_ylabel(embedding.axes[1] if len(series) == 1 else "", color=INK)
+        names = [plain(one.label) for one in series] if len(series) == 1 else []
+        legend_above(figure, handles, ["real", *names])
     return figure
+
+
+def overlaid(axes: Axes, real: Array, made: Array, colour: str) -> tuple[Any, Any]:
+    """Two sets of points (N, 2) in one panel, drawn in turns; returns a handle of each."""
+    real_handle: Any = None
+    made_handle: Any = None
+    for layer in range(LAYERS):
+        real_handle, made_handle = (
+            axes.plot(*values[layer::LAYERS].T, "o", ms=3.2, mew=0, alpha=0.6, color=shade)[0]
+            for values, shade in ((real, REAL), (made, colour))
+        )
+    unscaled(axes)
+    return real_handle, made_handle

@@ -8,20 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from simbench.core.errors import SimbenchError, UsageError
+from simbench.core.errors import GeneratorError, SimbenchError, UsageError
 from simbench.core.files import check_writable, replace_text
 from simbench.core.templates import render_template
 from simbench.core.text import count, engine_name, matching, number, printable, thread_count, with_error
+from simbench.generators.session import Session
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
 from simbench.report.channels import channel_histograms, correlations, dispersion, energy_response
 from simbench.report.digits import digit_grid, mean_digits
 from simbench.report.features import EVENTS, embed, feature_maps
+from simbench.report.interpolation import NOISES, Way, interpolations, outside_sentence, walk, ways
+from simbench.report.latent import class_name, latent_maps, latent_space, probe_sentence
 from simbench.report.showers import mean_showers, pick_conditions, shower_grid
 from simbench.report.speed import Point, quality_against_time
 from simbench.report.style import COLOURS, Series, largest_reference, save_figure, to_svg
@@ -40,16 +43,26 @@ from simbench.results.words import (
 )
 from simbench.tasks.base import Task
 
+Answer = TypeVar("Answer")
+
 FULL_BAR = 30.0
 """A score this many times worse than its floor fills the bar; the bar is logarithmic."""
 
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """A Result, and the generated events of repetition 0 against the reference; `pair` None: figures go without."""
+    """A Result, and what figures are drawn from.
+
+    Attributes:
+        pair: generated events of repetition 0 against the reference; None: figures of events go without.
+        session: the generator, set up; None: figures that must ask it go without.
+        note: what is to be said of either, such as why it is None.
+    """
 
     result: Result
     pair: Comparison | None
+    session: Session | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,7 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
     results = [entry.result for entry in entries]
     labels = entry_labels(results)
     series = [
-        Series(label, place, entry.pair)
+        Series(label, place, entry.pair, entry.session)
         for place, (label, entry) in enumerate(zip(labels, entries, strict=True))
         if entry.pair is not None
     ]
@@ -118,6 +131,7 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
         ],
         groups=_figures(series, task, folder),
         without=[label for label, entry in zip(labels, entries, strict=True) if entry.pair is None],
+        notes=[(label, printable(entry.note, 400)) for label, entry in zip(labels, entries, strict=True) if entry.note],
         strata=_strata(results, labels, series, task),
         pareto=_pareto(results, labels, folder),
         colours=COLOURS,
@@ -379,6 +393,20 @@ CAPTIONS = {
         "events that the generator misses. The axes of t-SNE mean nothing; what counts is whether both sets fill the "
         "same places.",
     ),
+    "latent": (
+        "Codes of real events, and of the prior",
+        "t-SNE of the codes that the generator's encoder makes of real test events, by class (the label, else the "
+        "quintile of the energy), and of the codes that it draws from its prior. The linear probe is logistic "
+        "regression from code to class, trained on the training split and scored on the test split. An encoder that "
+        "is told the conditions may write them into the code. Of a random code the mean is shown: a dimension that "
+        "the events do not use stays at its middle, while the prior spreads.",
+    ),
+    "interpolation": (
+        "From one condition to another",
+        "Each row keeps its noise (one seed) while the condition moves on a straight line; between two labels, or two "
+        "species of one energy and direction, it is one that no event has. Curves: what a pinned LeNet-5 reads, mean "
+        f"over {NOISES} noises; band: 16–84 %.",
+    ),
 }
 """Title and caption of each figure of events."""
 
@@ -388,7 +416,7 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None) -> list[
     if not series:
         return []
     reference = series[0].pair.reference
-    groups: dict[str, dict[str, Callable[[], Figure]]] = {}
+    groups: dict[str, dict[str, Callable[[], Figure | tuple[Figure, str]]]] = {}
     if "channels" in reference.derivations:
         if len(task.shape) == 2:
             picked = pick_conditions(largest_reference(series).reference, task)
@@ -410,21 +438,58 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None) -> list[
             groups["Images"]["mean_images"] = lambda: mean_digits(series)
     if "features" in reference.derivations:
         groups["Feature space"] = {"features": lambda: feature_maps(series, embed(series))}
+    opened = [one for one in series if one.session is not None]
+    encoders = [one for one in opened if one.session is not None and one.session.encodes]
+    if encoders and class_name(reference):
+        groups["Latent space"] = {"latent": lambda: _latent(encoders, task)}
+    if opened and (between := ways(largest_reference(series).reference, task)):
+        groups["Interpolation"] = {"interpolation": lambda: _interpolation(opened, between, task)}
     return [
         (group, [_draw(name, *CAPTIONS[name], figure, folder) for name, figure in figures.items()])
         for group, figures in groups.items()
     ]
 
 
-def _draw(name: str, title: str, caption: str, figure: Callable[[], Figure], folder: Path | None) -> Drawn:
-    """Draw a figure; events that cannot be drawn, or weights that are not there, leave a note in its place."""
+def _latent(encoders: Sequence[Series], task: Task) -> tuple[Figure, str]:
+    spaces, left_out = _of_each(encoders, lambda _, session: latent_space(session, task))
+    return latent_maps(spaces), f"{probe_sentence(spaces)} {left_out}"
+
+
+def _interpolation(opened: Sequence[Series], between: Sequence[Way], task: Task) -> tuple[Figure, str]:
+    shown = between if len(opened) < 3 else [between[0], between[-1]]
+    found, left_out = _of_each(opened, lambda _, session: [walk(session, way, task) for way in shown])
+    return interpolations(found, task), f"{outside_sentence(found)} {left_out}"
+
+
+def _of_each(
+    opened: Sequence[Series], ask: Callable[[Series, Session], Answer]
+) -> tuple[list[tuple[Series, Answer]], str]:
+    """What each generator answers, and which are left out and why. Raises GeneratorError where all are."""
+    found, failed = [], []
+    for one in opened:
+        assert one.session is not None
+        try:
+            found.append((one, ask(one, one.session)))
+        except GeneratorError as error:
+            failed.append((one.label, error))
+    if not found:
+        raise failed[0][1]
+    return found, " ".join(f"Without {label}: {printable(str(error), 200)}." for label, error in failed)
+
+
+def _draw(
+    name: str, title: str, caption: str, figure: Callable[[], Figure | tuple[Figure, str]], folder: Path | None
+) -> Drawn:
+    """Draw a figure, which may come with a further sentence for its caption; events that cannot be drawn, or weights
+    that are not there, leave a note in its place."""
     try:
-        drawn = figure()
+        made = figure()
     except (SimbenchError, ValueError) as error:
         return Drawn(name, title, caption, "", f"Left out: {printable(str(error), 400)}")
+    drawn, sentence = made if isinstance(made, tuple) else (made, "")
     if folder is not None:
         save_figure(drawn, folder, name)
-    return Drawn(name, title, caption, to_svg(drawn, name, title))
+    return Drawn(name, title, f"{caption} {sentence}".strip(), to_svg(drawn, name, title))
 
 
 def _points(results: Sequence[Result], labels: Sequence[str], key: str) -> Iterator[Point]:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from simbench.core.statistics import pareto_front
 from simbench.core.text import number
-from simbench.report.style import COLOURS, INK, MARKERS, REAL, make_figure, plain, styled
+from simbench.report.style import INK, REAL, look_of, make_figure, plain, styled
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> F
         front = pareto_front([(speed, -score if higher else score) for speed, score in at])
         axes.step(*zip(*(at[i] for i in front), strict=True), where="post", color=REAL, lw=1.2, ls=(0, (4, 2)))
         for point, (x, y) in zip(points, at, strict=True):
-            colour, marker = (INK, "*") if point.place is None else (COLOURS[point.place % 6], MARKERS[point.place % 6])
+            colour, marker = (INK, "*") if point.place is None else look_of(point.place)
             size, fill = 14 if point.place is None else 8, "none" if point.core is None else colour
             axes.errorbar(x, y, point.error, fmt=marker, ms=size, color=colour, mfc=fill, capsize=0, lw=1.2)
             if point.core is not None and point.best is not None and point.best > 1.05 * point.core:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,14 +26,35 @@ from numpy.typing import NDArray
 from simbench.core.text import THIN, printable
 from simbench.metrics.base import Comparison
 
+if TYPE_CHECKING:
+    from simbench.generators.session import Session
+
 INK, REAL, FAINT, PAPER = "#1b1f24", "#868c95", "#d4d8dd", "#fffffe"
 """Text and axes; the reference events; grids and frames; the ground."""
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-"""One a generator (Okabe and Ito): told apart with any colour vision."""
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"),
+    *("#332288", "#882255", "#84b819", "#7a4b1e", "#9b5de5", "#8a8a00"),
+)
+"""One a generator; the first six (Okabe and Ito) are told apart with any colour vision, the others by line and marker
+too."""
+
+CLASS_COLOURS = (
+    "#4e79a7",
+    "#f28e2b",
+    "#e15759",
+    "#59b3ad",
+    "#59a14f",
+    "#d9b526",
+    "#b07aa1",
+    "#ff8fa3",
+    "#9c755f",
+    "#808080",
+)
+"""One a class of events, whatever the generator."""
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (1, 1.8)))
-MARKERS = ("o", "s", "D", "^", "v", "P")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*", "h", "p")
 VARIABLES = {INK: "ink", REAL: "real", FAINT: "faint", PAPER: "paper"}
 VARIABLES |= {colour: f"g{place}" for place, colour in enumerate(COLOURS, 1)}
 """The CSS variable behind each colour of the palette."""
@@ -42,28 +63,38 @@ COUNTS = "viridis"
 DIFFERENCES = "PuOr"
 
 
+def look_of(place: int) -> tuple[str, str]:
+    """Colour and marker of the generator at a place."""
+    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+
+
 @dataclass(frozen=True)
 class Series:
-    """The events of one generator, with the label and the place in the palette that it has throughout the report."""
+    """The events of one generator, with the label and the place in the palette that it has throughout the report.
+
+    `session` is the generator itself, where it can be asked for more.
+    """
 
     label: str
     place: int
     pair: Comparison
+    session: Session | None = None
 
     @property
     def colour(self) -> str:
         """The generator's colour on light paper."""
-        return COLOURS[self.place % len(COLOURS)]
+        return look_of(self.place)[0]
 
     @property
     def dash(self) -> Any:
         """The generator's line style."""
-        return DASHES[self.place % len(DASHES)]
+        return DASHES[(self.place + self.place // len(COLOURS)) % len(DASHES)]
 
     @property
     def points(self) -> dict[str, Any]:
         """The generator's marker and colour, for `errorbar`."""
-        return {"fmt": MARKERS[self.place % len(MARKERS)], "color": self.colour}
+        colour, marker = look_of(self.place)
+        return {"fmt": marker, "color": colour}
 
 
 @functools.cache
@@ -134,6 +165,33 @@ def comparison_grid(
     for drawn, (axes, _) in zip(series, pairs, strict=True):
         axes.set_title(plain(drawn.label, 28 if single else 18), loc="center", color=drawn.colour, weight="bold")
     return figure, grid[0, 0], pairs
+
+
+def paired_panels(series: Sequence[Series]) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """A figure with two square panels for each generator: side by side for one, else below each other under its name,
+    four generators in a row."""
+    if len(series) == 1:
+        figure = make_figure(10, 4.7)
+        both: Any = figure.subplots(1, 2)
+        return figure, [(both[0], both[1])]
+    columns = min(len(series), 4)
+    bands = -(-len(series) // columns)
+    width = min(3.4 * columns, 11.0)
+    figure = make_figure(width, bands * (2 * width / columns + 0.3) + 0.4)
+    grid: Any = figure.subplots(2 * bands, columns, squeeze=False)
+    pairs = [(grid[2 * band, at], grid[2 * band + 1, at]) for band in range(bands) for at in range(columns)]
+    for empty in (axes for pair in pairs[len(series) :] for axes in pair):
+        empty.set_axis_off()
+    for one, (above, _) in zip(series, pairs, strict=False):
+        above.set_title(plain(one.label, 24), loc="center", color=one.colour, weight="bold")
+    return figure, pairs[: len(series)]
+
+
+def unscaled(axes: Axes) -> None:
+    """A panel whose axes mean nothing: no numbers, no ticks."""
+    axes.tick_params(which="both", labelbottom=False, labelleft=False, length=0)
+    axes.minorticks_off()
+    axes.margins(0.04)
 
 
 def bare(axes: Axes, frame: str = FAINT) -> None:

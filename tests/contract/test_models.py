@@ -15,6 +15,7 @@ from simbench.core.errors import DataError
 from simbench.core.events import Events
 from simbench.core.plugins import entry_points, load_entry_point
 from simbench.core.seeds import derive_seed
+from simbench.generators.protocol import Encoder
 from simbench.generators.resolve import resolve
 from simbench.tasks import get_task
 from simbench.tasks.base import Split, Task
@@ -202,6 +203,10 @@ def test_every_shape_trains_and_samples(variant: str, shape: str, tmp_path: Path
     for count in (12, 1):
         task.check_samples(model.sample(events.conditions[:count], seed=0), count, name)
     assert model.sample(events.conditions[:0], seed=0).shape == (0, *task.shape)
+    if isinstance(model, Encoder):
+        expected = (len(events), model.config["latent"])
+        assert model.latent_codes(events.samples, events.conditions).shape == expected
+        assert model.prior_codes(events.conditions, seed=0).shape == expected  # type: ignore[operator]
     metadata = {
         "model": name,
         "task": task.name,
