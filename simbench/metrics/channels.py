@@ -12,7 +12,7 @@ from torch import Tensor
 from simbench.core.errors import UsageError
 from simbench.metrics.arrays import Array, as_photons
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_condition, by_stratum, dense, stratified
+from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_condition, dense, stratified
 
 CHANNEL_VARIANTS = ("zn_2x2", "zn_2x2_odd", "zp_2x2", "zp_4x1")
 """Which pixels feed which channel: named, never guessed."""
@@ -305,20 +305,17 @@ def _dispersion(generated: Tensor, reference: Tensor, condition: Tensor, conditi
     "counting equally: 1 is right, 0 is collapse.",
     of=dispersion_ratio,
 )
+@stratified
 def dispersion_ratio_metric(pair: Comparison) -> Estimate:
     """Spread of the answers to one and the same particle, generated over real, every particle counting equally; 0 is
     collapse."""
-
-    def estimate(pair: Comparison) -> Estimate:
-        generated, reference = pair.derived("channels")
-        condition, count = _conditions(pair.generated.condition_id, len(pair))
-        ratio = _dispersion(generated, reference, condition, count)
-        per_channel = ratio(torch.ones(1, count, dtype=torch.float64))[0]
-        parts = dict(zip(_names(len(per_channel)), per_channel.tolist(), strict=True))
-        estimate = bootstrapped(per_channel.mean(), lambda weights: ratio(weights).mean(1), torch.arange(count), parts)
-        return replace(estimate, n=len(pair))
-
-    return by_stratum(pair, estimate)
+    generated, reference = pair.derived("channels")
+    condition, count = _conditions(pair.generated.condition_id, len(pair))
+    ratio = _dispersion(generated, reference, condition, count)
+    per_channel = ratio(torch.ones(1, count, dtype=torch.float64))[0]
+    parts = dict(zip(_names(len(per_channel)), per_channel.tolist(), strict=True))
+    estimate = bootstrapped(per_channel.mean(), lambda weights: ratio(weights).mean(1), torch.arange(count), parts)
+    return replace(estimate, n=len(pair))
 
 
 def empty_fraction(generated: Array, reference: Array) -> float:

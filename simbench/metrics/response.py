@@ -13,7 +13,7 @@ from torch import Tensor
 from simbench.core.errors import UsageError
 from simbench.core.events import Events
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import PAIR_GROUPS, by_stratum, dense, jackknife_groups, jackknife_sd, resampling
+from simbench.metrics.resampling import PAIR_GROUPS, dense, jackknife_groups, jackknife_sd, resampling, stratified
 
 ENERGY = 0
 """The column of the conditions that holds the particle's energy."""
@@ -133,6 +133,7 @@ def _estimate(pair: Comparison, shape: Shape) -> Estimate:
     "energy_response/1",
     meaning="By what share the mean light of particles of one kind and energy is off, beyond chance: 0 is right.",
 )
+@stratified
 def energy_response_metric(pair: Comparison) -> Estimate:
     """How far the mean light at one species and energy is from the real one, as a share of it; 0 is right.
 
@@ -144,13 +145,14 @@ def energy_response_metric(pair: Comparison) -> Estimate:
     to the ratio is taken off. Parts: the ratio in each bin, `neutron 1` the lowest energies. The error comes from that
     of the square (jackknife, 60 groups): half the width of its 95 % interval after the root, over 1.96.
     """
-    return by_stratum(pair, lambda pair: _estimate(pair, mean_of))
+    return _estimate(pair, mean_of)
 
 
 @metric(
     "energy_resolution/1",
     meaning="By what share the width of the light at one species and energy is off, beyond chance: 0 is right.",
 )
+@stratified
 def energy_resolution_metric(pair: Comparison) -> Estimate:
     """How far the relative width of the light at one species and energy is from the real one, as a share; 0 is right.
 
@@ -158,4 +160,4 @@ def energy_resolution_metric(pair: Comparison) -> Estimate:
     within a bin do not widen it. What spreads within a bin are particles and the answers to each: `dispersion_ratio`
     sees the latter alone.
     """
-    return by_stratum(pair, lambda pair: _estimate(pair, relative_width))
+    return _estimate(pair, relative_width)
