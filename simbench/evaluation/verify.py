@@ -14,13 +14,11 @@ from simbench.evaluation.evaluate import Options, generator_record, open_session
 from simbench.evaluation.scoring import measure_all
 from simbench.generators.resolve import resolve_again
 from simbench.metrics.base import Comparison
+from simbench.metrics.registry import get_metric
 from simbench.results.comparable import Basis, generator_changes
 from simbench.results.schema import EquivalentEvents, Measurement, Result, read_result
 from simbench.samples.repetitions import read_pair
 from simbench.tasks.base import Task
-
-TRAINED = frozenset({"classifier_low", "classifier_high"})
-"""Metrics that train a network, whose last digits depend on the machine: not compared."""
 
 RELATIVE, OF_ERROR = 1e-4, 0.05
 """Two values of a deterministic metric agree to this share of the value, plus this share of its standard error:
@@ -138,7 +136,7 @@ def _run_again(
 def _compared(
     result: Result, pairs: Sequence[Comparison], task: Task, whole: bool, progress: Progress
 ) -> Iterator[Verified]:
-    keys = [m.key for m in result.measurements if m.metric not in TRAINED and m.status != "skipped"]
+    keys = [m.key for m in result.measurements if m.status != "skipped" and not get_metric(m.key).trains]
     with progress.step("scoring", len(keys)) as advance:
         again = measure_all(keys, pairs, task, definitions=result.spec.definitions, on_metric=advance)
     found = {measurement.key: measurement for measurement in again}

@@ -97,6 +97,7 @@ class Metric:
         ranks: whether it may order models.
         slow: left out by `--fast`.
         reads_train: whether the value depends on the training split.
+        trains: whether it fits a network or trees, so that the last digits depend on the machine.
         label: the name people use, in tables and figures.
         summary: the docstring's first line; `meaning`: what the number says, in one sentence for a reader of a report.
         of: the pure function of arrays that the metric makes an Estimate from; its docstring defines the number.
@@ -111,6 +112,7 @@ class Metric:
     ranks: bool
     slow: bool
     reads_train: bool
+    trains: bool
     label: str
     summary: str
     meaning: str
@@ -143,6 +145,7 @@ def metric(
     ranks: bool = True,
     slow: bool = False,
     reads_train: bool = False,
+    trains: bool = False,
     label: str = "",
     meaning: str = "",
     of: Callable[..., object] | None = None,
@@ -168,6 +171,7 @@ def metric(
     def register(function: MetricFunction) -> Metric:
         summary = (function.__doc__ or "").strip().split("\n")[0]
         words = (label or name.replace("_", " "), summary, meaning or summary)
-        return Metric(name, version, unit, direction, target, ranks, slow, reads_train, *words, function, of, example)
+        flags = (ranks, slow, reads_train, trains)
+        return Metric(name, version, unit, direction, target, *flags, *words, function, of, example)
 
     return register

@@ -200,6 +200,7 @@ def _by_stratum(pair: Comparison, generated: Tensor, reference: Tensor, *, trees
 @metric(
     "classifier_low/2",
     slow=True,
+    trains=True,
     label="classifier (low)",
     meaning="How well a small network tells generated from real events by pixels: 0.5 is not at all, 1 is always.",
     of=classifier_low,
@@ -216,6 +217,7 @@ def classifier_low_metric(pair: Comparison) -> Estimate:
 @metric(
     "classifier_high/2",
     slow=True,
+    trains=True,
     label="classifier (high)",
     meaning="How well boosted trees tell generated from real events by features: 0.5 is not at all, 1 is always.",
     of=classifier_high,
