@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import as_images, dense_layers, to_log
 from simbench_baselines.divergences import sinkhorn_divergence
-from simbench_models.terms import cosine_penalty, laplacian_distance
+from simbench_models.terms import cosine_penalty, independent_divergence, laplacian_distance
 
 
 class E2eSAE(Autoencoder):
@@ -36,6 +36,9 @@ class E2eSAE(Autoencoder):
       squared errors are summed over pixels, so beta, gamma and delta are larger by their number;
     - codes are standardised over the batch (batch normalisation without scale and shift): else the cheapest way to a
       small S is to shrink them, which the decoder undoes, and blur and s have no meaning;
+    - self terms of S are between independent codes, and its cost is the distance, not half its square
+      (`terms.independent_divergence`): eq. (4) on batches (`divergence="paper"`) is least for codes that do not vary
+      within a condition, and squares see little more of a distribution than its mean where a condition has few events;
     - Q beside the codes is standardised; the noise generator is also told where the particle meets which fibre
       (`blocks.Conditions`), as the conditional baselines are;
     - zn-geant3 is trained with the eight-fold symmetry of the block.
@@ -49,7 +52,8 @@ class E2eSAE(Autoencoder):
         hidden: units of each hidden layer of the noise generator.
         alpha: weight of Lap1; the paper has it for images of faces.
         beta: weight of the Sinkhorn divergence.
-        blur: square root of its temperature, in units of the codes.
+        divergence: `independent` or `paper`, see above.
+        blur: its temperature, of `paper` the square root of it, in units of the codes.
         scale: s, the units of a code that a standard deviation of a condition weighs.
         delta: weight of the latent regulariser.
         tau: cosines below it in absolute value are left out of the regulariser.
@@ -72,11 +76,12 @@ class E2eSAE(Autoencoder):
         noise: int = 16,
         hidden: int = 128,
         alpha: float = 0.0,
-        beta: float = 10.0,
-        blur: float = 0.05,
+        beta: float = 30.0,
+        divergence: Literal["paper", "independent"] = "independent",
+        blur: float = 1.0,
         scale: float = 3.0,
-        delta: float = 1.0,
-        tau: float = 0.5,
+        delta: float = 10.0,
+        tau: float = 0.3,
         gamma: float = 1e-3,
         solver: Literal["simbench", "geomloss"] = "simbench",
     ) -> None:
@@ -89,6 +94,7 @@ class E2eSAE(Autoencoder):
             hidden=hidden,
             alpha=alpha,
             beta=beta,
+            divergence=divergence,
             blur=blur,
             scale=scale,
             delta=delta,
@@ -121,8 +127,11 @@ class E2eSAE(Autoencoder):
         told = self.conditions(conditions)
         real, made = self.encode(samples, told), self.draw_prior(told)
         q = config["scale"] * self.conditions.standardised(conditions)
-        divergence = sinkhorn_divergence(
-            torch.cat([real, q], 1), torch.cat([made, q], 1), config["blur"], config["solver"]
+        joint = torch.cat([real, q], 1), torch.cat([made, q], 1)
+        divergence = (
+            sinkhorn_divergence(*joint, config["blur"], config["solver"])
+            if config["divergence"] == "paper"
+            else independent_divergence(*joint, conditions, config["blur"], config["solver"])
         )
         decoded = self.decode(real, told)
         terms = {

@@ -24,7 +24,15 @@ from simbench_baselines.vae import VAE
 from simbench_baselines.wae_gan import WAEGAN
 from simbench_baselines.wae_mmd import WAEMMD
 from simbench_models.e2e_sae import E2eSAE
-from simbench_models.terms import LEVELS, cosine_penalty, enlarge, laplacian_distance, laplacian_pyramid
+from simbench_models.terms import (
+    LEVELS,
+    cosine_penalty,
+    enlarge,
+    independent_divergence,
+    laplacian_distance,
+    laplacian_pyramid,
+    transport_costs,
+)
 
 MODELS: list[type[TrainedModel]] = [VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE, DCGAN, SDIGAN]
 
@@ -127,6 +135,70 @@ def test_sinkhorn_gradient_by_finite_differences() -> None:
     assert float((gradient * direction).sum()) == pytest.approx(float(ahead - behind) / (2 * step), rel=1e-4)
 
 
+def test_transport_costs_are_pots() -> None:
+    """Values with the entropic term, and the plan's gradient; a low temperature takes more steps than a high one."""
+    for blur in (0.3, 2.0):
+        x, y = random(2, 30, 3).requires_grad_(), random(2, 20, 3, seed=1) + 0.5
+        values = transport_costs(x, y, blur)
+        for a, b, value, gradient in zip(x.detach(), y, values, *torch.autograd.grad(values.sum(), x), strict=True):
+            cost = torch.cdist(a, b)
+            plan = ot.sinkhorn([], [], cost.numpy(), blur, method="sinkhorn_log", numItermax=10_000, stopThr=1e-12)
+            plan = torch.from_numpy(plan)
+            entropy = blur * float((plan * (plan * plan.numel()).log()).sum())
+            assert value.item() == pytest.approx(float((plan * cost).sum()) + entropy, rel=1e-5)
+            expected = (plan[:, :, None] * (a[:, None] - b) / cost[:, :, None]).sum(1)
+            assert float((gradient - expected).norm()) < 1e-3 * float(expected.norm())
+
+
+def test_transport_costs_are_geomlosss() -> None:
+    x, y = random(2, 60, 4), random(2, 60, 4, seed=1) + 0.5
+    ours, theirs = (transport_costs(x, y, 1.0, solver) for solver in ("simbench", "geomloss"))
+    assert torch.allclose(ours, theirs, rtol=1e-3)
+
+
+def test_transport_gradient_by_finite_differences() -> None:
+    x, y, direction = random(1, 30, 3), random(1, 30, 3, seed=1), random(1, 30, 3, seed=2)
+    moving = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(transport_costs(moving, y, 0.5).sum(), moving)
+    ahead, behind = (transport_costs(x + sign * 1e-3 * direction, y, 0.5) for sign in (1, -1))
+    assert float((gradient * direction).sum()) == pytest.approx(float(ahead - behind) / 2e-3, rel=1e-3)
+
+
+def test_independent_divergence_is_least_for_equal_distributions() -> None:
+    """Of codes in eight dimensions with three repeats of a condition: eq. (4) prefers codes that vary less."""
+    conditions = torch.arange(10.0).repeat_interleave(3)[:, None].double()
+
+    def mean(divergence: str, spread: float) -> tuple[float, float]:
+        values = []
+        for i in range(40 if divergence == "paper" else 200):
+            torch.manual_seed(i)
+            real, made = (
+                torch.cat([s * random(30, 8, seed=2 * i + k), conditions], 1) for k, s in ((0, 1), (1, spread))
+            )
+            values.append(
+                sinkhorn_divergence(real, made, 0.05, "simbench")
+                if divergence == "paper"
+                else independent_divergence(real, made, conditions, 1.0, "simbench")
+            )
+        tensor = torch.stack(values)
+        return float(tensor.mean()), float(tensor.std()) / math.sqrt(len(values))
+
+    assert mean("paper", 0.3)[0] < mean("paper", 1.0)[0]
+    equal, error = mean("independent", 1.0)
+    assert abs(equal) < 4 * error
+    for spread in (0.5, 1.5):
+        value, its_error = mean("independent", spread)
+        assert value > 4 * its_error
+
+
+def test_independent_divergence_deals_equal_conditions_to_all_parts() -> None:
+    """Codes that are their condition, exactly: every part is the same, so nothing is left, whatever the order."""
+    conditions = torch.arange(20.0).repeat(3)[torch.randperm(60)][:, None]
+    assert float(independent_divergence(conditions, conditions, conditions, 0.5, "simbench").abs()) < 1e-5
+    one = torch.ones(1, 4, requires_grad=True)
+    assert float(independent_divergence(one, one, torch.ones(1, 1), 1.0, "simbench")) == 0
+
+
 @pytest.mark.parametrize("size", [(28, 28), (44, 44), (64, 64), (7, 9)])
 def test_laplacian_pyramid_adds_up_to_the_image(size: tuple[int, int]) -> None:
     images = random(2, 3, *size)
@@ -203,10 +275,11 @@ def reached_by(model: Any, term: Tensor) -> set[str]:
     return {part for part, norm in norms.items() if norm > 0}
 
 
-def test_where_the_gradients_of_e2e_sae_go() -> None:
+@pytest.mark.parametrize("divergence", ["paper", "independent"])
+def test_where_the_gradients_of_e2e_sae_go(divergence: str) -> None:
     """Fig. 2 of the paper: reconstruction trains encoder and decoder, Sinkhorn encoder and noise generator."""
     task = Spots()
-    model, events = built(E2eSAE, task, alpha=1.0), task.load("train")
+    model, events = built(E2eSAE, task, alpha=1.0, divergence=divergence), task.load("train")
     terms = model.losses(events.samples, events.conditions)
     reached = {name: reached_by(model, term) for name, term in terms.items()}
     assert terms.keys() == {"reconstruction", "sinkhorn", "cosines", "weights", "lap1"}
