@@ -1,4 +1,5 @@
-"""CelebA in the official layout, written by the test, and the Inception extractor on weights that the test makes."""
+"""CelebA in the official layout, written by the test, a training step of every model on it, and the Inception extractor
+on weights that the test makes."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import hashlib
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,17 @@ from PIL import Image
 from simbench.core.errors import DataError
 from simbench.features import inception
 from simbench.tasks import celeba, get_task
+from simbench.training.batches import Batches
+from simbench.training.plan import plan_for
+from simbench_baselines.dcgan import DCGAN
+from simbench_baselines.sae import SAE
+from simbench_baselines.sdi_gan import SDIGAN
+from simbench_baselines.swae import SWAE
+from simbench_baselines.trained import TrainedModel
+from simbench_baselines.vae import VAE
+from simbench_baselines.wae_gan import WAEGAN
+from simbench_baselines.wae_mmd import WAEMMD
+from simbench_models.e2e_sae import E2eSAE
 
 
 def jpeg(seed: int) -> bytes:
@@ -78,6 +91,46 @@ def test_what_is_wrong_with_the_files_is_said(folder: Path, tmp_path_factory: py
     Image.new("RGB", (100, 200)).save(out, "PNG")
     with pytest.raises(DataError, match="too small"):
         celeba.decode(out.getvalue(), "x.png")
+
+
+FACES: dict[type[TrainedModel], dict[str, Any]] = {E2eSAE: {"head": "mse", "alpha": 1.0}}
+"""The founding paper's loss for faces: squared errors and Lap1."""
+
+LONG = (WAEMMD, WAEGAN, SWAE, SAE, DCGAN, SDIGAN)
+
+
+@pytest.mark.parametrize(
+    "model_class",
+    [VAE, E2eSAE, *(pytest.param(model, marks=pytest.mark.slow) for model in LONG)],
+    ids=lambda model: model.model_name,
+)
+def test_the_papers_networks_take_a_training_step_on_faces(model_class: type[TrainedModel], folder: Path) -> None:
+    task = get_task("celeba64", folder)
+    model: Any = model_class(preset="paper", **FACES.get(model_class, {}))
+    plan = plan_for(model, "celeba64", "paper", batch_size=4)
+    events = task.load("train")
+    torch.manual_seed(0)
+    model.prepare(task, events)
+    samples, conditions = model.augment(
+        *Batches(events, plan.batch_size, 0, whole_conditions=model.whole_conditions)(0)
+    )
+    assert samples.shape == (4, 3, 64, 64)
+    players = model.players() if hasattr(model, "players") else {"": list(model.parameters())}
+    for player, parameters in players.items():
+        before = [parameter.detach().clone() for parameter in parameters]
+        optimiser = torch.optim.AdamW(parameters, plan.learning_rate, (plan.beta1, plan.beta2))
+        optimiser.zero_grad()
+        losses = model.losses(samples, conditions, **({"player": player} if player else {}))
+        torch.stack(list(losses.values())).sum().backward()
+        optimiser.step()
+        assert all(bool(torch.isfinite(term)) for term in losses.values()), losses
+        for old, new in zip(before, parameters, strict=True):
+            assert bool(torch.isfinite(new).all())
+            assert not torch.equal(old, new)
+    if model_class is E2eSAE:
+        assert losses.keys() >= {"reconstruction", "sinkhorn", "lap1"}
+    model.eval()
+    task.check_samples(model.sample(torch.zeros(2, 0), seed=0), 2, model.model_name)
 
 
 @pytest.fixture(scope="module")
