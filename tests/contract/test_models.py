@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from toys import ToyTask
 
-from simbench.core.errors import DataError
+from simbench.core.errors import DataError, UsageError
 from simbench.core.events import Events
 from simbench.core.plugins import entry_points, load_entry_point
 from simbench.core.seeds import derive_seed
@@ -19,6 +20,8 @@ from simbench.generators.protocol import Encoder
 from simbench.generators.resolve import resolve
 from simbench.tasks import get_task
 from simbench.tasks.base import Split, Task
+from simbench.training.loop import train
+from simbench.training.plan import Plan
 from simbench.training.weights import load_weights, save_weights
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import from_log, to_log
@@ -178,6 +181,22 @@ SHAPES = {
 }
 
 
+def untrained(model_class: type[TrainedModel], task: Task, **arguments: Any) -> TrainedModel:
+    """A model as it is before its first step."""
+    torch.manual_seed(0)
+    model = model_class(**arguments)
+    model.prepare(task, task.load("train"))
+    return model.eval()
+
+
+def saved(model: TrainedModel, folder: Path, **config: Any) -> Path:
+    """The weights file of a model for one of the SHAPES, with what is to be changed in its config."""
+    texts = {"config": json.dumps({**model.config, **config}), "command": "", "validation_score": "{}"}
+    metadata = {"model": model.model_name, "task": "shape", "seed": "0", "steps": "0", **texts}
+    save_weights(model, folder / "weights.safetensors", metadata)
+    return folder / "weights.safetensors"
+
+
 def all_losses(model: TrainedModel, samples: Tensor, conditions: Tensor) -> list[Tensor]:
     """The terms of the losses of all players."""
     if not hasattr(model, "players"):
@@ -192,9 +211,7 @@ def test_every_shape_trains_and_samples(variant: str, shape: str, tmp_path: Path
     model_class, arguments = VARIANTS[variant]
     name, task = model_class.model_name, SHAPES[shape]
     events = task.load("train")
-    model = model_class(**arguments)
-    model.prepare(task, events)
-    model.train()
+    model = untrained(model_class, task, **arguments).train()
     losses = all_losses(model, *model.augment(events.samples, events.conditions))
     torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
     assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters() if p.grad is not None)
@@ -207,17 +224,35 @@ def test_every_shape_trains_and_samples(variant: str, shape: str, tmp_path: Path
         expected = (len(events), model.config["latent"])
         assert model.latent_codes(events.samples, events.conditions).shape == expected
         assert model.prior_codes(events.conditions, seed=0).shape == expected  # type: ignore[operator]
-    metadata = {
-        "model": name,
-        "task": task.name,
-        "config": json.dumps(model.config),
-        "command": "",
-        "seed": "0",
-        "steps": "0",
-    }
-    save_weights(model, tmp_path / "w.safetensors", {**metadata, "validation_score": "{}"})
-    loaded = model_class(weights=str(tmp_path / "w.safetensors")).setup(task, "cpu")
+    loaded = model_class(weights=str(saved(model, tmp_path))).setup(task, "cpu")
     assert torch.equal(loaded.sample(events.conditions, seed=0), model.sample(events.conditions, seed=0))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("shape", ["28 labels", "28 unconditional", "44 conditional"])
+def test_seed_decides_in_every_network(variant: str, shape: str) -> None:
+    model_class, arguments = VARIANTS[variant]
+    model, conditions = untrained(model_class, SHAPES[shape], **arguments), SHAPES[shape].load("train").conditions
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3 if parameter.dim() > 1 else 1)  # else an untrained decoder's photons are all rounded to 0
+    torch.manual_seed(1)
+    first, second = model.sample(conditions, seed=3), model.sample(conditions, seed=4)
+    assert torch.equal(torch.rand(4), torch.rand(4, generator=torch.Generator().manual_seed(1)))
+    assert torch.equal(model.sample(conditions, seed=3), first)
+    assert not torch.equal(second, first)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_network_on_device(name: str, device: str, tmp_path: Path) -> None:
+    task = SHAPES["44 conditional"]
+    path = saved(untrained(NETWORKS[name], task), tmp_path)
+    model = NETWORKS[name](weights=str(path)).setup(task, device)
+    assert {tensor.device for tensor in model.state_dict().values()} == {torch.device(device)}
+    samples = model.sample(task.load("test").conditions.to(device), seed=0)
+    assert samples.device == torch.device(device)
+    task.check_samples(samples.cpu(), 12, name)
 
 
 @pytest.mark.parametrize("name", AUTOENCODERS)
@@ -237,22 +272,50 @@ def test_weights_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None:
         NETWORKS[name]().setup(task, "cpu")
     with pytest.raises(DataError, match="no weights at"):
         NETWORKS[name](weights=str(tmp_path / "absent")).setup(task, "cpu")
-    model = NETWORKS[name]()
-    model.prepare(task, task.load("train"))
+    model = untrained(NETWORKS[name], task)
     size = "latent" if "latent" in model.config else "noise"
-    metadata = {"model": name, "task": "shape", "command": "", "seed": "0", "steps": "0", "validation_score": "{}"}
-    path = tmp_path / "weights.safetensors"
-    save_weights(model, path, {**metadata, "config": json.dumps(model.config)})
+    path = saved(model, tmp_path)
     with pytest.raises(DataError, match="another task"):
         NETWORKS[name](weights=str(path)).setup(other, "cpu")
+    with pytest.raises(DataError, match="another model"):
+        NETWORKS["vae" if name == "swae" else "swae"](weights=str(path)).setup(task, "cpu")
     for change, message in (
         ({size: 10**7}, "does not fit"),
         ({size: "16"}, "another version"),
         ({size: -1000}, "damaged"),
     ):
-        save_weights(model, path, {**metadata, "config": json.dumps({**model.config, **change})})
         with pytest.raises(DataError, match=message):
-            NETWORKS[name](weights=str(path)).setup(task, "cpu")
+            NETWORKS[name](weights=str(saved(model, tmp_path, **change))).setup(task, "cpu")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_that_cannot_be_written_leave_the_old_ones(name: str, tmp_path: Path) -> None:
+    """The disk is full after the first 10 kB, as far as this process can tell."""
+    model = untrained(NETWORKS[name], SHAPES["28 labels"])
+    before = saved(model, tmp_path).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(UsageError, match=r"weights.safetensors could not be written.*Make room"):
+            saved(model, tmp_path, latent=3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("where", ["samples", "conditions"])
+def test_nan_in_the_data_is_refused(name: str, where: str, tmp_path: Path) -> None:
+    class Holes(Shape):
+        def load_split(self, split: Split) -> Events:
+            events = super().load_split(split)
+            getattr(events, where)[5].view(-1)[0] = torch.nan
+            return events
+
+    model, task = NETWORKS[name](), Holes((44, 44), ZN, "GeV", "photons")
+    with pytest.raises(DataError, match=rf"{where} of shape hold NaN.*1 of 12"):
+        train(model, task, Plan(steps=1), out=tmp_path, progress=False)
+    assert not (tmp_path / "weights.safetensors").exists()
 
 
 def test_photon_transform() -> None:

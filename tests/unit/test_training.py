@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,19 @@ def test_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("simbench.training.loop.replaced_file", full)
     with pytest.raises(UsageError, match=r"cannot be written.*No space left.*Make room"):
         run(tmp_path)
+
+
+@pytest.mark.parametrize(("room", "file"), [(100, "training.json"), (1000, "weights.safetensors"), (6000, "last.ckpt")])
+def test_a_disk_that_is_full_in_the_middle_of_a_file(tmp_path: Path, room: int, file: str) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(UsageError, match=f"{file} could not be written.*Make room"):
+            run(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / file).exists()
+    run(tmp_path)
 
 
 def test_two_players_step_in_turn(tmp_path: Path) -> None:
