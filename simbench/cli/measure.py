@@ -222,6 +222,14 @@ def report_(
         list[Path] | None, options.file("--samples", help="Samples of one of the results; repeatable, in any order.")
     ] = None,
     figures: Annotated[Path | None, options.folder("--figures", help="Leave every figure as PDF and PNG here.")] = None,
+    models: Annotated[
+        str,
+        options.name(
+            "--models",
+            help="Which generators to open: those that are installed by name, all (runs whatever code a result names), "
+            "or none.",
+        ),
+    ] = "installed",
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
@@ -229,7 +237,8 @@ def report_(
 
     The page compares scores and speeds. Figures of events need the samples, which a result does not hold: those of
     `simbench run --save-samples` are found beside their result; files that `simbench score` took, or that lie
-    elsewhere, are passed with --samples.
+    elsewhere, are passed with --samples. Installed generators are opened, for what no file holds (latent space,
+    interpolation), and draw a thousand events anew where no samples are at hand.
 
     \b
     Examples:
@@ -238,20 +247,24 @@ def report_(
     """
     from simbench.core.files import check_replaceable
     from simbench.core.progress import Progress
-    from simbench.report.page import ReportEntry, check_task, write_report
+    from simbench.report.opened import chosen_models, open_entry
+    from simbench.report.page import check_task, write_report
     from simbench.results.schema import read_result
     from simbench.samples.repetitions import find_pairs
     from simbench.tasks import get_task
 
     check_replaceable(output)
+    which = chosen_models(models)
     read = [read_result(path) for path in results]
     task = get_task(read[0].task.name, data_dir)
     check_task(read, task)
     with Progress() as progress, progress.step("report", len(read)) as advance:
         pairs = find_pairs(read, results, samples or [], task)
-        entries = [ReportEntry(result, pair) for result, pair in zip(read, pairs, strict=True)]
+        entries = []
+        for result, pair in zip(read, pairs, strict=True):
+            entries.append(open_entry(result, pair, task, which))
+            advance(1)
         written = write_report(entries, task, output, figures=figures)
-        advance(len(read))
     found = {"report": str(written), "results": [result.id for result in read]}
     answer(json, found, f"The report is {written}.")
 

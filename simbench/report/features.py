@@ -27,7 +27,9 @@ from simbench.report.style import (
 Array = NDArray[np.float64]
 EVENTS = 400
 TOTAL = 1200
-"""Events of each set that are drawn, and of all sets together: t-SNE takes seconds for these, minutes for all."""
+FEWEST = 150
+"""Events of each set that are drawn, and of all sets together, but no fewer than the last of each: t-SNE takes seconds
+for these, minutes for all."""
 
 ITERATIONS = 500
 LAYERS = 4
@@ -47,7 +49,7 @@ class Embedding:
 def embed(series: Sequence[Series], seed: int = 0) -> list[Embedding]:
     """PCA and t-SNE of a subsample of the derived quantity `features`. Raises KeyError where the task has none."""
     rng = np.random.default_rng(seed)
-    size = min(EVENTS, TOTAL // (len(series) + 1))
+    size = min(EVENTS, max(TOTAL // (len(series) + 1), FEWEST))
 
     def draw(values: Array) -> Array:
         return values[np.sort(rng.permutation(len(values))[:size])]

@@ -5,8 +5,9 @@ The page runs no script and loads nothing: its content policy forbids both, so a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +45,11 @@ from simbench.results.words import (
 from simbench.tasks.base import Task
 
 Answer = TypeVar("Answer")
+Draw = Callable[[Sequence[Series]], Figure | tuple[Figure, str]]
+"""Draws generators; may come with a further sentence for the caption."""
+
+FEW = 3
+"""More results than these are shown closer together."""
 
 FULL_BAR = 30.0
 """A score this many times worse than its floor fills the bar; the bar is logarithmic."""
@@ -115,10 +121,11 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
         check_writable(folder)
     return render_template(
         "report.html.j2",
-        title=f"{', '.join(labels)} on {task.name}",
+        title=f"{', '.join(labels) if len(labels) <= FEW else f'{len(labels)} generators'} on {task.name}",
         task=task,
         entries=[_entry(*each) for each in zip(results, labels, range(len(results)), strict=True)],
         several=len(entries) > 1,
+        many=len(entries) > FEW,
         sections=[
             ("Scores that rank", _score_rows(results, ranks=True)),
             ("Reported, not ranked", _score_rows(results, ranks=False)),
@@ -131,12 +138,20 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
         ],
         groups=_figures(series, task, folder),
         without=[label for label, entry in zip(labels, entries, strict=True) if entry.pair is None],
-        notes=[(label, printable(entry.note, 400)) for label, entry in zip(labels, entries, strict=True) if entry.note],
+        notes=_grouped((label, entry.note) for label, entry in zip(labels, entries, strict=True) if entry.note),
         strata=_strata(results, labels, series, task),
         pareto=_pareto(results, labels, folder),
         colours=COLOURS,
         full_bar=f"{FULL_BAR:g}",
     )
+
+
+def _grouped(notes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Names and what is said of them, those of one note together."""
+    names: dict[str, list[str]] = {}
+    for label, note in notes:
+        names.setdefault(printable(note, 400), []).append(label)
+    return [(", ".join(labels), note) for note, labels in names.items()]
 
 
 def entry_labels(results: Sequence[Result]) -> list[str]:
@@ -163,6 +178,7 @@ def entry_labels(results: Sequence[Result]) -> list[str]:
 
 def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
     first = headline(result)
+    warnings = [printable(warning, 2000) for warning in result.warnings]
     return {
         "label": label,
         "place": place % len(COLOURS) + 1,
@@ -176,7 +192,8 @@ def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
         "speed": speed_sentence(result),
         "scored": scored_sentence(result),
         "measured_energy": any(row.joules_per_event is not None for row in result.throughput),
-        "warnings": [printable(warning, 2000) for warning in result.warnings],
+        "findings": [warning for warning in warnings if warning.startswith("Too good to be true")],
+        "warnings": [warning for warning in warnings if not warning.startswith("Too good to be true")],
         "throughput_error": printable(result.throughput_error or "", 1000),
         "provenance": _provenance(result),
     }
@@ -268,11 +285,13 @@ def _score_cell(measurement: Measurement, place: int, best: bool) -> dict[str, A
     floor = beside(measurement.floor)
     if measurement.floor is not None and measurement.floor_sd is not None:
         floor = with_error(measurement.floor, measurement.floor_sd)
-    notes = []
+    notes, spread, calibrated = [], "", ""
     if measurement.sd_repetition is not None:
-        notes.append(f"± {number(measurement.sd_repetition, 2)} between {len(measurement.per_repetition)} repetitions")
+        spread = f"± {number(measurement.sd_repetition, 2)}"
+        notes.append(f"{spread} between {len(measurement.per_repetition)} repetitions")
     if measurement.calibrated is not None:
-        notes.append(f"{beside(measurement.calibrated.value)} with photons × {number(measurement.calibrated.factor)}")
+        calibrated = beside(measurement.calibrated.value)
+        notes.append(f"{calibrated} with photons × {number(measurement.calibrated.factor)}")
     bar = None
     if place_of.factor is not None:
         bar = min(100.0, max(0.0, 100 * float(np.log(max(place_of.factor, 1.0)) / np.log(FULL_BAR))))
@@ -286,6 +305,8 @@ def _score_cell(measurement: Measurement, place: int, best: bool) -> dict[str, A
         "at_floor": place_of.sigma is not None and place_of.sigma < 2,
         "memoriser": beside(measurement.memoriser),
         "notes": notes,
+        "spread": spread,
+        "calibrated": calibrated,
         "parts": [(printable(name, 40), number(part)) for name, part in measurement.parts.items()],
     }
 
@@ -411,43 +432,57 @@ CAPTIONS = {
 """Title and caption of each figure of events."""
 
 
+class Figures:
+    """The figures of a page, drawn one after the other; those with a curve or a column a generator in parts."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.groups: dict[str, list[Drawn]] = {}
+
+    def add(self, group: str, name: str, draw: Draw, series: Sequence[Series], most: int = 99) -> None:
+        """Draw a figure of up to `most` generators, or as many figures as they take."""
+        title, caption = CAPTIONS[name]
+        parts = -(-len(series) // most)
+        for part, at in enumerate(np.array_split(np.arange(len(series)), parts), 1):
+            some = [series[place] for place in at]
+            if parts > 1:
+                title = f"{CAPTIONS[name][0]}: {', '.join(one.label for one in some)}"
+            key = name if part == 1 else f"{name}-{part}"
+            drawn = _draw(key, title, caption if part == 1 else "", partial(draw, some), self.folder)
+            self.groups.setdefault(group, []).append(drawn)
+
+
 def _figures(series: Sequence[Series], task: Task, folder: Path | None) -> list[tuple[str, list[Drawn]]]:
     """The groups of figures that the task's events allow."""
     if not series:
         return []
-    reference = series[0].pair.reference
-    groups: dict[str, dict[str, Callable[[], Figure | tuple[Figure, str]]]] = {}
+    figures, reference = Figures(folder), largest_reference(series).reference
     if "channels" in reference.derivations:
         if len(task.shape) == 2:
-            picked = pick_conditions(largest_reference(series).reference, task)
-            groups["Showers"] = {
-                "showers": lambda: shower_grid(series, picked, task.unit),
-                "mean_shower": lambda: mean_showers(series, task.unit),
-            }
-        channels = groups["Channels"] = {"channels": lambda: channel_histograms(series, task.unit)}
+            picked = pick_conditions(reference, task)
+            figures.add("Showers", "showers", lambda some: shower_grid(some, picked, task.unit), series, 12)
+            figures.add("Showers", "mean_shower", lambda some: mean_showers(some, task.unit), series, 4)
+        figures.add("Channels", "channels", lambda some: channel_histograms(some, task.unit), series, 4)
         if "Energy" in task.condition_names:
             energy = task.condition_names.index("Energy")
             unit = task.condition_units[energy]
-            channels["response"] = lambda: energy_response(series, energy, unit, task.unit)
+            figures.add("Channels", "response", lambda some: energy_response(some, energy, unit, task.unit), series, 4)
         if task.repeats > 1:
-            channels["dispersion"] = lambda: dispersion(series, task.unit)
-        channels["correlations"] = lambda: correlations(series)
+            figures.add("Channels", "dispersion", lambda some: dispersion(some, task.unit), series, 6)
+        figures.add("Channels", "correlations", correlations, series, 4)
     elif len(task.shape) == 3 and task.shape[0] in (1, 3):
-        groups["Images"] = {"images": lambda: digit_grid(series)}
+        figures.add("Images", "images", digit_grid, series, 4)
         if task.shape[0] == 1 and "label" in reference.strata:
-            groups["Images"]["mean_images"] = lambda: mean_digits(series)
+            figures.add("Images", "mean_images", mean_digits, series, 4)
     if "features" in reference.derivations:
-        groups["Feature space"] = {"features": lambda: feature_maps(series, embed(series))}
+        figures.add("Feature space", "features", lambda some: feature_maps(some, embed(some)), series)
     opened = [one for one in series if one.session is not None]
     encoders = [one for one in opened if one.session is not None and one.session.encodes]
     if encoders and class_name(reference):
-        groups["Latent space"] = {"latent": lambda: _latent(encoders, task)}
-    if opened and (between := ways(largest_reference(series).reference, task)):
-        groups["Interpolation"] = {"interpolation": lambda: _interpolation(opened, between, task)}
-    return [
-        (group, [_draw(name, *CAPTIONS[name], figure, folder) for name, figure in figures.items()])
-        for group, figures in groups.items()
-    ]
+        figures.add("Latent space", "latent", lambda some: _latent(some, task), encoders)
+    if opened and (between := ways(reference, task)):
+        figures.add("Interpolation", "interpolation", lambda some: _interpolation(some, between, task), opened)
+    return list(figures.groups.items())
 
 
 def _latent(encoders: Sequence[Series], task: Task) -> tuple[Figure, str]:
@@ -474,14 +509,14 @@ def _of_each(
             failed.append((one.label, error))
     if not found:
         raise failed[0][1]
-    return found, " ".join(f"Without {label}: {printable(str(error), 200)}." for label, error in failed)
+    grouped = _grouped((label, str(error)) for label, error in failed)
+    return found, " ".join(f"Without {labels}: {printable(reason, 200)}" for labels, reason in grouped)
 
 
 def _draw(
     name: str, title: str, caption: str, figure: Callable[[], Figure | tuple[Figure, str]], folder: Path | None
 ) -> Drawn:
-    """Draw a figure, which may come with a further sentence for its caption; events that cannot be drawn, or weights
-    that are not there, leave a note in its place."""
+    """Draw a figure; events that cannot be drawn, or weights that are not there, leave a note in its place."""
     try:
         made = figure()
     except (SimbenchError, ValueError) as error:

@@ -24,6 +24,7 @@ from simbench.report.style import (
     Series,
     as_array,
     bare,
+    broken,
     comparison_grid,
     largest_reference,
     make_sheet,
@@ -85,7 +86,7 @@ def _show(axes: Axes, image: NDArray[np.float64], norm: LogNorm, empty: float) -
 
 def repeats_shown(series: int) -> int:
     """Answers to one condition that fit beside each other, for so many generators."""
-    return {1: 4, 2: 3}.get(series, 2)
+    return {1: 4, 2: 3, 3: 2, 4: 2}.get(series, 1)
 
 
 def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -> Figure:
@@ -93,10 +94,13 @@ def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -
     repeats = repeats_shown(len(series))
     reference = as_array(largest_reference(series).reference.samples)
     groups = [("real", INK, reference)]
-    groups += [(plain(one.label), one.colour, as_array(one.pair.generated.samples)) for one in series]
+    groups += [(one.label, one.colour, as_array(one.pair.generated.samples)) for one in series]
     answers = (values[one.rows[one.rows < len(values)]][:repeats] for one in picked for _, _, values in groups)
     norm = LogNorm(1, max(10.0, *(float(images.max(initial=1.0)) for images in answers)), clip=True)
+    many = len(series) > 4
     cell, gap, left, right, head, foot = 0.98 if len(series) < 3 else 0.8, 0.14, 1.05, 0.15, 0.36, 0.72
+    if many:
+        cell, gap, head = 0.98, 0.03, 0.62
     width = left + right + len(groups) * (repeats * cell + gap) - gap
     scale = min(1.0, 11 / width)
     cell *= scale
@@ -109,7 +113,11 @@ def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -
         for column, (name, colour, values) in enumerate(groups):
             x = left + column * (repeats * cell + gap)
             centre = x + repeats * cell / 2
-            sheet.text(centre, height - 0.2, name, ha="center", va="center", color=colour, weight="bold")
+            heading: dict[str, Any] = {"fontsize": 8.5 if many else 10, "linespacing": 1.1}
+            shown_name = broken(name, repeats * cell) if many else plain(name)
+            sheet.text(
+                centre, height - head / 2, shown_name, ha="center", va="center", color=colour, weight="bold", **heading
+            )
             for row, condition in enumerate(picked):
                 y = height - head - (row + 1) * cell
                 if column == 0:

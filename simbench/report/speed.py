@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -40,6 +41,7 @@ def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> F
         at = [(point.core or point.best or 1.0, point.value) for point in points]
         front = pareto_front([(speed, -score if higher else score) for speed, score in at])
         axes.step(*zip(*(at[i] for i in front), strict=True), where="post", color=REAL, lw=1.2, ls=(0, (4, 2)))
+        names = []
         for point, (x, y) in zip(points, at, strict=True):
             colour, marker = (INK, "*") if point.place is None else look_of(point.place)
             size, fill = 14 if point.place is None else 8, "none" if point.core is None else colour
@@ -47,10 +49,8 @@ def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> F
             if point.core is not None and point.best is not None and point.best > 1.05 * point.core:
                 axes.plot([point.core, point.best], [y, y], color=colour, lw=0.8, ls=":")
                 axes.plot(point.best, y, marker=marker, ms=size, mfc="none", mec=colour, mew=1.4)
-                look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 8.5}
-                _annotate(axes, plain(point.device, 32), (point.best, y), (0, -9), color=colour, **look)
-            look = {"ha": "left", "va": "bottom", "weight": "bold", "fontsize": 10}
-            _annotate(axes, plain(point.label), (x, y), (7, 7), color=colour, **look)
+                names.append(Name(plain(point.device, 32), point.best, y, colour, 8.5, BELOW))
+            names.append(Name(plain(point.label), x, y, colour, 10.0, RIGHT))
         speeds = [speed for point in points for speed in (point.core, point.best) if speed]
         axes.set_xlim(min(speeds) / 4, max(speeds) * 8)
         _quality_axis(axes, [point.value for point in points], higher)
@@ -58,12 +58,56 @@ def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> F
         axes.set_xlabel("events per second (filled: one CPU core; hollow: fastest device measured)")
         axes.set_ylabel(plain(label, 60))
         y, side, arrow = (0.965, "top", "↗") if higher else (0.035, "bottom", "↘")
+        figure.draw_without_rendering()  # the layout is known then
+        _write(axes, names)
         axes.text(0.985, y, f"better {arrow}", transform=axes.transAxes, ha="right", va=side, color=REAL)
     return figure
 
 
-def _annotate(axes: Any, text: str, at: tuple[float, float], shift: tuple[float, float], **look: Any) -> None:
-    axes.annotate(text, at, xytext=shift, textcoords="offset points", **look)
+@dataclass(frozen=True)
+class Name:
+    """A text beside the point (x, y), in a size in points; `sides` are tried first."""
+
+    text: str
+    x: float
+    y: float
+    colour: str
+    size: float
+    sides: tuple[tuple[int, int, str], ...]
+
+
+RIGHT, BELOW = ((7, 7, "left"), (7, -15, "left")), ((0, -17, "center"),)
+ANYWHERE = tuple((x, y, side) for y in (7, -15, 19, -27, 31, -39, 43, 55) for x, side in ((7, "left"), (-7, "right")))
+"""Where a name may stand: an offset from its point in points of print, and which end of the text is there."""
+
+
+def _write(axes: Axes, names: Sequence[Name]) -> None:
+    """Write each name where it covers no other, as near to its point as can be; the limits of the axes are set."""
+    scale = 72 / axes.figure.dpi
+
+    def at_point(name: Name) -> tuple[float, float]:
+        x, y = axes.transData.transform((name.x, name.y)) * scale
+        return float(x), float(y)
+
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in map(at_point, names)]
+    for name in names:
+        x, y = at_point(name)
+        boxes = []
+        for right, up, side in (*name.sides, *ANYWHERE):
+            width = 0.62 * name.size * len(name.text)
+            start = x + right - width * {"left": 0, "center": 0.5, "right": 1}[side]
+            boxes.append((start, y + up, start + width, y + up + 1.1 * name.size))
+        free = [at for at, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
+        at = free[0] if free else 0
+        right, up, side = (*name.sides, *ANYWHERE)[at]
+        taken.append(boxes[at])
+        look: dict[str, Any] = {"ha": side, "va": "bottom", "fontsize": name.size, "color": name.colour}
+        look |= {"weight": "normal" if name.sides is BELOW else "bold", "textcoords": "offset points"}
+        axes.annotate(name.text, (name.x, name.y), xytext=(right, up), **look)
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _quality_axis(axes: Any, values: Sequence[float], higher: bool) -> None:

@@ -142,6 +142,18 @@ def plain(text: str, limit: int = 28) -> str:
     return (f" {short}" if short.startswith("_") else short).replace("$", r"\$")
 
 
+def broken(text: str, width: float, lines: int = 3) -> str:
+    """A name as figure text (8.5 points, bold) on up to three lines, each about `width` inches long."""
+    most = max(int(width / 0.085), 4)
+    parts = [plain(part, most) for part in re.findall(r"[^_\-\s(]*[_\-\s(]*", printable(text, 60)) if part]
+    rows = [""]
+    for part in parts:
+        if rows[-1] and len(rows[-1]) + len(part) > most:
+            rows.append("")
+        rows[-1] += part
+    return "\n".join(rows[:lines])
+
+
 def make_figure(width: float, height: float, **pads: Any) -> Figure:
     """An empty figure, in inches, that makes room for its labels; a report's column is 11 wide."""
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**pads))
