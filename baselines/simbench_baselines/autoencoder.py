@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from simbench.tasks.base import Task
+from simbench.training.weights import validation_score_of
 from simbench_baselines.blocks import Decoder, Encoder, as_images, image_shape, to_log
 from simbench_baselines.likelihoods import HEADS
 from simbench_baselines.trained import TrainedModel
@@ -25,13 +27,25 @@ class Autoencoder(TrainedModel):
     A subclass gives `losses`, and where its prior is not N(0, 1), `build_latent` and `draw_prior`.
 
     Three constructor arguments must be among those that a subclass hands to `super().__init__`: `preset`, `latent`, and
-    `head`, the likelihood:
+    `head`, the likelihood (None: of shipped weights the better one, in training `counts`):
 
     - `counts`: photon counts have a counting likelihood (`likelihoods.Counts`), grey values the usual cross entropy;
     - `mse`: squared errors, of log(1 + n) for photons, which are decoded by rounding.
     """
 
     informed: ClassVar[bool] = True
+
+    def __init__(self, weights: str | None, *, head: str | None, **config: Any) -> None:
+        super().__init__(weights, head=head or "counts", **config)
+        self.wanted_head = head
+
+    def shipped(self, task: Task) -> Path:
+        """The file of the head that was asked for; of none, the one with the best validation score in training."""
+        stem = super().shipped(task).with_suffix("").name
+        heads = [name for name in ("counts", "mse") if self.wanted_head in (None, name)]
+        files = [self.folder / f"{stem}-{name}.safetensors" for name in heads]
+        scores = {file: validation_score_of(file) for file in files if file.is_file()}
+        return min(scores, key=scores.__getitem__, default=files[0])
 
     def plan(self, preset: str, task_name: str) -> dict[str, Any]:
         """Steps and learning rate, the same for all autoencoders, chosen for the VAE on the validation split."""

@@ -37,7 +37,7 @@ class SAE(PriorMatching):
         self,
         weights: str | None = None,
         preset: Literal["cpu", "paper"] = "cpu",
-        head: Literal["counts", "mse"] = "counts",
+        head: Literal["counts", "mse"] | None = None,
         latent: int = 8,
         prior: Literal["normal", "hypersphere"] = "normal",
         beta: float = 10.0,

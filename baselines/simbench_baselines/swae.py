@@ -33,7 +33,7 @@ class SWAE(PriorMatching):
         self,
         weights: str | None = None,
         preset: Literal["cpu", "paper"] = "cpu",
-        head: Literal["counts", "mse"] = "counts",
+        head: Literal["counts", "mse"] | None = None,
         latent: int = 8,
         beta: float = 100.0,
         scale: float = 1.0,

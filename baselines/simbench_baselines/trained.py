@@ -16,7 +16,7 @@ from simbench.training.weights import fill, load_weights, read_config, read_seed
 from simbench_baselines.blocks import Conditions
 
 FOLDER = Path(__file__).parent / "weights"
-"""The shipped weights: `<model>-<task>.safetensors`, all of training seed 0."""
+"""The shipped weights, all of training seed 0: `<model>-<task>.safetensors`, of models with heads one for each."""
 
 
 class TrainedModel(nn.Module):
@@ -65,17 +65,17 @@ class TrainedModel(nn.Module):
         self.build(task)
         self.fit(events)
 
+    def shipped(self, task: Task) -> Path:
+        """The file of the shipped weights of a task."""
+        return self.folder / f"{self.model_name}-{task.name}.safetensors"
+
     def setup(self, task: Task, device: str) -> Self:
         """Load the weights of the constructor's `weights`, or the shipped ones of the task.
 
         Raises:
             DataError: there are none, or they are damaged or another model's.
         """
-        path = (
-            Path(self.weights)
-            if self.weights is not None
-            else self.folder / f"{self.model_name}-{task.name}.safetensors"
-        )
+        path = Path(self.weights) if self.weights is not None else self.shipped(task)
         if self.weights is None and not path.is_file():
             raise DataError(
                 f"no weights of {self.model_name} for {task.name} are shipped",

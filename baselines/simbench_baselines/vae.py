@@ -49,7 +49,7 @@ class VAE(Autoencoder):
         latent: int = 16,
         beta: float = 1.0,
         prior: Literal["normal", "learned"] = "normal",
-        head: Literal["counts", "mse"] = "counts",
+        head: Literal["counts", "mse"] | None = None,
     ) -> None:
         super().__init__(weights, preset=preset, latent=latent, beta=beta, prior=prior, head=head)
 

@@ -37,7 +37,7 @@ class WAEGAN(Autoencoder):
         self,
         weights: str | None = None,
         preset: Literal["cpu", "paper"] = "cpu",
-        head: Literal["counts", "mse"] = "counts",
+        head: Literal["counts", "mse"] | None = None,
         latent: int = 8,
         beta: float = 10.0,
         scale: float = 1.0,

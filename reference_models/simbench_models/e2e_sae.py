@@ -47,7 +47,7 @@ class E2eSAE(Autoencoder):
     Args:
         weights: a file that `simbench train e2e_sae` wrote; None takes the one shipped for the task.
         preset: sizes of the networks, `cpu` or `paper`.
-        head: `mse` or `counts`.
+        head: `counts` or `mse`, see `Autoencoder`.
         latent: dimensions of the codes.
         noise: dimensions of U.
         hidden: units of each hidden layer of the noise generator.
@@ -73,7 +73,7 @@ class E2eSAE(Autoencoder):
         self,
         weights: str | None = None,
         preset: Literal["cpu", "paper"] = "cpu",
-        head: Literal["counts", "mse"] = "counts",
+        head: Literal["counts", "mse"] | None = None,
         latent: int = 16,
         noise: int = 16,
         hidden: int = 128,

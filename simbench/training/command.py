@@ -71,7 +71,7 @@ def run_training(
         raise GeneratorError(f"{spec} has nothing to train", got=type(model).__name__, expected=expected, fix=fix)
     overrides = {key: _number(text) for key, text in plan_params.items()}
     plan = plan_for(model, task.name, preset, **{**overrides, **({} if steps is None else {"steps": steps})})
-    config = {key: value for key, value in resolved.parameters.items() if key != "weights"}
+    config = {key: value for key, value in resolved.effective_parameters().items() if key != "weights"}
     words = ["simbench", "train", spec, "--task", task.name, "--preset", preset, "--seed", str(seed)]
     words += ["--steps", str(steps)] if steps is not None else []
     words += [word for key, text in given.items() for word in ("--param", f"{key}={text}")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,18 @@ def read_seed(metadata: Mapping[str, str]) -> int | None:
     """The training seed in the metadata; None where it is no seed."""
     seed = metadata["seed"]
     return int(seed) if seed.isdecimal() and len(seed) <= 18 else None
+
+
+def validation_score_of(path: Path) -> float:
+    """The score of a file's weights on the validation split, lower is better; infinite where none is told.
+
+    Raises:
+        DataError: the file is damaged or no weights file.
+    """
+    try:
+        return float(json.loads(load_weights(path)[1]["validation_score"])["score"])
+    except (KeyError, TypeError, ValueError):
+        return math.inf
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

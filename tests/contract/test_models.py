@@ -49,13 +49,23 @@ VARIANTS: dict[str, tuple[type[TrainedModel], dict[str, Any]]] = {
 }
 
 
-def weights_file(name: str, task_name: str) -> Path:
-    return NETWORKS[name].folder / f"{name}-{task_name}.safetensors"
+def weights_file(name: str, task_name: str, head: str = "") -> Path:
+    return NETWORKS[name].folder / f"{name}-{task_name}{head and '-'}{head}.safetensors"
 
 
-SHIPPED = [(name, task) for name in NETWORKS for task in ("zn-geant3", "mnist") if weights_file(name, task).is_file()]
+def shipped_model(name: str, head: str) -> Any:
+    return NETWORKS[name](head=head) if head else NETWORKS[name]()  # type: ignore[call-arg]
+
+
+SHIPPED = [
+    (name, task, head)
+    for name in NETWORKS
+    for task in ("zn-geant3", "mnist")
+    for head in (("counts", "mse") if name in AUTOENCODERS else ("",))
+    if weights_file(name, task, head).is_file()
+]
 ORACLES = ["floor", "memoriser", "mean_response", "channel_marginals", "wrong_condition"]
-CASES = [*SHIPPED, *((name, "zn-geant3") for name in ORACLES)]
+CASES = [*SHIPPED, *((name, "zn-geant3", "") for name in ORACLES)]
 DETERMINISTIC = {"mean_response"}
 DEVICES = ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]
 
@@ -70,10 +80,10 @@ def some_conditions(task: Task, count: int) -> Tensor:
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
 def shipped(request: pytest.FixtureRequest) -> tuple[str, Any, Task, Tensor]:
-    name, task_name = request.param
+    name, task_name, head = request.param
     task = get_task(task_name)
-    made = NETWORKS[name] if name in NETWORKS else load_entry_point(entry_points("simbench.generators")[name])
-    generator = made()
+    oracle = name not in NETWORKS
+    generator = load_entry_point(entry_points("simbench.generators")[name])() if oracle else shipped_model(name, head)
     generator.setup(task, "cpu")
     return name, generator, task, some_conditions(task, 40)
 
@@ -101,11 +111,11 @@ def test_seed_decides_and_nothing_else(shipped: tuple[str, Any, Task, Tensor]) -
     assert torch.equal(first, other) == (name in DETERMINISTIC)
 
 
-@pytest.mark.parametrize(("name", "task_name"), SHIPPED)
+@pytest.mark.parametrize(("name", "task_name", "head"), SHIPPED)
 @pytest.mark.parametrize("device", DEVICES)
-def test_network_on_device(name: str, task_name: str, device: str) -> None:
+def test_network_on_device(name: str, task_name: str, head: str, device: str) -> None:
     task = get_task(task_name)
-    model = NETWORKS[name]().setup(task, device)
+    model = shipped_model(name, head).setup(task, device)
     assert all(tensor.device == torch.device(device) for tensor in model.state_dict().values())
     conditions = some_conditions(task, 8).to(device)
     assert model.sample(conditions, seed=0).shape == (8, *task.shape)
@@ -113,34 +123,34 @@ def test_network_on_device(name: str, task_name: str, device: str) -> None:
     assert not model.training
 
 
-@pytest.mark.parametrize(("name", "task_name"), SHIPPED)
-def test_shipped_weights(name: str, task_name: str) -> None:
-    path = weights_file(name, task_name)
+@pytest.mark.parametrize(("name", "task_name", "head"), SHIPPED)
+def test_shipped_weights(name: str, task_name: str, head: str) -> None:
+    path = weights_file(name, task_name, head)
     state, metadata = load_weights(path)
     assert path.stat().st_size <= 1.2e6
     assert sum(tensor.numel() for tensor in state.values()) <= 300_000
     assert metadata["seed"] == "0"
     assert metadata["task_version"] == get_task(task_name).version
     assert metadata["command"].startswith(f"simbench train {name} --task {task_name} --preset cpu --seed 0")
-    assert json.loads(metadata["validation_score"])["score"] < 10
+    assert json.loads(metadata["validation_score"])["score"] < (100 if head == "mse" else 10)
 
 
 def test_what_the_weights_were_trained_with_is_recorded() -> None:
-    resolved = resolve("vae", {"latent": "4"})
+    resolved = resolve("vae", {"latent": "4", "head": "counts"})
     resolved.generator.setup(get_task("mnist"), "cpu")  # type: ignore[attr-defined]
     given = {"weights": None, "preset": "cpu", "latent": 4, "beta": 1.0, "prior": "normal", "head": "counts"}
     assert resolved.parameters == given
-    _, metadata = load_weights(weights_file("vae", "mnist"))
+    _, metadata = load_weights(weights_file("vae", "mnist", "counts"))
     config = json.loads(metadata["config"])
     assert config["prior"] == "learned"
     assert resolved.effective_parameters() == given | config
     assert resolved.training_seed() == 0
 
 
-@pytest.mark.parametrize(("name", "task_name"), SHIPPED)
-def test_saved_and_loaded_is_the_same(name: str, task_name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "task_name", "head"), SHIPPED)
+def test_saved_and_loaded_is_the_same(name: str, task_name: str, head: str, tmp_path: Path) -> None:
     task = get_task(task_name)
-    model = NETWORKS[name]().setup(task, "cpu")
+    model = shipped_model(name, head).setup(task, "cpu")
     _, metadata = load_weights(model.weights_path or Path())
     copy = tmp_path / "copy.safetensors"
     save_weights(model, copy, metadata)
@@ -189,12 +199,30 @@ def untrained(model_class: type[TrainedModel], task: Task, **arguments: Any) -> 
     return model.eval()
 
 
-def saved(model: TrainedModel, folder: Path, **config: Any) -> Path:
+def saved(model: TrainedModel, folder: Path, validation_score: str = "{}", **config: Any) -> Path:
     """The weights file of a model for one of the SHAPES, with what is to be changed in its config."""
-    texts = {"config": json.dumps({**model.config, **config}), "command": "", "validation_score": "{}"}
+    texts = {"config": json.dumps({**model.config, **config}), "command": "", "validation_score": validation_score}
     metadata = {"model": model.model_name, "task": "shape", "seed": "0", "steps": "0", **texts}
     save_weights(model, folder / "weights.safetensors", metadata)
     return folder / "weights.safetensors"
+
+
+def test_of_two_heads_the_better_one_is_taken_unless_one_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = SHAPES["44 conditional"]
+    monkeypatch.setattr(VAE, "folder", tmp_path)
+    with pytest.raises(DataError, match=r"no weights of vae for shape .*vae-shape-mse.safetensors"):
+        VAE(head="mse").setup(task, "cpu")
+    for head, score in (("counts", 2.0), ("mse", 1.0)):
+        model = untrained(VAE, task, head=head)
+        saved(model, tmp_path, validation_score=json.dumps({"score": score})).rename(
+            tmp_path / f"vae-shape-{head}.safetensors"
+        )
+    assert VAE().setup(task, "cpu").config["head"] == "mse"
+    assert VAE(head="counts").setup(task, "cpu").config["head"] == "counts"
+    (tmp_path / "vae-shape-mse.safetensors").unlink()
+    assert VAE().setup(task, "cpu").config["head"] == "counts"
 
 
 def all_losses(model: TrainedModel, samples: Tensor, conditions: Tensor) -> list[Tensor]:
