@@ -39,7 +39,6 @@ class E2eSAE(Autoencoder):
     - self terms of S are between independent codes, and its cost is the distance, not half its square
       (`terms.independent_divergence`): eq. (4) on batches (`divergence="paper"`) is least for codes that do not vary
       within a condition, and squares see little more of a distribution than its mean where a condition has few events;
-    - `jitter` keeps the decoder smooth between the codes that it is trained on (0 in the paper);
     - Q beside the codes is standardised; the noise generator is also told where the particle meets which fibre
       (`blocks.Conditions`), as the conditional baselines are;
     - zn-geant3 is trained with the eight-fold symmetry of the block.
@@ -59,7 +58,6 @@ class E2eSAE(Autoencoder):
         delta: weight of the latent regulariser.
         tau: cosines below it in absolute value are left out of the regulariser.
         gamma: weight of the L2 norm of the encoder's last layer.
-        jitter: standard deviation of the noise that is added to codes before they are decoded in training.
         solver: `simbench` or `geomloss`.
     """
 
@@ -85,7 +83,6 @@ class E2eSAE(Autoencoder):
         delta: float = 10.0,
         tau: float = 0.3,
         gamma: float = 1e-3,
-        jitter: float = 0.0,
         solver: Literal["simbench", "geomloss"] = "simbench",
     ) -> None:
         super().__init__(
@@ -103,7 +100,6 @@ class E2eSAE(Autoencoder):
             delta=delta,
             tau=tau,
             gamma=gamma,
-            jitter=jitter,
             solver=solver,
         )
 
@@ -137,7 +133,7 @@ class E2eSAE(Autoencoder):
             if config["divergence"] == "paper"
             else independent_divergence(*joint, conditions, config["blur"], config["solver"])
         )
-        decoded = self.decode(real + config["jitter"] * torch.randn_like(real), told)
+        decoded = self.decode(real, told)
         terms = {
             "reconstruction": self.head.negative_log(*decoded, samples).mean(),
             "sinkhorn": config["beta"] * divergence,
