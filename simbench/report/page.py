@@ -136,7 +136,7 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
             for m in result.measurements
             if m.value is None
         ],
-        groups=_figures(series, task, folder),
+        groups=_figures(series, task, folder, _coverage(results, labels)),
         without=[label for label, entry in zip(labels, entries, strict=True) if entry.pair is None],
         notes=_grouped((label, entry.note) for label, entry in zip(labels, entries, strict=True) if entry.note),
         strata=_strata(results, labels, series, task),
@@ -452,8 +452,18 @@ class Figures:
             self.groups.setdefault(group, []).append(drawn)
 
 
-def _figures(series: Sequence[Series], task: Task, folder: Path | None) -> list[tuple[str, list[Drawn]]]:
-    """The groups of figures that the task's events allow."""
+def _coverage(results: Sequence[Result], labels: Sequence[str]) -> str:
+    """The metric `coverage` of each result, in a sentence; empty where none has it."""
+    found = [
+        (label, m) for result, label in zip(results, labels, strict=True) if (m := result.measurement("coverage/1"))
+    ]
+    values = [f"{label} {with_error(m.value, m.stderr)}" for label, m in found if m.value is not None]
+    floor = f" (floor {number(found[0][1].floor)})" if found and found[0][1].floor is not None else ""
+    return f"Coverage of all real events: {', '.join(values)}{floor}." if values else ""
+
+
+def _figures(series: Sequence[Series], task: Task, folder: Path | None, coverage: str) -> list[tuple[str, list[Drawn]]]:
+    """The groups of figures that the task's events allow; `coverage` is said beneath the feature space."""
     if not series:
         return []
     figures, reference = Figures(folder), largest_reference(series).reference
@@ -475,7 +485,7 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None) -> list[
         if task.shape[0] == 1 and "label" in reference.strata:
             figures.add("Images", "mean_images", mean_digits, series, 4)
     if "features" in reference.derivations:
-        figures.add("Feature space", "features", lambda some: feature_maps(some, embed(some)), series)
+        figures.add("Feature space", "features", lambda some: (feature_maps(some, embed(some)), coverage), series)
     opened = [one for one in series if one.session is not None]
     encoders = [one for one in opened if one.session is not None and one.session.encodes]
     if encoders and class_name(reference):

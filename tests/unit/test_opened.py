@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from factories import make_result, make_timing
+from factories import make_measurement, make_result, make_timing
 
 from simbench.core.errors import UsageError
 from simbench.metrics.base import Comparison
 from simbench.report.opened import Models, chosen_models, open_entry
-from simbench.report.page import ReportEntry, write_report
+from simbench.report.page import ReportEntry, _coverage, write_report
 from simbench.report.style import COLOURS, Series, broken, look_of
 from simbench.results.schema import Result
 from simbench.tasks.zn import ZnGeant3
@@ -140,4 +140,12 @@ def test_curves_of_many_generators_are_drawn_in_parts(tmp_path: Path, monkeypatc
     assert text.count("1 warning</summary>") == 5
     few = write_report(entries[:1], ZnGeant3(), tmp_path / "page.html").read_text()
     assert '<figure id="channels-2">' not in few
+    assert "Coverage of all real events" not in few
     assert "<h1>model0 on zn-geant3</h1>" in few
+
+
+def test_coverage_is_said_beside_the_feature_space() -> None:
+    covered = make_measurement("coverage", 0.8, stderr=0.01, floor=0.97)
+    results = [make_result("one", measurements=[covered]), make_result("other", measurements=[])]
+    assert _coverage(results, ["one", "other"]) == "Coverage of all real events: one 0.800 ± 0.010 (floor 0.970)."
+    assert _coverage(results[1:], ["other"]) == ""
