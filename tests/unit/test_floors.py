@@ -10,6 +10,7 @@ from simbench.metrics.base import Comparison
 from simbench.metrics.registry import get_metric
 from simbench.metrics.resampling import values_only
 from simbench.tasks import get_task
+from simbench.tasks.mnist import find
 
 
 def test_swaps_deal_every_real_event_once_and_keep_conditions_paired() -> None:
@@ -42,6 +43,7 @@ def test_the_shipped_floors_cover_every_metric_of_the_task(name: str) -> None:
     assert table.curve is not None
     assert table.curve.metric == task.curve_metric
     assert table.curve.events[-1] == task.test_events
+    assert table.curve.value[-1] == pytest.approx(table.floors[task.curve_metric][task.test_events].value)
     assert table_json(table) == table_path(name).read_text()
 
 
@@ -53,8 +55,11 @@ def test_a_shipped_floor_is_what_the_metric_gives_now() -> None:
     assert shipped.value == pytest.approx(4.3, abs=0.05)
 
 
-def test_every_shipped_floor_of_a_smoke_run_is_what_its_metric_gives_now() -> None:
-    task = get_task("zn-geant3")
+@pytest.mark.parametrize("name", ["zn-geant3", "mnist"])
+def test_every_shipped_floor_of_a_smoke_run_is_what_its_metric_gives_now(name: str) -> None:
+    if name == "mnist" and find(None) is None:
+        pytest.skip("the MNIST files are not on this machine: set SIMBENCH_DATA")
+    task = get_task(name)
     test = task.load("test", task.smoke_events)
     floors, pair = Floors(task, test), Comparison(task.load("floor", task.smoke_events), test, stratify=False)
     with values_only():

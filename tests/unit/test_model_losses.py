@@ -291,6 +291,29 @@ def test_where_the_gradients_of_e2e_sae_go(divergence: str) -> None:
     assert torch.equal(model.encode(events.samples, other), model.encode(events.samples, events.conditions))
 
 
+@pytest.mark.parametrize("prior", ["normal", "learned"])
+def test_the_bound_of_the_vae_by_hand(prior: str) -> None:
+    """beta KL(q(z|x,c) || p(z|c)) by torch.distributions, and the reconstruction of a z drawn from q, not from p."""
+    task = Spots()
+    model, events = built(VAE, task, prior=prior, beta=3.0), task.load("train")
+    for layer in (model.posterior, model.prior):
+        if layer is not None:
+            torch.nn.init.normal_(layer.weight)
+            torch.nn.init.normal_(layer.bias)
+    mean, log_variance = model.encode(*_both(events)).chunk(2, 1)
+    q = torch.distributions.Normal(mean, (log_variance.clamp(-8, 4) / 2).exp())
+    told = model.prior(events.conditions) if prior == "learned" else torch.zeros(64, 32)
+    p = torch.distributions.Normal(told[:, :16], (told[:, 16:].clamp(-8, 4) / 2).exp())
+    torch.manual_seed(3)
+    z = q.mean + q.stddev * torch.randn(64, 16)
+    torch.manual_seed(3)
+    found = model.losses(*_both(events))
+    torch.testing.assert_close(found["kl"], 3 * torch.distributions.kl_divergence(q, p).sum(1).mean())
+    torch.testing.assert_close(found["reconstruction"], model.reconstruction(z, *_both(events)[::-1]).mean())
+    drawn = model.draw_prior(events.conditions[:1].expand(4000, -1), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.std(0), p.stddev[0], rtol=0.08, atol=0.0)
+
+
 def _both(events: Events) -> tuple[Tensor, Tensor]:
     return events.samples, events.conditions
 
