@@ -12,10 +12,22 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from simbench.core.events import Events
 from simbench.tasks.base import Task
-from simbench_baselines.blocks import Conditions, Decoder, Encoder, as_images, from_log, image_shape, to_log
+from simbench_baselines.blocks import (
+    LOG_MAXIMUM,
+    Conditions,
+    Decoder,
+    Encoder,
+    as_images,
+    from_log,
+    image_shape,
+    to_log,
+)
 from simbench_baselines.trained import TrainedModel
 
 AT_ONCE = 1000
+
+DARK = -5.0
+"""First value of an untrained generator's pixels before the sigmoid: nearly all pixels of a shower are dark."""
 
 
 class Critic(nn.Module):
@@ -63,8 +75,10 @@ class DCGAN(TrainedModel):
 
     What differs from the paper, and why:
     - the critic has spectral norm and a projection of the conditions (see `Critic`): without, it wins within an epoch;
-    - photons are made as log(1 + n) and rounded to whole photons before the critic sees them, with the gradient of the
-      unrounded values: else the critic needs only to look for fractions of photons;
+    - photons are made as log(1 + n), at most that of the brightest pixel of the training split: without a bound, and
+      with the small networks here, the generator runs away to ever brighter showers in its first hundred steps;
+    - they are rounded to whole photons before the critic sees them, with the gradient of the unrounded values: else the
+      critic needs only to look for fractions of photons;
     - zn-geant3 is trained with the eight-fold symmetry of the block.
 
     Args:
@@ -92,11 +106,16 @@ class DCGAN(TrainedModel):
         shape, preset = image_shape(task.shape), self.config["preset"]
         inputs, placed = self.config["noise"] + self.conditions.out_features, self.conditions.placed
         self.generator = Decoder(inputs, shape, preset, placed=placed)
+        if self.counts:
+            self.generator.start_at((DARK,))
+            self.register_buffer("brightest", torch.tensor(LOG_MAXIMUM))
         self.critic = Critic(task, preset)
 
     def fit(self, events: Events) -> None:
-        """Take the conditions' moments."""
+        """Take the conditions' moments and the brightest pixel."""
         super().fit(events)
+        if self.counts:
+            self.get_buffer("brightest").copy_(to_log(events.samples.max()))
         self.critic.conditions.fit(events.conditions)
 
     def players(self) -> dict[str, list[Parameter]]:
@@ -121,9 +140,10 @@ class DCGAN(TrainedModel):
         """
         told = self.conditions(conditions)
         noise = torch.randn(len(told), self.config["noise"], generator=rng, device=told.device)
-        images: Tensor = self.generator(torch.cat([noise, told], 1))
+        images: Tensor = self.generator(torch.cat([noise, told], 1)).sigmoid()
         if not self.counts:
-            return images.sigmoid(), noise
+            return images, noise
+        images = self.get_buffer("brightest") * images
         return images + (to_log(from_log(images)) - images).detach(), noise
 
     @torch.inference_mode()
