@@ -98,7 +98,8 @@ class DCGAN(TrainedModel):
         rates = {"beta1": 0.0, "ema": 0.999}
         if preset == "paper":
             return {"learning_rate": 2e-4, **rates}
-        return {"steps": 5000 if task_name == "mnist" else 3000, "learning_rate": 1e-3, **rates}
+        mnist = task_name == "mnist"
+        return {"steps": 5000 if mnist else 2000, "learning_rate": 2e-3 if mnist else 1e-3, **rates}
 
     def build(self, task: Task) -> None:
         """Generator and critic."""
