@@ -44,8 +44,7 @@ class Autoencoder(TrainedModel):
         stem = super().shipped(task).with_suffix("").name
         heads = [name for name in ("counts", "mse") if self.wanted_head in (None, name)]
         files = [self.folder / f"{stem}-{name}.safetensors" for name in heads]
-        scores = {file: validation_score_of(file) for file in files if file.is_file()}
-        return min(scores, key=scores.__getitem__, default=files[0])
+        return min((file for file in files if file.is_file()), key=validation_score_of, default=files[0])
 
     def plan(self, preset: str, task_name: str) -> dict[str, Any]:
         """Steps and learning rate, the same for all autoencoders, chosen for the VAE on the validation split."""
