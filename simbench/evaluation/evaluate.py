@@ -28,7 +28,7 @@ from simbench.generators.preflight import Preflight, preflight
 from simbench.generators.session import Session
 from simbench.metrics.base import Comparison
 from simbench.metrics.registry import metric_named
-from simbench.results.findings import findings
+from simbench.results.findings import TOO_GOOD, findings
 from simbench.results.schema import GeneratorRecord, Result, Spec, Timing
 from simbench.results.timing import timing_findings
 from simbench.samples.repetitions import read_repetitions
@@ -335,5 +335,5 @@ def _result(
         warnings=[warning[:2000] for warning in warnings],
         provenance=collect(options.command),
     )
-    found = [*(f"Too good to be true: {sentence}." for sentence in findings(result)), *timing_findings(result)]
+    found = [*(f"{TOO_GOOD}: {sentence}." for sentence in findings(result)), *timing_findings(result)]
     return result.model_copy(update={"warnings": [*result.warnings, *found]})

@@ -29,6 +29,7 @@ from simbench.report.latent import class_name, latent_maps, latent_space, probe_
 from simbench.report.showers import mean_showers, pick_conditions, shower_grid
 from simbench.report.speed import Point, quality_against_time
 from simbench.report.style import COLOURS, Series, largest_reference, save_figure, to_svg
+from simbench.results.findings import TOO_GOOD
 from simbench.results.schema import Measurement, Result, StratumValue
 from simbench.results.timing import scored_sentence
 from simbench.results.words import (
@@ -192,8 +193,8 @@ def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
         "speed": speed_sentence(result),
         "scored": scored_sentence(result),
         "measured_energy": any(row.joules_per_event is not None for row in result.throughput),
-        "findings": [warning for warning in warnings if warning.startswith("Too good to be true")],
-        "warnings": [warning for warning in warnings if not warning.startswith("Too good to be true")],
+        "findings": [warning for warning in warnings if warning.startswith(TOO_GOOD)],
+        "warnings": [warning for warning in warnings if not warning.startswith(TOO_GOOD)],
         "throughput_error": printable(result.throughput_error or "", 1000),
         "provenance": _provenance(result),
     }

@@ -8,6 +8,9 @@ import math
 from simbench.core.text import number, printable
 from simbench.results.schema import Measurement, Result
 
+TOO_GOOD = "Too good to be true"
+"""What a Result's warning of a finding begins with."""
+
 BETTER = 5.0
 """Standard errors below its floor beyond which a distance is better than independent real events can be."""
 
