@@ -77,7 +77,7 @@ class Board(StrictRecord):
         events, repetitions: exactly so many events, at least so many repetitions.
         primary: the metric that ranks.
         equivalent: what the equivalent events are events of, for the head of their column.
-        columns: the metrics shown, in order; an entry must have measured each.
+        columns: the metrics shown, in order; a new entry must have measured each.
         readme: keys of the columns in the project's README.
         unranked: generators by name that are shown but never ranked, each with what it is.
     """
@@ -280,7 +280,7 @@ def read_entries(folder: Path, board: Board) -> list[Entry]:
             content = read_bytes(path, fix=PASS_RESULT)
             result = parse_result(content, path, of_many=True)
             how = verified_how(path, content)
-            _refuse(path, [*objections(board, result), *_misnamed(path, result)])
+            _refuse(path, [*objections(board, result, entry=True), *_misnamed(path, result)])
         except DataError as error:
             broken.append(str(error))
             continue
@@ -302,9 +302,12 @@ def _misnamed(path: Path, result: Result) -> Iterator[str]:
 # The rules
 
 
-def objections(board: Board, result: Result) -> list[str]:
-    """Why a result may not stand on a board, in words; an empty list where it may."""
-    return [*_objections_to_run(board, result), *_objections_to_measurements(board, result)]
+def objections(board: Board, result: Result, *, entry: bool = False) -> list[str]:
+    """Why a result may not stand on a board, in words; an empty list where it may.
+
+    An `entry` stands there already: a metric that does not rank may have got a new version since; its cell is empty.
+    """
+    return [*_objections_to_run(board, result), *_objections_to_measurements(board, result, entry)]
 
 
 def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
@@ -333,7 +336,7 @@ def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
         yield from timing_findings(result)
 
 
-def _objections_to_measurements(board: Board, result: Result) -> Iterator[str]:
+def _objections_to_measurements(board: Board, result: Result, entry: bool) -> Iterator[str]:
     found = {measurement.key: measurement for measurement in result.measurements}
     if len(found) < len(result.measurements):
         yield "a metric is listed twice"
@@ -342,8 +345,10 @@ def _objections_to_measurements(board: Board, result: Result) -> Iterator[str]:
         measurement = found.get(column.metric)
         if measurement is None:
             other = versions.get(column.name)
-            old = f"version {other} of {column.name} instead of {column.version}"
-            yield old if other else f"{column.metric} was not measured"
+            if other is None:
+                yield f"{column.metric} was not measured"
+            elif not entry or column.metric == board.primary or not _older(other, column.version):
+                yield f"version {other} of {column.name} instead of {column.version}"
             continue
         if measurement.status == "skipped":
             yield f"{column.metric} was skipped (run without --fast)"
@@ -355,6 +360,10 @@ def _objections_to_measurements(board: Board, result: Result) -> Iterator[str]:
     primary = found.get(board.primary)
     if primary is not None and (primary.value is None or primary.stderr is None):
         yield f"the primary metric {board.primary} has no value with an error"
+
+
+def _older(version: str, than: str) -> bool:
+    return version.isdecimal() and int(version) < int(than)
 
 
 def _contradictions(measurement: Measurement, result: Result) -> Iterator[str]:

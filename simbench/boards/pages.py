@@ -212,8 +212,10 @@ def _seed(entry: Entry) -> str:
 
 def _score(entry: Entry, column: MetricColumn, link: str) -> Cell:
     score = entry.scores.get(column.metric)
-    if score is None or score.value is None:
-        return Cell("failed", link=link, note=printable(score.error, 80) if score else "")
+    if score is None:  # measured with an older version of the metric
+        return EMPTY
+    if score.value is None:
+        return Cell("failed", link=link, note=printable(score.error, 80))
     return Cell(with_error(score.value, score.stderr), score.value, score.stderr, link, score.standing)
 
 
@@ -254,7 +256,7 @@ def _seed_tables(board: Board, several: Sequence[Sequence[Entry]]) -> list[Table
     )
     rows = []
     for entries in several:
-        means = [_over_seeds([entry.scores[column.metric] for entry in entries]) for column in board.columns]
+        means = [_over_seeds([entry.scores.get(column.metric) for entry in entries]) for column in board.columns]
         note = _details(replace(entries[0], training_seed=None))
         rows.append(Row((Cell(_name(entries[0]), note=note), Cell(f"mean of {len(entries)}"), *means)))
         for entry in entries:
@@ -264,8 +266,10 @@ def _seed_tables(board: Board, several: Sequence[Sequence[Entry]]) -> list[Table
     return [Table(SEEDS, "Spread over training seeds", SEEDS_CAPTION, columns, tuple(rows))]
 
 
-def _over_seeds(scores: Sequence[Scored]) -> Cell:
-    values = [score.value for score in scores if score.value is not None]
+def _over_seeds(scores: Sequence[Scored | None]) -> Cell:
+    if None in scores:
+        return EMPTY
+    values = [score.value for score in scores if score is not None and score.value is not None]
     if len(values) < len(scores):
         return Cell("failed")
     mean, sd = fmean(values), stdev(values)

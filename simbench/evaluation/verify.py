@@ -14,7 +14,7 @@ from simbench.evaluation.evaluate import Options, generator_record, open_session
 from simbench.evaluation.scoring import measure_all
 from simbench.generators.resolve import resolve_again
 from simbench.metrics.base import Comparison
-from simbench.metrics.registry import get_metric
+from simbench.metrics.registry import metrics
 from simbench.results.comparable import Basis, generator_changes
 from simbench.results.schema import EquivalentEvents, Measurement, Result, read_result
 from simbench.samples.repetitions import read_pair
@@ -136,7 +136,8 @@ def _run_again(
 def _compared(
     result: Result, pairs: Sequence[Comparison], task: Task, whole: bool, progress: Progress
 ) -> Iterator[Verified]:
-    keys = [m.key for m in result.measurements if m.status != "skipped" and not get_metric(m.key).trains]
+    known = metrics()  # what has a newer version now cannot be measured again
+    keys = [m.key for m in result.measurements if m.status != "skipped" and m.key in known and not known[m.key].trains]
     with progress.step("scoring", len(keys)) as advance:
         again = measure_all(keys, pairs, task, definitions=result.spec.definitions, on_metric=advance)
     found = {measurement.key: measurement for measurement in again}

@@ -32,10 +32,13 @@ RESPLITS = 10
 """Draws of the repeats of a held-out unit, where it has more of them than a training unit."""
 
 NEAR = 0.5
-"""A training event closer than this share of the distance to the nearest held-out event has been copied."""
+"""An event closer than this share of the distance to any other event of its split has been copied."""
 
 CELLS = 8
 """Copies are looked for on images averaged to about this many cells a side, and then judged on the pixels."""
+
+CANDIDATES = 4
+"""Events nearest in the averaged images of which the pixels are looked at."""
 
 
 def _vectors(samples: Tensor) -> Tensor:
@@ -49,27 +52,25 @@ def _coarse(samples: Tensor) -> Tensor:
     return avg_pool2d(images, max(1, max(samples.shape[-2:]) // CELLS), ceil_mode=True).flatten(1)
 
 
-def _nearest(queries: Tensor, targets: Tensor, *, others: Tensor | None = None) -> Tensor:
-    """Squared distance of each query to about the nearest target: (N, *shape), (M, *shape) -> (N,), 0 for a copy.
+def _copies(queries: Tensor, targets: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Which queries are near copies of a target, and which exact ones: (N, *shape), (M, *shape) -> (N,), (N,).
 
-    The candidates are the nearest in coarse images (two of them where `others`). Where `others` (N,) is True an exact
-    copy is passed over: the query is among the targets itself.
+    The candidates are the nearest in coarse images. Where `others` (N,) is True an exact copy is passed over: the query
+    is among the targets itself. Targets that are as far as the nearest one are its duplicates, and no yardstick.
     """
     coarse_queries, coarse_targets = _coarse(queries), _coarse(targets)
-    best = torch.empty(len(queries))
+    near, exact = torch.empty(2, len(queries), dtype=torch.bool)
     for rows in chunks(len(queries), len(targets)):
         distances = squared_distances(coarse_queries[rows], coarse_targets)
-        if others is None:
-            candidates = distances.argmin(1, keepdim=True)
-        else:
-            candidates = distances.topk(min(2, len(targets)), dim=1, largest=False).indices
-        exact = torch.stack(
-            [(_vectors(queries[rows]) - _vectors(targets[column])).square().sum(1) for column in candidates.T], 1
-        )
-        if others is not None:
-            exact[others[rows, None] & (exact == 0)] = torch.inf
-        best[rows] = exact.min(1).values
-    return best
+        candidates = distances.topk(min(CANDIDATES, len(targets)), dim=1, largest=False).indices
+        x = _vectors(queries[rows])
+        distances = torch.stack([(x - _vectors(targets[column])).square().sum(1) for column in candidates.T], 1)
+        distances[others[rows, None] & (distances == 0)] = torch.inf
+        nearest = distances.amin(1, keepdim=True)
+        second = distances.masked_fill(distances == nearest, torch.inf).amin(1)
+        near[rows] = second.isfinite() & (nearest[:, 0] < NEAR**2 * second)
+        exact[rows] = nearest[:, 0] == 0
+    return near, exact
 
 
 def _units(unit_id: Tensor, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -201,7 +202,7 @@ def _stderr(terms: Tensor, changes: Tensor) -> float | None:
 
 
 @metric(
-    "memorisation/2",
+    "memorisation/3",
     reads_train=True,
     direction="target",
     target=0.0,
@@ -220,8 +221,12 @@ def memorisation_metric(pair: Comparison) -> Estimate:
     held-out event is never compared with itself.
 
     Copies count as nearer whichever re-split their original is in, so that copying is found in a training split of any
-    size: generated events less than half as far from some training event, of any stratum, as from the nearest held-out
-    one. Real events are treated alike.
+    size: generated events less than half as far from some training event, of any stratum, as from every other one. A
+    copy is about as far from the others as its original is. An event that was not copied has neighbours at about equal
+    distances: in d dimensions 2^-d of such events are flagged, whatever the sizes of the splits, the noise of the event
+    or its place; held-out events as the yardstick would flag m times as many where there are m times as many training
+    events. Repeats of a condition count as other events, so that the answer to a condition is no copy of one of them.
+    Real events are treated alike.
 
     Parts: `copies`, the share of generated events that are exact or near copies of events in all of `train`; `test
     copies` the same of the test split; both also as `real` events show them, of other events than themselves; `exact
@@ -254,10 +259,10 @@ def memorisation_metric(pair: Comparison) -> Estimate:
     looked = torch.from_numpy(np.flatnonzero(enough))
     copied, exact = torch.zeros(2, 2 * count, dtype=torch.bool), torch.zeros(2, 2 * count, dtype=torch.bool)
     queries, among = samples(looked), real[looked]
-    yardstick = NEAR**2 * _nearest(queries, _bright(held_out.events), others=torch.ones(len(looked), dtype=torch.bool))
-    for place, (target, others) in enumerate(((train.events, None), (generated.other_split("test"), among))):
-        distance = _nearest(queries, _bright(target), others=others)
-        copied[place, looked], exact[place, looked] = distance < yardstick, distance == 0
+    for place, (target, others) in enumerate(
+        ((train.events, torch.zeros_like(among)), (generated.other_split("test"), among))
+    ):
+        copied[place, looked], exact[place, looked] = _copies(queries, _bright(target), others)
     share[judged & copied[0]] = 1.0
     without[judged & copied[0]] = 1.0
 

@@ -49,7 +49,7 @@ class CelebA64(Task):
         *("inception_fid/1", "kid/1", "energy_distance/1", "diversity_ratio/1"),
         *("precision/1", "recall/1", "density/1", "coverage/1"),
         *("sinkhorn/1", "exact_ot/1"),
-        *("memorisation/2", "classifier_low/2"),
+        *("memorisation/3", "classifier_low/2"),
     )
     primary = ("inception_fid/1", "energy_distance/1")
     equivalents = (Equivalent("in its images", "energy_distance/1"),)

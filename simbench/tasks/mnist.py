@@ -147,7 +147,7 @@ class Mnist(Task):
     smoke_events = 500
     metrics: ClassVar[tuple[str, ...]] = (
         *("lenet_fid/1", "energy_distance/1", "class_energy/1", "kid/1", "diversity_ratio/1", "label_accuracy/1"),
-        *("classifier_low/2", "classifier_high/2", "memorisation/2"),
+        *("classifier_low/2", "classifier_high/2", "memorisation/3"),
         *("precision/1", "recall/1", "density/1", "coverage/1"),
         *("sinkhorn/1", "exact_ot/1"),
     )
@@ -167,7 +167,7 @@ class Mnist(Task):
         spoilt.Control("constant median", ("diversity_ratio/1", "energy_distance/1"), spoilt.constant_median),
         spoilt.Control("10 % of the images emptied", ("energy_distance/1",), spoilt.emptied(0.10)),
         spoilt.Control("labels shuffled", ("label_accuracy/1",), spoilt.conditions_shuffled),
-        spoilt.Control("training images replayed", ("memorisation/2",), spoilt.training_replayed),
+        spoilt.Control("training images replayed", ("memorisation/3",), spoilt.training_replayed),
         spoilt.Control("Gaussian noise, right mean and covariance", ("energy_distance/1",), spoilt.gaussian),
         spoilt.Control("one digit dropped", ("label_accuracy/1", "energy_distance/1"), digit_dropped),
     )

@@ -142,7 +142,7 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
         (lambda r: with_primary(r, n=3), "measured on 3 events"),
         (lambda r: with_primary(r, per_repetition=[1.0]), "1 values for 3 repetitions"),
         (lambda r: with_primary(r, status="failed"), "is failed with a value"),
-        (lambda r: r.model_copy(update={"measurements": r.measurements[:-1]}), "memorisation/2 was not measured"),
+        (lambda r: r.model_copy(update={"measurements": r.measurements[:-1]}), "memorisation/3 was not measured"),
         (lambda r: r.model_copy(update={"measurements": [*r.measurements, r.measurements[0]]}), "listed twice"),
     ],
 )
@@ -403,6 +403,27 @@ def test_a_hostile_result_does_nothing_on_any_page(tmp_path: Path) -> None:
     assert "<script>alert" not in pages["README.md"]
     assert "\\input{" not in pages["board.tex"]
     assert not [cell for row in csv.reader(pages["board.csv"].splitlines()) for cell in row if cell.startswith("=")]
+
+
+def test_an_entry_with_an_older_version_of_a_metric_has_an_empty_cell(tmp_path: Path) -> None:
+    boards = filled(tmp_path, {"vae": 2.0})
+    (entry,) = entry_files(boards / BOARD.task)
+    result = board_result(BOARD, "vae", 2.0, 1)
+    *rest, last = result.measurements
+    for version, taken in (("2", True), ("4", False)):
+        old = result.model_copy(update={"measurements": [*rest, last.model_copy(update={"version": version})]})
+        entry.write_text(old.to_json())
+        if taken:
+            rows = csv.DictReader(render(boards)[boards / BOARD.task / "board.csv"].splitlines())
+            (row,) = [row for row in rows if row["kind"] == "entry"]
+            assert row[last.key] == ""
+            assert row[BOARD.primary] != ""
+        else:
+            with pytest.raises(DataError, match="version 4 of memorisation instead of 3"):
+                render(boards)
+    entry.unlink()
+    with pytest.raises(DataError, match="version 4 of memorisation instead of 3"):
+        add(write(old, tmp_path), boards)
 
 
 def test_an_entry_edited_by_hand_stops_the_rendering_and_is_named(tmp_path: Path) -> None:

@@ -92,6 +92,12 @@ def test_what_a_hand_wrote_is_found(
     assert checked(edit(result), tmp_path / "a").wrong == wrong
 
 
+def test_a_metric_with_a_newer_version_is_not_compared(result: Result, tmp_path: Path) -> None:
+    found = checked(edited(result, version="0"), tmp_path / "a")
+    assert found.wrong == []
+    assert {one.key for one in found.compared if one.agrees is None} == {"rmse/0", "classifier_low/2"}
+
+
 def test_a_generator_that_changed_is_found_and_told(result: Result, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(MODEL.replace("shift: float = 0.0", "shift: float = 1.0"))
     found = checked(result, tmp_path / "a")
