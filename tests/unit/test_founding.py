@@ -192,8 +192,12 @@ def test_table_6_says_that_the_data_are_absent_until_there_are_results() -> None
     assert cells(found, "SWAE")["inception_fid/1"] == NOT_MEASURED
 
 
+def made_results() -> list[Result]:
+    return [result("wae_mmd", MNIST, seed, lenet_fid=1234.5 + seed) for seed in (0, 1)]
+
+
 def made() -> Founding:
-    return founding([result("wae_mmd", MNIST, seed, lenet_fid=1234.5 + seed) for seed in (0, 1)])
+    return founding(made_results())
 
 
 def test_markdown_and_latex_escape_what_they_must() -> None:
@@ -206,6 +210,20 @@ def test_markdown_and_latex_escape_what_they_must() -> None:
     assert len(captions) == 3
     assert not [line for line in captions if "ldots" in line or "`" in line]
     assert all(line.startswith("%") for line in latex.splitlines() if "wae_mmd" in line)
+
+
+def test_every_row_of_latex_has_the_columns_and_nothing_that_latex_would_read() -> None:
+    latex = as_latex(founding([*made_results(), trained(result("vae", MNIST, lenet_fid=1.0), 0, note="a_b & 5 %")]))
+    tables = re.findall(r"\\begin{tabular}{([lr]+)}(.*?)\\end{tabular}", latex, re.DOTALL)
+    assert len(tables) == latex.count(r"\begin{table*}") > 1
+    for columns, body in tables:
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
+    for line in (line for line in latex.splitlines() if not line.startswith("%")):
+        assert line.isascii()
+        assert line.count("{") == line.count("}")
+        text = re.sub(r"\$[^$]*\$", "", line)  # without its formulas
+        assert not re.search(r"(?<!\\)[%#_~^$]", text)
 
 
 def test_a_hostile_parameter_is_text_on_the_page() -> None:
