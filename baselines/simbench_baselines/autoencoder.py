@@ -34,6 +34,8 @@ class Autoencoder(TrainedModel):
     """
 
     informed: ClassVar[bool] = True
+    slim: ClassVar[bool] = False
+    """A smaller decoder (see `Decoder`), which leaves room for a learned prior."""
 
     def __init__(self, weights: str | None, *, head: str | None, **config: Any) -> None:
         super().__init__(weights, head=head or "counts", **config)
@@ -61,7 +63,7 @@ class Autoencoder(TrainedModel):
         told = self.conditions.out_features if self.informed else 0
         self.build_latent(self.encoder.out_features + told, self.conditions.out_features)
         outputs, placed = self.head.channels * shape[0], self.informed and self.conditions.placed
-        self.decoder = Decoder(latent + told, shape, preset, out_channels=outputs, placed=placed)
+        self.decoder = Decoder(latent + told, shape, preset, out_channels=outputs, placed=placed, slim=self.slim)
         if self.head.start:
             self.decoder.start_at(self.head.start)
         self.empty = (

@@ -142,7 +142,8 @@ class Decoder(nn.Module):
 
     With `placed`, the code ends with interpolation weights of a place on the columns and rows (`Conditions` gives
     them), and the profiles also have a part that moves along with that place: one kernel a map, the same for both axes,
-    convolved with those weights.
+    convolved with those weights. `slim` leaves it at that part: the profiles are then linear in the rest of the code,
+    which saves half of the decoder's parameters on zn-geant3.
     """
 
     def __init__(
@@ -153,6 +154,7 @@ class Decoder(nn.Module):
         *,
         out_channels: int | None = None,
         placed: bool = False,
+        slim: bool = False,
     ) -> None:
         super().__init__()
         sizes = sizes_of(preset)
@@ -187,7 +189,8 @@ class Decoder(nn.Module):
                 layers += [nn.BatchNorm2d(narrow), nn.ReLU()] if sizes.norm else [nn.SiLU()]
         self.layers = nn.Sequential(*layers)
         if sizes.maps:
-            self.profiles = nn.Linear(code, sizes.maps * (self.height + self.width))
+            self.profiled = code - (self.height + self.width if placed and slim else 0)
+            self.profiles = nn.Linear(self.profiled, sizes.maps * (self.height + self.width))
             self.mix = nn.Conv2d(sizes.maps, outputs, 1)
             self.scale = nn.Linear(hidden, outputs)
             self.reach = max(self.height, self.width) - 1
@@ -209,7 +212,9 @@ class Decoder(nn.Module):
         images: Tensor = self.layers(self.dense(hidden).unflatten(1, self.start))[..., : self.height, : self.width]
         if not self.maps:
             return images
-        rows, columns = self.profiles(code).unflatten(1, (self.maps, -1)).split([self.height, self.width], 2)
+        rows, columns = (
+            self.profiles(code[:, : self.profiled]).unflatten(1, (self.maps, -1)).split([self.height, self.width], 2)
+        )
         if self.around is not None:
             on_columns, on_rows = code[:, -(self.width + self.height) :].split([self.width, self.height], 1)
             rows, columns = rows + self.around(on_rows[:, None]), columns + self.around(on_columns[:, None])

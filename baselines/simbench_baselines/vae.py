@@ -57,7 +57,7 @@ class VAE(Autoencoder):
         """The dense layer of the posterior's moments, and that of the prior's, which is 0 at first."""
         latent = self.config["latent"]
         self.posterior = nn.Linear(features, 2 * latent)
-        self.prior = nn.Linear(told, 2 * latent) if told and self.config["prior"] == "learned" else None
+        self.prior = nn.Linear(told, 2 * latent) if told and self.config.get("prior") == "learned" else None
         if self.prior is not None and not self.prior.weight.is_meta:
             nn.init.zeros_(self.prior.weight)
             nn.init.zeros_(self.prior.bias)
@@ -77,7 +77,12 @@ class VAE(Autoencoder):
         return {
             "reconstruction": self.reconstruction(z, told, samples).mean(),
             "kl": self.config["beta"] * kl_divergence(mean, log_variance, *self.moments(told)).mean(),
+            **self.prior_terms(z, told),
         }
+
+    def prior_terms(self, z: Tensor, told: Tensor) -> dict[str, Tensor]:
+        """What a subclass whose prior is learned on codes (B, latent) adds."""
+        return {}
 
     def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """z of p(z|c)."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import as_images, dense_layers, to_log
 from simbench_baselines.divergences import sinkhorn_divergence
-from simbench_models.terms import cosine_penalty, independent_divergence, laplacian_distance
+from simbench_baselines.latent import Standardise
+from simbench_models.terms import conditional_divergence, cosine_penalty, independent_divergence, laplacian_distance
 
 
 class E2eSAE(Autoencoder):
@@ -77,7 +78,8 @@ class E2eSAE(Autoencoder):
         hidden: int = 128,
         alpha: float = 0.0,
         beta: float = 30.0,
-        divergence: Literal["paper", "independent"] = "independent",
+        divergence: Literal["paper", "independent", "conditional"] = "independent",
+        draws: int = 4,
         blur: float = 1.0,
         scale: float = 3.0,
         delta: float = 10.0,
@@ -95,6 +97,7 @@ class E2eSAE(Autoencoder):
             alpha=alpha,
             beta=beta,
             divergence=divergence,
+            draws=draws,
             blur=blur,
             scale=scale,
             delta=delta,
@@ -107,7 +110,7 @@ class E2eSAE(Autoencoder):
         """The encoder's last layer and the noise generator."""
         latent, noise, hidden = (self.config[name] for name in ("latent", "noise", "hidden"))
         self.posterior = nn.Linear(features, latent)
-        self.standardise = nn.BatchNorm1d(latent, affine=False)
+        self.standardise = Standardise(latent)
         self.noise_generator = dense_layers(noise + told, hidden, hidden, hidden, latent)
 
     def encode(self, samples: Tensor, told: Tensor) -> Tensor:
@@ -125,18 +128,11 @@ class E2eSAE(Autoencoder):
         """The terms of eq. (7), with their weights."""
         config = self.config
         told = self.conditions(conditions)
-        real, made = self.encode(samples, told), self.draw_prior(told)
-        q = config["scale"] * self.conditions.standardised(conditions)
-        joint = torch.cat([real, q], 1), torch.cat([made, q], 1)
-        divergence = (
-            sinkhorn_divergence(*joint, config["blur"], config["solver"])
-            if config["divergence"] == "paper"
-            else independent_divergence(*joint, conditions, config["blur"], config["solver"])
-        )
+        real = self.encode(samples, told)
         decoded = self.decode(real, told)
         terms = {
             "reconstruction": self.head.negative_log(*decoded, samples).mean(),
-            "sinkhorn": config["beta"] * divergence,
+            **self.prior_terms(real, told, conditions),
             "cosines": config["delta"] * cosine_penalty(real, config["tau"]) / max(len(real) * (len(real) - 1), 1),
             "weights": config["gamma"] * self.posterior.weight.square().sum(),
         }
@@ -144,3 +140,19 @@ class E2eSAE(Autoencoder):
             images = as_images(to_log(samples) if self.counts else samples)
             terms["lap1"] = config["alpha"] * laplacian_distance(images, self.head.picture(decoded[0])).mean()
         return terms
+
+    def prior_terms(self, real: Tensor, told: Tensor, conditions: Tensor) -> dict[str, Tensor]:
+        """What brings encoded and made codes together: (B, latent), (B, told), (B, C)."""
+        return {"sinkhorn": self.config["beta"] * self.divergence(real, told, conditions)}
+
+    def divergence(self, real: Tensor, told: Tensor, conditions: Tensor) -> Tensor:
+        """S of eq. (8): codes (B, latent), embedded conditions (B, told), conditions (B, C) -> ()."""
+        config = self.config
+        if config["divergence"] == "conditional":
+            made = self.standardise.to_batch(self.draw_prior(told.repeat(config["draws"], 1)))
+            return conditional_divergence(real, made, conditions)
+        q = config["scale"] * self.conditions.standardised(conditions)
+        joint = torch.cat([real, q], 1), torch.cat([self.standardise.to_batch(self.draw_prior(told)), q], 1)
+        if config["divergence"] == "paper":
+            return sinkhorn_divergence(*joint, config["blur"], config["solver"])
+        return independent_divergence(*joint, conditions, config["blur"], config["solver"])

@@ -95,6 +95,30 @@ def independent_divergence(real: Tensor, made: Tensor, conditions: Tensor, blur:
     return 2 * costs[: len(cross)].mean() - costs[len(cross) :].sum() / len(self_terms)
 
 
+def conditional_divergence(real: Tensor, made: Tensor, conditions: Tensor) -> Tensor:
+    """`independent_divergence` within each condition, of single codes: (B, d), (M B, d), (B, C) -> ().
+
+    2 E |e - g| - E |e - e'| - E |g - g'| over different codes of one condition. It is the limit of a large scale beside
+    the codes, where nothing is transported from one condition to another; what is transported between two single codes
+    is their distance, at any temperature. `made` holds M codes of each condition, one batch after the other; all pairs
+    of the batch count. This energy distance is 0 for equal distributions alone (Szekely and Rizzo,
+    doi:10.1016/j.jspi.2013.03.018).
+    """
+    unit = torch.unique(conditions, dim=0, return_inverse=True)[1] if conditions.shape[1] else real.new_zeros(len(real))
+    made_unit = unit.repeat(len(made) // len(real))
+
+    def mean_distance(x: Tensor, of_x: Tensor, y: Tensor, of_y: Tensor) -> Tensor:
+        pairs = of_x[:, None] == of_y
+        if x is y:
+            pairs.fill_diagonal_(False)
+        one, other = pairs.nonzero(as_tuple=True)
+        total: Tensor = torch.linalg.vector_norm(x[one] - y[other], dim=1).sum()
+        return total / max(len(one), 1)
+
+    cross = mean_distance(real, unit, made, made_unit)
+    return 2 * cross - mean_distance(real, unit, real, unit) - mean_distance(made, made_unit, made, made_unit)
+
+
 def transport_costs(x: Tensor, y: Tensor, blur: float, solver: str = "simbench", steps: int = STEPS) -> Tensor:
     """Entropic optimal transport, eq. (3), of P pairs of batches at cost |x - y| and temperature `blur`.
 

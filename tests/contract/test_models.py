@@ -26,18 +26,21 @@ from simbench.training.weights import load_weights, save_weights
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import from_log, to_log
 from simbench_baselines.dcgan import DCGAN
+from simbench_baselines.latent_flow_matching import LatentFlowMatching
 from simbench_baselines.likelihoods import Counts, kl_divergence
 from simbench_baselines.sae import SAE
 from simbench_baselines.sdi_gan import SDIGAN
 from simbench_baselines.swae import SWAE
 from simbench_baselines.trained import TrainedModel
 from simbench_baselines.vae import VAE
+from simbench_baselines.vae_ldm import VAELDM
 from simbench_baselines.wae_gan import WAEGAN
 from simbench_baselines.wae_mmd import WAEMMD
 from simbench_models.e2e_sae import E2eSAE
+from simbench_models.sae_ldm import SAELDM
 
 AUTOENCODERS: dict[str, type[Autoencoder]] = {
-    model.model_name: model for model in (VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE)
+    model.model_name: model for model in (VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE, VAELDM, LatentFlowMatching, SAELDM)
 }
 NETWORKS: dict[str, type[TrainedModel]] = {**AUTOENCODERS, "dcgan": DCGAN, "sdi_gan": SDIGAN}
 VARIANTS: dict[str, tuple[type[TrainedModel], dict[str, Any]]] = {

@@ -15,17 +15,22 @@ from simbench.core.events import Events
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.dcgan import DCGAN
 from simbench_baselines.divergences import KERNEL_SCALES, mmd, sinkhorn_divergence, sliced_wasserstein
+from simbench_baselines.latent import Standardise
+from simbench_baselines.latent_flow_matching import LatentFlowMatching
 from simbench_baselines.likelihoods import GreySquares, LogSquares
 from simbench_baselines.sae import SAE
 from simbench_baselines.sdi_gan import SDIGAN, diversity
 from simbench_baselines.swae import SWAE
 from simbench_baselines.trained import TrainedModel
 from simbench_baselines.vae import VAE
+from simbench_baselines.vae_ldm import VAELDM
 from simbench_baselines.wae_gan import WAEGAN
 from simbench_baselines.wae_mmd import WAEMMD
 from simbench_models.e2e_sae import E2eSAE
+from simbench_models.sae_ldm import SAELDM
 from simbench_models.terms import (
     LEVELS,
+    conditional_divergence,
     cosine_penalty,
     enlarge,
     independent_divergence,
@@ -34,7 +39,8 @@ from simbench_models.terms import (
     transport_costs,
 )
 
-MODELS: list[type[TrainedModel]] = [VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE, DCGAN, SDIGAN]
+LATENT: list[type[Autoencoder]] = [VAELDM, LatentFlowMatching, SAELDM]
+MODELS: list[type[TrainedModel]] = [VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE, DCGAN, SDIGAN, *LATENT]
 
 
 class Spots(ToyTask):
@@ -199,6 +205,57 @@ def test_independent_divergence_deals_equal_conditions_to_all_parts() -> None:
     assert independent_divergence(one, one, torch.ones(1, 1), 1.0, "simbench").item() == 0
 
 
+def test_conditional_divergence_by_hand() -> None:
+    """Conditions 0 (codes 0 and 1, made 3) and 1 (code 5, made 9): |e - g| is 3, 2, 4, |e - e'| is 1."""
+    real, made = torch.tensor([[0.0], [5.0], [1.0]]), torch.tensor([[3.0], [9.0], [3.0]])
+    conditions = torch.tensor([[0.0], [1.0], [0.0]])
+    cross = (3 + 3 + 2 + 2 + 4) / 5
+    assert float(conditional_divergence(real, made, conditions)) == pytest.approx(2 * cross - 1 - 0)
+    twice = conditional_divergence(real, torch.cat([made, made + 1]), conditions)
+    cross, self_term = (cross * 5 + 4 + 4 + 3 + 3 + 5) / 10, (2 * 0 + 4 * 2 * 1 + 2 * 1) / 14
+    assert float(twice) == pytest.approx(2 * cross - 1 - self_term)
+    one = torch.ones(1, 2)
+    assert float(conditional_divergence(one, one, torch.ones(1, 0))) == 0
+
+
+def test_conditional_divergence_is_least_for_equal_distributions() -> None:
+    conditions = torch.arange(10.0).repeat_interleave(3)[:, None]
+
+    def mean(spread: float) -> tuple[float, float]:
+        values = torch.stack(
+            [
+                conditional_divergence(random(30, 8, seed=2 * i), spread * random(60, 8, seed=2 * i + 1), conditions)
+                for i in range(400)
+            ]
+        )
+        return float(values.mean()), float(values.std()) / math.sqrt(len(values))
+
+    equal, error = mean(1.0)
+    assert abs(equal) < 4 * error
+    for spread in (0.5, 1.5):
+        value, its_error = mean(spread)
+        assert value > 4 * its_error
+
+
+def test_standardised_codes() -> None:
+    """In training by the batch, afterwards by the moving averages; and from the one to the other."""
+    layer = Standardise(3)
+    codes = 2 * random(20000, 3).float() + 5
+    for batch in codes.split(100):
+        layer(batch)
+    batch = codes[:100] + 1
+    made = layer(batch)
+    torch.testing.assert_close(made, torch.nn.functional.batch_norm(batch, None, None, training=True))
+    mean, sd = layer.moments()
+    torch.testing.assert_close(layer.to_usual(made), (batch - mean) / sd, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(layer.to_batch(layer.to_usual(made)), made)
+    torch.testing.assert_close(layer.undo(layer.to_usual(made)), batch)
+    one = layer(codes[:1])
+    torch.testing.assert_close(one, layer.eval()(codes[:1]))
+    assert abs(float(layer(codes).mean())) < 0.2
+    assert torch.equal(layer.to_batch(one), one)
+
+
 @pytest.mark.parametrize("size", [(28, 28), (44, 44), (64, 64), (7, 9)])
 def test_laplacian_pyramid_adds_up_to_the_image(size: tuple[int, int]) -> None:
     images = random(2, 3, *size)
@@ -275,7 +332,7 @@ def reached_by(model: Any, term: Tensor) -> set[str]:
     return {part for part, norm in norms.items() if norm > 0}
 
 
-@pytest.mark.parametrize("divergence", ["paper", "independent"])
+@pytest.mark.parametrize("divergence", ["paper", "independent", "conditional"])
 def test_where_the_gradients_of_e2e_sae_go(divergence: str) -> None:
     """Fig. 2 of the paper: reconstruction trains encoder and decoder, Sinkhorn encoder and noise generator."""
     task = Spots()
@@ -289,6 +346,29 @@ def test_where_the_gradients_of_e2e_sae_go(divergence: str) -> None:
     assert reached["weights"] == {"posterior"}
     other = events.conditions.roll(1, 0)
     assert torch.equal(model.encode(events.samples, other), model.encode(events.samples, events.conditions))
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_where_the_gradients_of_sae_ldm_go(through: bool) -> None:
+    """The Sinkhorn term trains encoder and sampler jointly; the denoising error reaches the encoder if it shall."""
+    task = Spots()
+    model, events = built(SAELDM, task, through=through), task.load("train")
+    reached = {name: reached_by(model, term) for name, term in model.losses(*_both(events)).items()}
+    assert reached["sinkhorn"] == {"encoder", "posterior", "network"}
+    assert reached["denoising"] == ({"encoder", "posterior", "network"} if through else {"network"})
+    assert reached["reconstruction"] == {"encoder", "posterior", "decoder"}
+    plain = built(SAELDM, task, beta=0.0).losses(*_both(events))
+    assert plain.keys() == {"reconstruction", "denoising", "cosines", "weights"}
+
+
+@pytest.mark.parametrize("model_class", [VAELDM, LatentFlowMatching])
+def test_the_diffusion_of_a_kl_autoencoder_leaves_it_alone(model_class: type[VAELDM]) -> None:
+    task = Spots()
+    model, events = built(model_class, task), task.load("train")
+    reached = {name: reached_by(model, term) for name, term in model.losses(*_both(events)).items()}
+    assert reached["denoising"] == {"network"}
+    assert reached["reconstruction"] == {"encoder", "posterior", "decoder"}
+    assert reached["kl"] == {"encoder", "posterior"}
 
 
 @pytest.mark.parametrize("prior", ["normal", "learned"])
