@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -32,16 +33,21 @@ class TrainedModel(nn.Module):
     whole_conditions: ClassVar[bool] = False
     """Batches hold all repeats of each condition in them."""
 
+    sampling: ClassVar[Mapping[str, Any]] = {}
+    """Arguments that only `sample` reads, with the values for a new model: one that is given as None takes the file's,
+    any other counts before it."""
+
     def __init__(self, weights: str | None, **config: Any) -> None:
         super().__init__()
         self.weights = weights
-        self.config = config
+        self.given = {name: config[name] for name in self.sampling if config[name] is not None}
+        self.config = {**config, **self.sampling, **self.given}
         self.weights_path: Path | None = None
         self.training_seed: int | None = None
 
     @property
     def effective_parameters(self) -> dict[str, Any]:
-        """The constructor's arguments, after `setup` those that the weights were trained with."""
+        """The constructor's arguments, after `setup` those that the weights were trained with; see `sampling`."""
         return self.config
 
     def build(self, task: Task) -> None:
@@ -84,7 +90,7 @@ class TrainedModel(nn.Module):
             )
         state, metadata = load_weights(path)
         config = read_config(path, metadata, model=self.model_name, task_name=task.name)
-        kinds = {key: type(value) for key, value in self.config.items()}
+        kinds = {key: type(value) for key, value in (self.config | dict(self.sampling)).items()}
         if any(kinds.get(key) is not type(value) for key, value in config.items()):
             raise DataError(
                 f"{path} was written by another version of {self.model_name}",
@@ -92,7 +98,7 @@ class TrainedModel(nn.Module):
                 expected=", ".join(f"{key} ({kind.__name__})" for key, kind in kinds.items()),
                 fix=f"Train again: `simbench train {self.model_name} --task {task.name}`.",
             )
-        self.config |= config  # an argument that is younger than the file keeps its default
+        self.config |= config | self.given  # an argument that is younger than the file keeps its default
         try:
             with torch.device("meta"):
                 self.build(task)
