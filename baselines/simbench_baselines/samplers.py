@@ -10,7 +10,8 @@ x is data, u ~ N(0, 1) noise of its shape (B, ...), t (B,) the time of each even
   `ddim` and `ddpm` go from 1 to 0.
 
 Every sampler takes `start`, noise of any shape (B, ...), and the number of `steps`; it is differentiable and never
-waits for the device. Step counts and schedules are Python numbers: torch.compile unrolls the loop.
+waits for the device. Step counts and schedules are Python numbers: torch.compile unrolls the loop. It cannot trace an
+`rng`, though, which only `ddpm` and `ddim` with eta > 0 need: there, compile the network, not the sampler.
 """
 
 from __future__ import annotations

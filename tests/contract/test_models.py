@@ -6,6 +6,7 @@ import json
 import resource
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -26,8 +27,11 @@ from simbench.training.weights import load_weights, save_weights
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import from_log, to_log
 from simbench_baselines.dcgan import DCGAN
+from simbench_baselines.ddpm import DDPM
+from simbench_baselines.flow_matching import FlowMatching
 from simbench_baselines.latent_flow_matching import LatentFlowMatching
 from simbench_baselines.likelihoods import Counts, kl_divergence
+from simbench_baselines.pixel_space import PixelSpace
 from simbench_baselines.sae import SAE
 from simbench_baselines.sdi_gan import SDIGAN
 from simbench_baselines.swae import SWAE
@@ -42,13 +46,18 @@ from simbench_models.sae_ldm import SAELDM
 AUTOENCODERS: dict[str, type[Autoencoder]] = {
     model.model_name: model for model in (VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE, VAELDM, LatentFlowMatching, SAELDM)
 }
-NETWORKS: dict[str, type[TrainedModel]] = {**AUTOENCODERS, "dcgan": DCGAN, "sdi_gan": SDIGAN}
+PIXEL_SPACE: dict[str, type[PixelSpace]] = {"ddpm": DDPM, "flow_matching": FlowMatching}
+NETWORKS: dict[str, type[TrainedModel]] = {**AUTOENCODERS, "dcgan": DCGAN, "sdi_gan": SDIGAN, **PIXEL_SPACE}
 VARIANTS: dict[str, tuple[type[TrainedModel], dict[str, Any]]] = {
     **{name: (model, {}) for name, model in NETWORKS.items()},
     **{f"{name} mse": (model, {"head": "mse"}) for name, model in AUTOENCODERS.items()},
     "vae learned": (VAE, {"prior": "learned"}),
     "sae hypersphere": (SAE, {"prior": "hypersphere"}),
     "e2e_sae lap1": (E2eSAE, {"alpha": 0.1}),
+    "ddpm": (DDPM, {"steps": 2}),
+    "ddpm ancestral": (DDPM, {"steps": 2, "sampler": "ddpm"}),
+    "flow_matching": (FlowMatching, {"steps": 2}),
+    "flow_matching heun": (FlowMatching, {"steps": 2, "sampler": "heun"}),
 }
 
 
@@ -296,6 +305,62 @@ def test_paper_preset_has_the_papers_layers(name: str) -> None:
     assert sum(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()) == 4 + 3
 
 
+@pytest.mark.parametrize("name", PIXEL_SPACE)
+@pytest.mark.parametrize("preset", ["cpu", "paper"])
+def test_unet_of_a_preset(name: str, preset: str) -> None:
+    model = PIXEL_SPACE[name](preset=preset)  # type: ignore[call-arg]
+    for task_name in ("zn-geant3", "mnist"):
+        with torch.device("meta"):
+            model.build(get_task(task_name))
+            images = torch.empty(2, *model.image_shape)
+            assert model.network(images, images[:, 0, 0, 0], torch.empty(2, model.conditions.out_features)).is_meta
+        size = sum(parameter.numel() for parameter in model.parameters())
+        assert (size <= 300_000) if preset == "cpu" else (1e7 < size < 3e7)
+
+
+@pytest.mark.parametrize("name", PIXEL_SPACE)
+def test_unet_compiles_whole_and_in_half_precision(name: str) -> None:
+    torch.manual_seed(0)
+    task = SHAPES["44 conditional"]
+    model = untrained(PIXEL_SPACE[name], task, steps=2)
+    with torch.no_grad():
+        model.network.last.weight.normal_(0, 0.05)  # it is 0 before the first step
+    start, told = torch.randn(3, *model.image_shape), model.conditions(task.load("train").conditions[:3]).detach()
+
+    def generate(start: Tensor, told: Tensor) -> Tensor:
+        return model.generate(lambda seen, t: model.network(seen, t, told), start)
+
+    with torch.no_grad():
+        expected = generate(start, told)
+        torch._dynamo.reset()
+        compiled = torch.compile(generate, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(start, told), expected)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = generate(start, told)
+    assert rounded.dtype == torch.float32
+    assert 0 < float((rounded - expected).norm() / (expected - start).norm()) < 0.05
+
+
+@pytest.mark.parametrize(("name", "evaluations"), [("ddpm", 1), ("flow_matching", 1), ("flow_matching", 2)])
+def test_what_only_sampling_reads_may_be_given(name: str, evaluations: int, tmp_path: Path) -> None:
+    """None takes the file's, anything else counts before it, and is what is recorded."""
+    task, sampler = SHAPES["28 labels"], {"sampler": "heun"} if evaluations == 2 else {}
+    path = str(saved(untrained(NETWORKS[name], task, steps=3, **sampler), tmp_path))
+    for given, steps in (({}, 3), ({"steps": 5}, 5)):
+        model = NETWORKS[name](weights=path, **given).setup(task, "cpu")
+        assert model.effective_parameters["steps"] == steps
+        with mock.patch.object(model.network, "forward", side_effect=lambda seen, t, told: seen) as network:
+            model.sample(torch.eye(2), seed=0)
+        assert network.call_count == steps * evaluations
+    assert NETWORKS[name]().effective_parameters["steps"] == 20
+
+
+@pytest.mark.parametrize("argument", [{"steps": 0}, {"eta": -0.1}, {"eta": 1.5}, {"preset": "large"}])
+def test_arguments_that_make_no_sense_are_refused(argument: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"steps|eta|preset"):
+        DDPM(**argument)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None:
     task, other = SHAPES["28 labels"], get_task("mnist")
@@ -304,7 +369,7 @@ def test_weights_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no weights at"):
         NETWORKS[name](weights=str(tmp_path / "absent")).setup(task, "cpu")
     model = untrained(NETWORKS[name], task)
-    size = "latent" if "latent" in model.config else "noise"
+    size = next(name for name in ("latent", "noise", "channels") if name in model.config)
     path = saved(model, tmp_path)
     with pytest.raises(DataError, match="another task"):
         NETWORKS[name](weights=str(path)).setup(other, "cpu")

@@ -13,11 +13,15 @@ from toys import ToyTask
 
 from simbench.core.events import Events
 from simbench_baselines.autoencoder import Autoencoder
+from simbench_baselines.blocks import as_images, to_log
 from simbench_baselines.dcgan import DCGAN
+from simbench_baselines.ddpm import DDPM
 from simbench_baselines.divergences import KERNEL_SCALES, mmd, sinkhorn_divergence, sliced_wasserstein
+from simbench_baselines.flow_matching import FlowMatching
 from simbench_baselines.latent import Standardise
 from simbench_baselines.latent_flow_matching import LatentFlowMatching
 from simbench_baselines.likelihoods import GreySquares, LogSquares
+from simbench_baselines.pixel_space import PixelSpace
 from simbench_baselines.sae import SAE
 from simbench_baselines.sdi_gan import SDIGAN, diversity
 from simbench_baselines.swae import SWAE
@@ -40,7 +44,8 @@ from simbench_models.terms import (
 )
 
 LATENT: list[type[Autoencoder]] = [VAELDM, LatentFlowMatching, SAELDM]
-MODELS: list[type[TrainedModel]] = [VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE, DCGAN, SDIGAN, *LATENT]
+PIXEL_SPACE: list[type[PixelSpace]] = [DDPM, FlowMatching]
+MODELS: list[type[TrainedModel]] = [VAE, WAEMMD, WAEGAN, SWAE, SAE, E2eSAE, DCGAN, SDIGAN, *LATENT, *PIXEL_SPACE]
 
 
 class Spots(ToyTask):
@@ -418,6 +423,28 @@ def test_dcgan_makes_whole_photons_for_its_critic_with_a_gradient() -> None:
     assert torch.allclose(images.expm1(), images.expm1().round(), atol=1e-4)
     (gradient,) = torch.autograd.grad(images.sum(), [model.generator.dense.weight])
     assert float(gradient.abs().max()) > 0
+
+
+@pytest.mark.parametrize("model_class", PIXEL_SPACE, ids=lambda model: model.model_name)
+@pytest.mark.parametrize("task", [Spots(), Photons()], ids=lambda task: task.unit)
+def test_pixel_space_at_the_end_of_training(model_class: type[PixelSpace], task: ToyTask) -> None:
+    """A network that knows the only event there is has no loss, and its samplers return that event."""
+    samples, conditions = _both(task.load("train").take(torch.tensor([0])))
+    for sampler in ("ddim", "ddpm") if model_class is DDPM else ("euler",):
+        model = built(model_class, task, sampler=sampler, steps=40)
+        images = (as_images(to_log(samples) if model.counts else samples) - model.centre) / model.width
+
+        def knows(seen: Tensor, t: Tensor, told: Tensor, images: Tensor = images) -> Tensor:
+            t = t[:, None, None, None]
+            if model_class is FlowMatching:
+                return (images - seen) / (1 - t).clamp(min=1e-3)
+            angle = math.pi / 2 * t
+            return (angle.cos() * seen - images) / angle.sin().clamp(min=1e-6)
+
+        model.network.forward = knows
+        repeated = (values.expand(64, *values.shape[1:]) for values in (samples, conditions))
+        assert float(model.losses(*repeated)["squared_error"]) < 1e-3
+        torch.testing.assert_close(model.sample(conditions, seed=0), samples, rtol=0, atol=1e-2 / (1 + model.counts))
 
 
 def test_diversity_by_hand() -> None:
