@@ -20,7 +20,7 @@ class LatentFlowMatching(VAELDM):
         latent: dimensions of z.
         beta: weight of the KL term.
         process: `flow`, or `diffusion`.
-        steps: of the sampler.
+        steps: of the sampler; None: 8.
         head: `counts` or `mse`, see `Autoencoder`.
     """
 
@@ -34,7 +34,7 @@ class LatentFlowMatching(VAELDM):
         latent: int = 16,
         beta: float = 0.1,
         process: Process = "flow",
-        steps: int = 8,
+        steps: int | None = None,
         head: Literal["counts", "mse"] | None = None,
     ) -> None:
         super().__init__(weights, preset, latent, beta, process, steps, head)

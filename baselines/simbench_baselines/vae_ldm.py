@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.latent import LatentNetwork, Process, Standardise
 from simbench_baselines.vae import VAE
 
@@ -35,13 +37,14 @@ class VAELDM(VAE):
         latent: dimensions of z.
         beta: weight of the KL term.
         process: `diffusion`, or `flow` for flow matching.
-        steps: of the sampler.
+        steps: of the sampler; None: 8.
         head: `counts` or `mse`, see `Autoencoder`.
     """
 
     model_name: ClassVar[str] = "vae_ldm"
     version: ClassVar[str] = "1"
     slim: ClassVar[bool] = True
+    sampling: ClassVar[Mapping[str, Any]] = {"steps": 8}
 
     def __init__(
         self,
@@ -50,11 +53,11 @@ class VAELDM(VAE):
         latent: int = 16,
         beta: float = 0.1,
         process: Process = "diffusion",
-        steps: int = 8,
+        steps: int | None = None,
         head: Literal["counts", "mse"] | None = None,
     ) -> None:
-        super().__init__(weights, preset=preset, latent=latent, beta=beta, head=head)
-        self.config |= {"process": process, "steps": steps}
+        config = {"preset": preset, "latent": latent, "beta": beta, "process": process, "steps": steps}
+        Autoencoder.__init__(self, weights, head=head, **config)
 
     def build_latent(self, features: int, told: int) -> None:
         """The posterior's layer and the latent network."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.latent import LatentNetwork, Process, Standardise
 from simbench_models.e2e_sae import E2eSAE
 
@@ -33,7 +35,7 @@ class SAELDM(E2eSAE):
         head: `counts` or `mse`, see `Autoencoder`.
         latent: dimensions of the codes.
         process: of the latent network, `flow` or `diffusion`.
-        steps: k, steps of the sampler, in training and afterwards.
+        steps: k, steps of the sampler, in training and, where nothing else is asked for, afterwards; None: 4.
         zeta: weight of the denoising error.
         through: whether the denoising error has a gradient into the encoder, too.
         beta, divergence, draws, blur, scale, delta, tau, gamma, solver: see `E2eSAE`.
@@ -43,6 +45,7 @@ class SAELDM(E2eSAE):
     version: ClassVar[str] = "1"
     informed: ClassVar[bool] = True
     slim: ClassVar[bool] = True
+    sampling: ClassVar[Mapping[str, Any]] = {"steps": 4}
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class SAELDM(E2eSAE):
         head: Literal["counts", "mse"] | None = None,
         latent: int = 16,
         process: Process = "flow",
-        steps: int = 4,
+        steps: int | None = None,
         zeta: float = 1.0,
         through: bool = False,
         beta: float = 30.0,
@@ -64,11 +67,17 @@ class SAELDM(E2eSAE):
         gamma: float = 1e-3,
         solver: Literal["simbench", "geomloss"] = "simbench",
     ) -> None:
-        super().__init__(
+        Autoencoder.__init__(
+            self,
             weights,
-            preset=preset,
             head=head,
+            preset=preset,
             latent=latent,
+            process=process,
+            steps=steps,
+            zeta=zeta,
+            through=through,
+            alpha=0.0,
             beta=beta,
             divergence=divergence,
             draws=draws,
@@ -79,9 +88,6 @@ class SAELDM(E2eSAE):
             gamma=gamma,
             solver=solver,
         )
-        for name in ("noise", "hidden"):
-            del self.config[name]
-        self.config |= {"process": process, "steps": steps, "zeta": zeta, "through": through}
 
     def build_latent(self, features: int, told: int) -> None:
         """The encoder's last layer and the latent network."""
