@@ -38,6 +38,7 @@ class SAELDM(E2eSAE):
         steps: k, steps of the sampler, in training and, where nothing else is asked for, afterwards; None: 4.
         zeta: weight of the denoising error.
         through: whether the denoising error has a gradient into the encoder, too.
+        jitter: standard deviation of noise on the codes of a training batch, before anything is done with them.
         beta, divergence, draws, blur, scale, delta, tau, gamma, solver: see `E2eSAE`.
     """
 
@@ -57,6 +58,7 @@ class SAELDM(E2eSAE):
         steps: int | None = None,
         zeta: float = 1.0,
         through: bool = False,
+        jitter: float = 0.0,
         beta: float = 30.0,
         divergence: Literal["paper", "independent", "conditional"] = "conditional",
         draws: int = 4,
@@ -77,6 +79,7 @@ class SAELDM(E2eSAE):
             steps=steps,
             zeta=zeta,
             through=through,
+            jitter=jitter,
             alpha=0.0,
             beta=beta,
             divergence=divergence,
@@ -95,6 +98,11 @@ class SAELDM(E2eSAE):
         self.posterior = nn.Linear(features, latent)
         self.standardise = Standardise(latent)
         self.network = LatentNetwork(latent, told, self.config["preset"], self.config["process"])
+
+    def encode(self, samples: Tensor, told: Tensor) -> Tensor:
+        """enc(X, Q), standardised, in training with noise: (B, *shape), (B, told) -> (B, latent)."""
+        codes = super().encode(samples, told)
+        return codes + self.config["jitter"] * torch.randn_like(codes) if self.training else codes
 
     def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """S_k(U, Q): (B, told) -> (B, latent)."""
