@@ -102,6 +102,14 @@ def halvings(size: int, times: int) -> list[int]:
     return sides
 
 
+def with_place(images: Tensor, told: Tensor) -> Tensor:
+    """Images, and as one more the place that placed `Conditions` end with: convolutions can move a shower along with
+    it, dense layers would have to learn each place. (B, channels, H, W), (B, told) -> (B, channels + 1, H, W)."""
+    height, width = images.shape[2:]
+    columns, rows = told[:, -(width + height) :].split([width, height], 1)
+    return torch.cat([images, (rows[:, :, None] * columns[:, None])[:, None]], 1)
+
+
 class Encoder(nn.Module):
     """Images -> features: strided convolutions, then a dense layer where the preset has one.
 

@@ -21,6 +21,7 @@ from simbench_baselines.blocks import (
     from_log,
     image_shape,
     to_log,
+    with_place,
 )
 from simbench_baselines.trained import TrainedModel
 
@@ -43,7 +44,6 @@ class Critic(nn.Module):
         super().__init__()
         channels, height, width = image_shape(task.shape)
         self.conditions = Conditions(task)
-        self.size = (width, height)
         self.encoder = Encoder((channels + self.conditions.placed, height, width), preset)
         for module in self.encoder.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -56,8 +56,7 @@ class Critic(nn.Module):
         """Features of events and embedded conditions: (B, channels, H, W), (B, C) -> (B, features), (B, told)."""
         told = self.conditions(conditions)
         if self.conditions.placed:
-            columns, rows = told[:, -sum(self.size) :].split(self.size, 1)
-            images = torch.cat([images, (rows[:, :, None] * columns[:, None])[:, None]], 1)
+            images = with_place(images, told)
         return self.encoder(images), told
 
     def forward(self, images: Tensor, conditions: Tensor) -> Tensor:

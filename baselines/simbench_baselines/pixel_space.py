@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simbench.core.errors import UsageError
 from simbench.core.events import Events
 from simbench.tasks.base import Task
 from simbench_baselines.blocks import as_images, from_log, image_shape, to_log
@@ -34,8 +33,6 @@ class PixelSpace(TrainedModel):
     def __init__(self, weights: str | None, *, preset: str, channels: int | None, **sampling: Any) -> None:
         wide = levels_of(preset).channels if channels is None else channels
         super().__init__(weights, preset=preset, channels=wide, **sampling)
-        if self.config["steps"] < 1:
-            raise UsageError(f"{self.model_name} needs steps of at least 1", got=str(self.config["steps"]))
 
     def plan(self, preset: str, task_name: str) -> dict[str, Any]:
         """Steps that a core takes in about 12 minutes, validation included, which costs `steps` evaluations an

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from simbench.core.errors import DataError
+from simbench.core.errors import DataError, UsageError
 from simbench.core.events import Events
 from simbench.tasks.base import Task
 from simbench.training.augment import mirror_exchange
@@ -34,14 +34,16 @@ class TrainedModel(nn.Module):
     """Batches hold all repeats of each condition in them."""
 
     sampling: ClassVar[Mapping[str, Any]] = {}
-    """Arguments that only `sample` reads, with the values for a new model: one that is given as None takes the file's,
-    any other counts before it."""
+    """Arguments on which no weight's shape depends, so that they may be chosen anew for weights that are there, with
+    the values for a new model: one that is given as None takes the file's, any other counts before it."""
 
     def __init__(self, weights: str | None, **config: Any) -> None:
         super().__init__()
         self.weights = weights
         self.given = {name: config[name] for name in self.sampling if config[name] is not None}
         self.config = {**config, **self.sampling, **self.given}
+        if self.config.get("steps", 1) < 1:
+            raise UsageError(f"{self.model_name} needs steps of at least 1", got=str(self.config["steps"]))
         self.weights_path: Path | None = None
         self.training_seed: int | None = None
 

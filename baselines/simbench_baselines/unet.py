@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simbench.core.plugins import unknown_name
-from simbench_baselines.blocks import Conditions
+from simbench_baselines.blocks import Conditions, with_place
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ class UNet(nn.Module):
 
     A level's images, at the end of the way in, are handed to the same level's way out. Time (sines and cosines, then
     two dense layers) and the embedded conditions are added and reach every block. Where the conditions say at which
-    place the particle meets the fibres, that place is one more image beside the noisy one: convolutions can move a
-    shower along with it, dense layers would have to learn each place.
+    place the particle meets the fibres, that place is one more image beside the noisy one.
     """
 
     def __init__(self, shape: tuple[int, int, int], conditions: Conditions, preset: str, channels: int) -> None:
@@ -133,7 +132,8 @@ class UNet(nn.Module):
     def forward(self, images: Tensor, t: Tensor, told: Tensor) -> Tensor:
         """See the class."""
         embedded = self.embed(t, told)
-        images = functional.pixel_unshuffle(self.padded(self.with_place(images, told)), self.patch)
+        images = with_place(images, told) if self.placed else images
+        images = functional.pixel_unshuffle(self.padded(images), self.patch)
         level = self.first(images.contiguous(memory_format=torch.channels_last))  # twice as fast on a CPU
         levels: list[Tensor] = []
         for index, blocks in enumerate(self.inwards):
@@ -158,14 +158,6 @@ class UNet(nn.Module):
         angles = t[:, None] * frequencies
         embedded: Tensor = self.time(torch.cat([angles.sin(), angles.cos()], 1))
         return functional.silu(embedded if self.told is None else embedded + self.told(told))
-
-    def with_place(self, images: Tensor, told: Tensor) -> Tensor:
-        """The images, and where the place is known, that place as one more."""
-        if not self.placed:
-            return images
-        height, width = self.size
-        columns, rows = told[:, -(width + height) :].split([width, height], 1)
-        return torch.cat([images, (rows[:, :, None] * columns[:, None])[:, None]], 1)
 
     def padded(self, images: Tensor) -> Tensor:
         """Images whose sides are multiples of the patch."""

@@ -57,7 +57,7 @@ class VAE(Autoencoder):
         """The dense layer of the posterior's moments, and that of the prior's, which is 0 at first."""
         latent = self.config["latent"]
         self.posterior = nn.Linear(features, 2 * latent)
-        self.prior = nn.Linear(told, 2 * latent) if told and self.config.get("prior") == "learned" else None
+        self.prior = nn.Linear(told, 2 * latent) if told and self.config["prior"] == "learned" else None
         if self.prior is not None and not self.prior.weight.is_meta:
             nn.init.zeros_(self.prior.weight)
             nn.init.zeros_(self.prior.bias)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.latent import LatentNetwork, Process, Standardise
@@ -61,7 +61,7 @@ class VAELDM(VAE):
 
     def build_latent(self, features: int, told: int) -> None:
         """The posterior's layer and the latent network."""
-        super().build_latent(features, told)
+        self.posterior, self.prior = nn.Linear(features, 2 * self.config["latent"]), None
         self.standardise = Standardise(self.config["latent"])
         self.network = LatentNetwork(self.config["latent"], told, self.config["preset"], self.config["process"])
 

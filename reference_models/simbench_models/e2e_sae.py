@@ -36,10 +36,12 @@ class E2eSAE(Autoencoder):
     - recon is the squared error (the paper's, `head="mse"`) or a likelihood (`head="counts"`), see `Autoencoder`;
       squared errors are summed over pixels, so beta, gamma and delta are larger by their number;
     - codes are standardised over the batch (batch normalisation without scale and shift): else the cheapest way to a
-      small S is to shrink them, which the decoder undoes, and blur and s have no meaning;
+      small S is to shrink them, which the decoder undoes, and blur and s have no meaning; the noise generator makes
+      codes as moving averages standardise them (`latent.Standardise`);
     - self terms of S are between independent codes, and its cost is the distance, not half its square
       (`terms.independent_divergence`): eq. (4) on batches (`divergence="paper"`) is least for codes that do not vary
       within a condition, and squares see little more of a distribution than its mean where a condition has few events;
+      `divergence="conditional"` compares the codes within each condition alone, the limit of a large s;
     - Q beside the codes is standardised; the noise generator is also told where the particle meets which fibre
       (`blocks.Conditions`), as the conditional baselines are;
     - zn-geant3 is trained with the eight-fold symmetry of the block.
@@ -53,7 +55,8 @@ class E2eSAE(Autoencoder):
         hidden: units of each hidden layer of the noise generator.
         alpha: weight of Lap1; the paper has it for images of faces.
         beta: weight of the Sinkhorn divergence.
-        divergence: `independent` or `paper`, see above.
+        divergence: `independent`, `conditional` or `paper`, see above.
+        draws: of `conditional`, codes that are made for each encoded one.
         blur: its temperature, of `paper` the square root of it, in units of the codes.
         scale: s, the units of a code that a standard deviation of a condition weighs.
         delta: weight of the latent regulariser.

@@ -20,8 +20,8 @@ class SAELDM(E2eSAE):
     encoded data and a learned prior; the diffusion runs in that latent space; both are optimised jointly with the
     Sinkhorn algorithm. Here the learned prior is the conditional latent diffusion itself. Minimised:
 
-        recon(X, dec(E, Q)) + beta S(concat(E, s Q), concat(S_k(U, Q), s Q)) + zeta |f(E_t, t, Q) - target|^2
-        + delta R(E) + gamma |W|^2
+        recon(X, dec(E, Q)) + alpha Lap1(X, dec(E, Q)) + beta S(concat(E, s Q), concat(S_k(U, Q), s Q))
+        + zeta |f(E_t, t, Q) - target|^2 + delta R(E) + gamma |W|^2
 
     with E = enc(X, Q), f the latent network (`latent.LatentNetwork`), and S_k its k-step deterministic sampler,
     unrolled with gradient: the Sinkhorn term trains exactly the few steps that are taken when events are generated,
@@ -39,7 +39,7 @@ class SAELDM(E2eSAE):
         zeta: weight of the denoising error.
         through: whether the denoising error has a gradient into the encoder, too.
         jitter: standard deviation of noise on the codes of a training batch, before anything is done with them.
-        beta, divergence, draws, blur, scale, delta, tau, gamma, solver: see `E2eSAE`.
+        alpha, beta, divergence, draws, blur, scale, delta, tau, gamma, solver: see `E2eSAE`.
     """
 
     model_name: ClassVar[str] = "sae_ldm"
@@ -59,6 +59,7 @@ class SAELDM(E2eSAE):
         zeta: float = 1.0,
         through: bool = False,
         jitter: float = 0.0,
+        alpha: float = 0.0,
         beta: float = 30.0,
         divergence: Literal["paper", "independent", "conditional"] = "conditional",
         draws: int = 4,
@@ -80,7 +81,7 @@ class SAELDM(E2eSAE):
             zeta=zeta,
             through=through,
             jitter=jitter,
-            alpha=0.0,
+            alpha=alpha,
             beta=beta,
             divergence=divergence,
             draws=draws,

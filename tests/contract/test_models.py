@@ -76,6 +76,8 @@ SHIPPED = [
     for head in (("counts", "mse") if name in AUTOENCODERS else ("",))
     if weights_file(name, task, head).is_file()
 ]
+BOUNDS = {("wae_mmd", "zn-geant3", "counts"): 40}
+"""Validation scores that shipped weights are below where they cannot be below those of other models with their head."""
 ORACLES = ["floor", "memoriser", "mean_response", "channel_marginals", "wrong_condition"]
 CASES = [*SHIPPED, *((name, "zn-geant3", "") for name in ORACLES)]
 DETERMINISTIC = {"mean_response"}
@@ -144,7 +146,9 @@ def test_shipped_weights(name: str, task_name: str, head: str) -> None:
     assert metadata["seed"] == "0"
     assert metadata["task_version"] == get_task(task_name).version
     assert metadata["command"].startswith(f"simbench train {name} --task {task_name} --preset cpu --seed 0")
-    assert json.loads(metadata["validation_score"])["score"] < (10 if head == "counts" and name != "wae_mmd" else 100)
+    assert json.loads(metadata["validation_score"])["score"] < BOUNDS.get(
+        (name, task_name, head), 10 if head == "counts" else 100
+    )
 
 
 def test_what_the_weights_were_trained_with_is_recorded() -> None:
@@ -341,8 +345,14 @@ def test_unet_compiles_whole_and_in_half_precision(name: str) -> None:
     assert 0 < float((rounded - expected).norm() / (expected - start).norm()) < 0.05
 
 
-@pytest.mark.parametrize(("name", "evaluations"), [("ddpm", 1), ("flow_matching", 1), ("flow_matching", 2)])
-def test_what_only_sampling_reads_may_be_given(name: str, evaluations: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "evaluations", "untold"),
+    [
+        *[("ddpm", 1, 20), ("flow_matching", 1, 20), ("flow_matching", 2, 20)],
+        *[("vae_ldm", 1, 8), ("latent_flow_matching", 1, 8), ("sae_ldm", 1, 4)],
+    ],
+)
+def test_steps_may_be_chosen_anew_for_weights(name: str, evaluations: int, untold: int, tmp_path: Path) -> None:
     """None takes the file's, anything else counts before it, and is what is recorded."""
     task, sampler = SHAPES["28 labels"], {"sampler": "heun"} if evaluations == 2 else {}
     path = str(saved(untrained(NETWORKS[name], task, steps=3, **sampler), tmp_path))
@@ -352,13 +362,26 @@ def test_what_only_sampling_reads_may_be_given(name: str, evaluations: int, tmp_
         with mock.patch.object(model.network, "forward", side_effect=lambda seen, t, told: seen) as network:
             model.sample(torch.eye(2), seed=0)
         assert network.call_count == steps * evaluations
-    assert NETWORKS[name]().effective_parameters["steps"] == 20
+    assert NETWORKS[name]().effective_parameters["steps"] == untold
 
 
 @pytest.mark.parametrize("argument", [{"steps": 0}, {"eta": -0.1}, {"eta": 1.5}, {"preset": "large"}])
 def test_arguments_that_make_no_sense_are_refused(argument: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"steps|eta|preset"):
         DDPM(**argument)
+
+
+@pytest.mark.parametrize("name", ["flow_matching", "vae_ldm", "latent_flow_matching", "sae_ldm"])
+def test_a_sampler_takes_a_step(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} needs steps of at least 1"):
+        NETWORKS[name](steps=0)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_recorded_can_be_given_again(name: str) -> None:
+    model = NETWORKS[name]()  # type: ignore[call-arg]
+    again = NETWORKS[name](**model.effective_parameters)
+    assert again.effective_parameters == model.effective_parameters
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -366,6 +366,16 @@ def test_where_the_gradients_of_sae_ldm_go(through: bool) -> None:
     assert plain.keys() == {"reconstruction", "denoising", "cosines", "weights"}
 
 
+def test_the_jitter_of_sae_ldm_is_of_training_alone() -> None:
+    task = Spots()
+    plain, noisy = built(SAELDM, task), built(SAELDM, task, jitter=0.5)
+    noisy.load_state_dict(plain.state_dict())
+    torch.manual_seed(0)
+    off = noisy.train().encode(*_both(task.load("train"))) - plain.train().encode(*_both(task.load("train")))
+    assert float(off.detach().std()) == pytest.approx(0.5, rel=0.1)
+    assert torch.equal(*(model.eval().encode(*_both(task.load("train"))) for model in (noisy, plain)))
+
+
 @pytest.mark.parametrize("model_class", [VAELDM, LatentFlowMatching])
 def test_the_diffusion_of_a_kl_autoencoder_leaves_it_alone(model_class: type[VAELDM]) -> None:
     task = Spots()
