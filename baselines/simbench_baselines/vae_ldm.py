@@ -26,8 +26,8 @@ class VAELDM(VAE):
     What differs from the paper, and why:
     - a code is a vector, not a map: an event on these calorimeters is one shower, with few degrees of freedom;
     - both stages are trained in one run; steps, batch and rate are those of all autoencoders;
-    - v-prediction and the cosine schedule (arXiv:2202.00512) in place of linear noise and its prediction: with a few
-      steps they are better;
+    - v-prediction and the cosine schedule (arXiv:2202.00512) in place of linear noise and its prediction, for few
+      steps;
     - the decoder, as in all autoencoders here, draws events from a likelihood (`head`), and is told the conditions;
     - zn-geant3 is trained with the eight-fold symmetry of the block.
 
