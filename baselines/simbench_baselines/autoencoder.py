@@ -61,7 +61,7 @@ class Autoencoder(TrainedModel):
         self.head = HEADS[self.config["head"], self.counts]
         self.encoder = Encoder(shape, preset)
         told = self.conditions.out_features if self.informed else 0
-        self.build_latent(self.encoder.out_features + told, self.conditions.out_features)
+        self.build_latent(self.encoder.out_features + told, task)
         outputs, placed = self.head.channels * shape[0], self.informed and self.conditions.placed
         self.decoder = Decoder(latent + told, shape, preset, out_channels=outputs, placed=placed, slim=self.slim)
         if self.head.start:
@@ -70,9 +70,9 @@ class Autoencoder(TrainedModel):
             nn.Sequential(nn.Linear(latent + told, 32), nn.SiLU(), nn.Linear(32, 1)) if self.head.empty else None
         )
 
-    def build_latent(self, features: int, told: int) -> None:
-        """Make what leads from the encoder's features and the embedded conditions to a code, and what the prior
-        needs."""
+    def build_latent(self, features: int, task: Task) -> None:
+        """Make what leads from `features` numbers, of the encoder and the embedded conditions, to a code, and what the
+        prior needs."""
         self.posterior = nn.Linear(features, self.config["latent"])
 
     def encode(self, samples: Tensor, told: Tensor) -> Tensor:
@@ -94,9 +94,9 @@ class Autoencoder(TrainedModel):
         """-log p(x|z,c) without what no parameter moves, or the squared error, of each event: (B,)."""
         return self.head.negative_log(*self.decode(z, told), samples)
 
-    def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """A code for each row of the embedded conditions: (B, told) -> (B, latent)."""
-        return torch.randn(len(told), self.config["latent"], generator=rng, device=told.device)
+    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """A code for each row of the conditions: (B, C) -> (B, latent)."""
+        return torch.randn(len(conditions), self.config["latent"], generator=rng, device=conditions.device)
 
     @torch.inference_mode()
     def latent_codes(self, samples: Tensor, conditions: Tensor) -> Tensor:
@@ -107,14 +107,14 @@ class Autoencoder(TrainedModel):
     def prior_codes(self, conditions: Tensor, *, seed: int) -> Tensor:
         """The codes that `sample` decodes: (B, C) -> (B, latent)."""
         rng = torch.Generator(conditions.device).manual_seed(seed)
-        return self.draw_prior(self.conditions(conditions), rng)
+        return self.draw_prior(conditions, rng)
 
     @torch.inference_mode()
     def sample(self, conditions: Tensor, *, seed: int) -> Tensor:
         """Codes from the prior, decoded with the conditions, and events drawn from the likelihood."""
         rng = torch.Generator(conditions.device).manual_seed(seed)
         told = self.conditions(conditions)
-        chunks = zip(self.draw_prior(told, rng).split(AT_ONCE), told.split(AT_ONCE), strict=True)
+        chunks = zip(self.draw_prior(conditions, rng).split(AT_ONCE), told.split(AT_ONCE), strict=True)
         events = torch.cat([self.head.draw(*self.decode(z, some), rng) for z, some in chunks])
         return events.reshape(-1, *self.task_shape)
 
@@ -138,7 +138,7 @@ class PriorMatching(Autoencoder):
     def losses(self, samples: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         """Reconstruction and divergence."""
         told = self.conditions(conditions)
-        z, prior = self.encode(samples, told), self.draw_prior(told)
+        z, prior = self.encode(samples, told), self.draw_prior(conditions)
         q = self.config["scale"] * self.conditions.standardised(conditions)
         divergence = self.divergence(torch.cat([z, q], 1), torch.cat([prior, q], 1))
         return {

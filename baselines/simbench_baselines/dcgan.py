@@ -116,7 +116,6 @@ class DCGAN(TrainedModel):
         super().fit(events)
         if self.counts:
             self.get_buffer("brightest").copy_(to_log(events.samples.max()))
-        self.critic.conditions.fit(events.conditions)
 
     def players(self) -> dict[str, list[Parameter]]:
         """The critic, then the generator."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from simbench.training.plan import PRESETS
+from simbench_baselines.blocks import Conditions
 from simbench_baselines.samplers import ddim, euler, interpolated, noised
 
 FREQUENCIES = 8
@@ -18,8 +20,19 @@ FREQUENCIES = 8
 WIDTH, BLOCKS = {"cpu": 112, "paper": 1024}, {"cpu": 3, "paper": 6}
 """Units of the hidden layers of the latent network, and its residual blocks, by preset."""
 
+ASKED_WIDTH = 96
+"""Units of the layers that embed the conditions for a learned prior."""
+
 DRAWS = 4
 """Times and noises at which each code of a batch is learned from: next to the autoencoder they cost little."""
+
+
+def refined_as_long(plan: dict[str, Any], preset: str) -> dict[str, Any]:
+    """A plan with as many steps again, in which the prior alone learns on. While the autoencoder learns, the codes move
+    away from under the prior; its steps alone cost a tenth of the autoencoder's."""
+    steps = plan.get("steps", PRESETS[preset].steps)
+    return {**plan, "steps": 2 * steps, "refine": 0.5, "validate_every": 2 * PRESETS[preset].validate_every}
+
 
 Process = Literal["flow", "diffusion"]
 
@@ -75,14 +88,15 @@ class LatentNetwork(nn.Module):
     - `diffusion`: v-prediction (arXiv:2202.00512) with the cosine schedule z_t = cos(pi t / 2) z + sin(pi t / 2) u;
       DDIM steps.
 
-    Codes z (B, latent) should have about mean 0 and variance 1; noise u ~ N(0, 1), t ~ U(0, 1).
+    Codes z (B, latent) should have about mean 0 and variance 1; noise u ~ N(0, 1), t ~ U(0, 1). The conditions are
+    embedded by layers of its own: what tells codes apart is not what the decoder needs to be told.
     """
 
-    def __init__(self, latent: int, told: int, preset: str, process: Process) -> None:
+    def __init__(self, latent: int, conditions: Conditions, preset: str, process: Process) -> None:
         super().__init__()
-        self.latent, self.process = latent, process
+        self.latent, self.process, self.conditions = latent, process, conditions
         width = WIDTH[preset]
-        self.enter = nn.Linear(latent + 2 * FREQUENCIES + told, width)
+        self.enter = nn.Linear(latent + 2 * FREQUENCIES + conditions.out_features, width)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width)) for _ in range(BLOCKS[preset])
         )
@@ -97,16 +111,16 @@ class LatentNetwork(nn.Module):
         velocity: Tensor = self.leave(silu(hidden))
         return velocity
 
-    def denoising(self, codes: Tensor, told: Tensor) -> Tensor:
-        """The squared error of what is learned, summed over the code: (B, latent), (B, told) -> ()."""
-        codes, told = codes.repeat(DRAWS, 1), told.repeat(DRAWS, 1)
+    def denoising(self, codes: Tensor, conditions: Tensor) -> Tensor:
+        """The squared error of what is learned, summed over the code: (B, latent), (B, C) -> ()."""
+        codes, told = codes.repeat(DRAWS, 1), self.conditions(conditions).repeat(DRAWS, 1)
         u, t = torch.randn_like(codes), torch.rand(len(codes), device=codes.device)
         z, target = (interpolated if self.process == "flow" else noised)(codes, u, t)
         error: Tensor = (self(z, t, told=told) - target).square().sum(1).mean()
         return error
 
-    def draw(self, told: Tensor, steps: int, rng: torch.Generator | None = None) -> Tensor:
-        """New codes by `steps` steps from noise, with their gradient: (B, told) -> (B, latent)."""
-        u = torch.randn(len(told), self.latent, generator=rng, device=told.device)
-        move = partial(self, told=told)
+    def draw(self, conditions: Tensor, steps: int, rng: torch.Generator | None = None) -> Tensor:
+        """New codes by `steps` steps from noise, with their gradient: (B, C) -> (B, latent)."""
+        u = torch.randn(len(conditions), self.latent, generator=rng, device=conditions.device)
+        move = partial(self, told=self.conditions(conditions))
         return euler(move, u, steps) if self.process == "flow" else ddim(move, u, steps, 0.0, rng)

@@ -25,7 +25,7 @@ class LatentFlowMatching(VAELDM):
     """
 
     model_name: ClassVar[str] = "latent_flow_matching"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def __init__(
         self,

@@ -61,9 +61,9 @@ class SAE(PriorMatching):
         """Codes, on the sphere where the prior is."""
         return self._on_support(super().encode(samples, told))
 
-    def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """N(0, 1), brought onto the sphere where that is the prior."""
-        return self._on_support(super().draw_prior(told, rng))
+        return self._on_support(super().draw_prior(conditions, rng))
 
     def _on_support(self, z: Tensor) -> Tensor:
         return functional.normalize(z, dim=1) if self.config["prior"] == "hypersphere" else z

@@ -60,7 +60,9 @@ class TrainedModel(nn.Module):
 
     def fit(self, events: Events) -> None:
         """Take from the training split what is not learned: the conditions' moments."""
-        self.conditions.fit(events.conditions)
+        for module in self.modules():
+            if isinstance(module, Conditions):
+                module.fit(events.conditions)
 
     def augment(self, samples: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
         """Mirror and exchange x and y where the block is symmetric; whole conditions stay whole."""

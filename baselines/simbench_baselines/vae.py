@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from simbench.tasks.base import Task
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.likelihoods import kl_divergence
 
@@ -53,9 +54,9 @@ class VAE(Autoencoder):
     ) -> None:
         super().__init__(weights, preset=preset, latent=latent, beta=beta, prior=prior, head=head)
 
-    def build_latent(self, features: int, told: int) -> None:
+    def build_latent(self, features: int, task: Task) -> None:
         """The dense layer of the posterior's moments, and that of the prior's, which is 0 at first."""
-        latent = self.config["latent"]
+        latent, told = self.config["latent"], self.conditions.out_features
         self.posterior = nn.Linear(features, 2 * latent)
         self.prior = nn.Linear(told, 2 * latent) if told and self.config["prior"] == "learned" else None
         if self.prior is not None and not self.prior.weight.is_meta:
@@ -72,21 +73,25 @@ class VAE(Autoencoder):
     def losses(self, samples: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         """The two terms of the bound, in nats an event, without log n!."""
         told = self.conditions(conditions)
-        mean, log_variance = _split(self.encode(samples, told))
-        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        z, mean, log_variance = self.draw_posterior(samples, told)
         return {
             "reconstruction": self.reconstruction(z, told, samples).mean(),
             "kl": self.config["beta"] * kl_divergence(mean, log_variance, *self.moments(told)).mean(),
-            **self.prior_terms(z, told),
+            **self.prior_terms(z, conditions),
         }
 
-    def prior_terms(self, z: Tensor, told: Tensor) -> dict[str, Tensor]:
+    def draw_posterior(self, samples: Tensor, told: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """z of q(z|x,c), its mean and log variance: (B, *shape), (B, told) -> (B, latent) each."""
+        mean, log_variance = _split(self.encode(samples, told))
+        return mean + (log_variance / 2).exp() * torch.randn_like(mean), mean, log_variance
+
+    def prior_terms(self, z: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         """What a subclass whose prior is learned on codes (B, latent) adds."""
         return {}
 
-    def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """z of p(z|c)."""
-        mean, log_variance = self.moments(told)
+        mean, log_variance = self.moments(self.conditions(conditions))
         return mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=rng, device=mean.device)
 
 

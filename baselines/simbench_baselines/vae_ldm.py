@@ -8,8 +8,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from simbench.tasks.base import Task
+from simbench.training.protocol import REFINED
 from simbench_baselines.autoencoder import Autoencoder
-from simbench_baselines.latent import LatentNetwork, Process, Standardise
+from simbench_baselines.blocks import Conditions
+from simbench_baselines.latent import ASKED_WIDTH, LatentNetwork, Process, Standardise, refined_as_long
 from simbench_baselines.vae import VAE
 
 
@@ -59,17 +62,34 @@ class VAELDM(VAE):
         config = {"preset": preset, "latent": latent, "beta": beta, "process": process, "steps": steps}
         Autoencoder.__init__(self, weights, head=head, **config)
 
-    def build_latent(self, features: int, told: int) -> None:
+    def build_latent(self, features: int, task: Task) -> None:
         """The posterior's layer and the latent network."""
         self.posterior, self.prior = nn.Linear(features, 2 * self.config["latent"]), None
         self.standardise = Standardise(self.config["latent"])
-        self.network = LatentNetwork(self.config["latent"], told, self.config["preset"], self.config["process"])
+        asked = Conditions(task, ASKED_WIDTH)
+        self.network = LatentNetwork(self.config["latent"], asked, self.config["preset"], self.config["process"])
 
-    def prior_terms(self, z: Tensor, told: Tensor) -> dict[str, Tensor]:
+    def plan(self, preset: str, task_name: str) -> dict[str, Any]:
+        """As many steps for the prior alone as for all together."""
+        return refined_as_long(super().plan(preset, task_name), preset)
+
+    def refined(self) -> list[nn.Parameter]:
+        """The latent network."""
+        return list(self.network.parameters())
+
+    def losses(self, samples: Tensor, conditions: Tensor, player: str | None = None) -> dict[str, Tensor]:
+        """The bound and the denoising error; refined, the latter alone, of codes that stand still."""
+        if player != REFINED:
+            return super().losses(samples, conditions)
+        self.standardise.eval()
+        told = self.conditions(conditions)
+        return self.prior_terms(self.draw_posterior(samples, told)[0], conditions)
+
+    def prior_terms(self, z: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         """The denoising error of codes as they are."""
         codes = self.standardise.to_usual(self.standardise(z.detach()))
-        return {"denoising": self.network.denoising(codes, told)}
+        return {"denoising": self.network.denoising(codes, conditions)}
 
-    def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """z by the steps of the sampler."""
-        return self.standardise.undo(self.network.draw(told, self.config["steps"], rng))
+        return self.standardise.undo(self.network.draw(conditions, self.config["steps"], rng))

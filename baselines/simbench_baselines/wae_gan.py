@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.functional import softplus
 
+from simbench.tasks.base import Task
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import dense_layers
 
@@ -45,9 +46,9 @@ class WAEGAN(Autoencoder):
     ) -> None:
         super().__init__(weights, preset=preset, head=head, latent=latent, beta=beta, scale=scale, hidden=hidden)
 
-    def build_latent(self, features: int, told: int) -> None:
+    def build_latent(self, features: int, task: Task) -> None:
         """The encoder's last layer and the critic of codes."""
-        super().build_latent(features, told)
+        super().build_latent(features, task)
         hidden = self.config["hidden"]
         self.critic = dense_layers(self.config["latent"] + len(self.condition_names), hidden, hidden, hidden, 1)
 
@@ -64,7 +65,7 @@ class WAEGAN(Autoencoder):
         z = self.encode(samples, told)
         encoded = self.critic(torch.cat([z, q], 1))
         if player == "critic":
-            prior = self.critic(torch.cat([self.draw_prior(told), q], 1))
+            prior = self.critic(torch.cat([self.draw_prior(conditions), q], 1))
             return {"prior": softplus(-prior).mean(), "codes": softplus(encoded).mean()}
         return {
             "reconstruction": self.reconstruction(z, told, samples).mean(),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from simbench.tasks.base import Task
+from simbench.training.protocol import REFINED
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import as_images, dense_layers, to_log
 from simbench_baselines.divergences import sinkhorn_divergence
-from simbench_baselines.latent import Standardise
+from simbench_baselines.latent import Standardise, refined_as_long
 from simbench_models.terms import conditional_divergence, cosine_penalty, independent_divergence, laplacian_distance
 
 
@@ -109,33 +111,46 @@ class E2eSAE(Autoencoder):
             solver=solver,
         )
 
-    def build_latent(self, features: int, told: int) -> None:
+    def plan(self, preset: str, task_name: str) -> dict[str, Any]:
+        """On mnist as many steps again for the prior alone. A particle of zn-geant3 has three showers to learn from:
+        there what is refined fits these, and not those of other particles."""
+        plan = super().plan(preset, task_name)
+        return refined_as_long(plan, preset) if task_name == "mnist" else plan
+
+    def build_latent(self, features: int, task: Task) -> None:
         """The encoder's last layer and the noise generator."""
         latent, noise, hidden = (self.config[name] for name in ("latent", "noise", "hidden"))
         self.posterior = nn.Linear(features, latent)
         self.standardise = Standardise(latent)
-        self.noise_generator = dense_layers(noise + told, hidden, hidden, hidden, latent)
+        self.noise_generator = dense_layers(noise + self.conditions.out_features, hidden, hidden, hidden, latent)
+
+    def refined(self) -> list[nn.Parameter]:
+        """The noise generator's."""
+        return [*self.noise_generator.parameters(), *self.conditions.parameters()]
 
     def encode(self, samples: Tensor, told: Tensor) -> Tensor:
         """enc(X), standardised: (B, *shape) -> (B, latent)."""
         codes: Tensor = self.standardise(super().encode(samples, told))
         return codes
 
-    def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """gen(U, Q): (B, told) -> (B, latent)."""
-        u = torch.randn(len(told), self.config["noise"], generator=rng, device=told.device)
-        codes: Tensor = self.noise_generator(torch.cat([u, told], 1))
+    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """gen(U, Q): (B, C) -> (B, latent)."""
+        u = torch.randn(len(conditions), self.config["noise"], generator=rng, device=conditions.device)
+        codes: Tensor = self.noise_generator(torch.cat([u, self.conditions(conditions)], 1))
         return codes
 
-    def losses(self, samples: Tensor, conditions: Tensor) -> dict[str, Tensor]:
-        """The terms of eq. (7), with their weights."""
+    def losses(self, samples: Tensor, conditions: Tensor, player: str | None = None) -> dict[str, Tensor]:
+        """The terms of eq. (7), with their weights; refined, those of the prior alone, of codes that stand still."""
         config = self.config
         told = self.conditions(conditions)
+        if player == REFINED:
+            self.standardise.eval()
+            return self.prior_terms(self.encode(samples, told), conditions)
         real = self.encode(samples, told)
         decoded = self.decode(real, told)
         terms = {
             "reconstruction": self.head.negative_log(*decoded, samples).mean(),
-            **self.prior_terms(real, told, conditions),
+            **self.prior_terms(real, conditions),
             "cosines": config["delta"] * cosine_penalty(real, config["tau"]) / max(len(real) * (len(real) - 1), 1),
             "weights": config["gamma"] * self.posterior.weight.square().sum(),
         }
@@ -144,18 +159,18 @@ class E2eSAE(Autoencoder):
             terms["lap1"] = config["alpha"] * laplacian_distance(images, self.head.picture(decoded[0])).mean()
         return terms
 
-    def prior_terms(self, real: Tensor, told: Tensor, conditions: Tensor) -> dict[str, Tensor]:
-        """What brings encoded and made codes together: (B, latent), (B, told), (B, C)."""
-        return {"sinkhorn": self.config["beta"] * self.divergence(real, told, conditions)}
+    def prior_terms(self, real: Tensor, conditions: Tensor) -> dict[str, Tensor]:
+        """What brings encoded and made codes together: (B, latent), (B, C)."""
+        return {"sinkhorn": self.config["beta"] * self.divergence(real, conditions)}
 
-    def divergence(self, real: Tensor, told: Tensor, conditions: Tensor) -> Tensor:
-        """S of eq. (8): codes (B, latent), embedded conditions (B, told), conditions (B, C) -> ()."""
+    def divergence(self, real: Tensor, conditions: Tensor) -> Tensor:
+        """S of eq. (8): codes (B, latent), conditions (B, C) -> ()."""
         config = self.config
         if config["divergence"] == "conditional":
-            made = self.standardise.to_batch(self.draw_prior(told.repeat(config["draws"], 1)))
+            made = self.standardise.to_batch(self.draw_prior(conditions.repeat(config["draws"], 1)))
             return conditional_divergence(real, made, conditions)
         q = config["scale"] * self.conditions.standardised(conditions)
-        joint = torch.cat([real, q], 1), torch.cat([self.standardise.to_batch(self.draw_prior(told)), q], 1)
+        joint = torch.cat([real, q], 1), torch.cat([self.standardise.to_batch(self.draw_prior(conditions)), q], 1)
         if config["divergence"] == "paper":
             return sinkhorn_divergence(*joint, config["blur"], config["solver"])
         return independent_divergence(*joint, conditions, config["blur"], config["solver"])

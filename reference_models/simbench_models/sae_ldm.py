@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from simbench.tasks.base import Task
 from simbench_baselines.autoencoder import Autoencoder
-from simbench_baselines.latent import LatentNetwork, Process, Standardise
+from simbench_baselines.blocks import Conditions
+from simbench_baselines.latent import ASKED_WIDTH, LatentNetwork, Process, Standardise
 from simbench_models.e2e_sae import E2eSAE
 
 
@@ -93,26 +95,32 @@ class SAELDM(E2eSAE):
             solver=solver,
         )
 
-    def build_latent(self, features: int, told: int) -> None:
+    def build_latent(self, features: int, task: Task) -> None:
         """The encoder's last layer and the latent network."""
         latent = self.config["latent"]
         self.posterior = nn.Linear(features, latent)
         self.standardise = Standardise(latent)
-        self.network = LatentNetwork(latent, told, self.config["preset"], self.config["process"])
+        self.network = LatentNetwork(
+            latent, Conditions(task, ASKED_WIDTH), self.config["preset"], self.config["process"]
+        )
 
     def encode(self, samples: Tensor, told: Tensor) -> Tensor:
         """enc(X, Q), standardised, in training with noise: (B, *shape), (B, told) -> (B, latent)."""
         codes = super().encode(samples, told)
         return codes + self.config["jitter"] * torch.randn_like(codes) if self.training else codes
 
-    def draw_prior(self, told: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """S_k(U, Q): (B, told) -> (B, latent)."""
-        return self.network.draw(told, self.config["steps"], rng)
+    def refined(self) -> list[nn.Parameter]:
+        """The latent network's."""
+        return list(self.network.parameters())
 
-    def prior_terms(self, real: Tensor, told: Tensor, conditions: Tensor) -> dict[str, Tensor]:
+    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """S_k(U, Q): (B, C) -> (B, latent)."""
+        return self.network.draw(conditions, self.config["steps"], rng)
+
+    def prior_terms(self, real: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         """The Sinkhorn divergence and the denoising error."""
         codes = self.standardise.to_usual(real if self.config["through"] else real.detach())
-        terms = super().prior_terms(real, told, conditions) if self.config["beta"] else {}
+        terms = super().prior_terms(real, conditions) if self.config["beta"] else {}
         if self.config["zeta"]:
-            terms["denoising"] = self.config["zeta"] * self.network.denoising(codes, told)
+            terms["denoising"] = self.config["zeta"] * self.network.denoising(codes, conditions)
         return terms

@@ -548,8 +548,16 @@ def _points(results: Sequence[Result], labels: Sequence[str], key: str) -> Itera
         device = best.device.partition(" ")[2] or best.device
         if best.device == "cpu":
             device = f"cpu, {thread_count(best.threads)}"
+        made = result.generator
         yield Point(
-            label, place, max(rates, default=None), best.events_per_s.p50, device, measurement.value, measurement.stderr
+            label,
+            place,
+            max(rates, default=None),
+            best.events_per_s.p50,
+            device,
+            measurement.value,
+            measurement.stderr,
+            (printable(made.name, 60), made.weights_sha256) if made.weights_sha256 else None,
         )
 
 
@@ -565,6 +573,8 @@ def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | Non
         points.append(Point(engine, None, 1 / record.seconds_per_event, None, record.cpu, first.floor, first.floor_sd))
     label = f"{metric_label(first)} [{first.unit}]" if first.unit else metric_label(first)
     caption = "The dashed line joins what nothing here beats in both."
+    if len({point.weights for point in points if point.weights}) < sum(point.weights is not None for point in points):
+        caption += " A solid line joins one training, sampled in several ways."
     if points[-1].place is None:
         caption += " The Monte Carlo stands at the floor: independent real events against real events."
     higher = first.direction == "higher"

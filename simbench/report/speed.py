@@ -21,6 +21,8 @@ class Point:
     """One generator, or the Monte Carlo (`place` None), with its score.
 
     `core` and `best` are events per second on one CPU core and on the fastest device measured; at least one is there.
+    `weights` are the name and the checksum of one training: the points of one that was sampled in several ways (a
+    diffusion in few and in many steps) are joined.
     """
 
     label: str
@@ -30,6 +32,12 @@ class Point:
     device: str
     value: float
     error: float | None
+    weights: tuple[str, str] | None = None
+
+    @property
+    def x(self) -> float:
+        """Where it stands: events per second on one core, else on the fastest device."""
+        return self.core or self.best or 1.0
 
 
 def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> Figure:
@@ -38,19 +46,27 @@ def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> F
         figure = make_figure(8.5, 4.8)
         axes = figure.subplots()
         axes.set_xscale("log")
-        at = [(point.core or point.best or 1.0, point.value) for point in points]
+        at = [(point.x, point.value) for point in points]
         front = pareto_front([(speed, -score if higher else score) for speed, score in at])
         axes.step(*zip(*(at[i] for i in front), strict=True), where="post", color=REAL, lw=1.2, ls=(0, (4, 2)))
-        names = []
+        names, chains = [], _chains(points)
+        for chain in chains.values():
+            axes.plot([p.x for p in chain], [p.value for p in chain], color=look_of(chain[0].place or 0)[0], lw=1.2)
         for point, (x, y) in zip(points, at, strict=True):
-            colour, marker = (INK, "*") if point.place is None else look_of(point.place)
+            chain = chains.get(point.weights, [point])
+            colour, marker = (INK, "*") if point.place is None else look_of(chain[0].place or 0)
             size, fill = 14 if point.place is None else 8, "none" if point.core is None else colour
             axes.errorbar(x, y, point.error, fmt=marker, ms=size, color=colour, mfc=fill, capsize=0, lw=1.2)
             if point.core is not None and point.best is not None and point.best > 1.05 * point.core:
                 axes.plot([point.core, point.best], [y, y], color=colour, lw=0.8, ls=":")
                 axes.plot(point.best, y, marker=marker, ms=size, mfc="none", mec=colour, mew=1.4)
                 names.append(Name(plain(point.device, 32), point.best, y, colour, 8.5, BELOW))
-            names.append(Name(plain(point.label), x, y, colour, 10.0, RIGHT))
+            label, height = plain(point.label), 10.0
+            if len(chain) > 1 and point.weights:  # what differs along a line; the name stands once, at its slow end
+                label, height = plain(point.label.removeprefix(point.weights[0]).strip(" ()")), 8.5
+                if point is chain[0]:
+                    names.append(Name(plain(point.weights[0]), x, y, colour, 10.0, RIGHT))
+            names.append(Name(label, x, y, colour, height, RIGHT))
         speeds = [speed for point in points for speed in (point.core, point.best) if speed]
         axes.set_xlim(min(speeds) / 4, max(speeds) * 8)
         _quality_axis(axes, [point.value for point in points], higher)
@@ -62,6 +78,15 @@ def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> F
         _write(axes, names)
         axes.text(0.985, y, f"better {arrow}", transform=axes.transAxes, ha="right", va=side, color=REAL)
     return figure
+
+
+def _chains(points: Sequence[Point]) -> dict[tuple[str, str] | None, list[Point]]:
+    """The points of each training that has more than one, the slowest first."""
+    found: dict[tuple[str, str] | None, list[Point]] = {}
+    for point in sorted(points, key=lambda point: point.x):
+        if point.weights is not None:
+            found.setdefault(point.weights, []).append(point)
+    return {weights: chain for weights, chain in found.items() if len(chain) > 1}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,15 @@ from simbench.core.events import Events
 from simbench.core.seeds import derive_seed
 
 
+def part_of(events: Events, share: float) -> Events:
+    """The events of a share of the units, the same ones for every seed; a smaller share is part of a larger one."""
+    if share == 1:
+        return events
+    units = torch.unique(events.unit_id)
+    order = torch.randperm(len(units), generator=torch.Generator().manual_seed(derive_seed(0, "training", "share")))
+    return events.take(torch.isin(events.unit_id, units[order[: max(1, round(share * len(units)))]]))
+
+
 class Batches:
     """The batch of every step: epochs in an order of their own, each without the incomplete last batch.
 

@@ -75,8 +75,9 @@ def run_training(
     words = ["simbench", "train", spec, "--task", task.name, "--preset", preset, "--seed", str(seed)]
     words += ["--steps", str(steps)] if steps is not None else []
     words += [word for key, text in given.items() for word in ("--param", f"{key}={text}")]
-    record = {"model": resolved.name, "config": json.dumps(config, sort_keys=True), "command": shlex.join(words)}
-    folder, on = out or Path("training") / f"{resolved.name}-{task.name}", choose_device(device)
+    name = str(getattr(model, "model_name", resolved.name))
+    record = {"model": name, "config": json.dumps(config, sort_keys=True), "command": shlex.join(words)}
+    folder, on = out or Path("training") / f"{name}-{task.name}", choose_device(device)
     return train(model, task, plan, out=folder, seed=seed, device=on, resume=resume, progress=progress, record=record)
 
 

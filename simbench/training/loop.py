@@ -35,9 +35,9 @@ from simbench.core.files import replace_text, replaced_file
 from simbench.core.progress import Advance, Progress
 from simbench.core.seeds import derive_seed
 from simbench.tasks.base import Task
-from simbench.training.batches import Batches
+from simbench.training.batches import Batches, part_of
 from simbench.training.plan import Plan
-from simbench.training.protocol import Trainable
+from simbench.training.protocol import REFINED, Trainable
 from simbench.training.validation import sample_like, validation_events, validation_score
 from simbench.training.weights import load_weights, save_weights
 
@@ -81,7 +81,7 @@ def train(
         UsageError: the model is not trainable, or `out` holds another training, or the loss became NaN.
         TrainingStopped: Ctrl-C.
     """
-    _check_trainable(model)
+    _check_trainable(model, plan)
     defaults = {"model": type(model).__name__, "config": "{}", "command": "simbench.training.loop.train"}
     record = {**defaults, **(record or {})}
     request = {
@@ -96,7 +96,7 @@ def train(
     weights = out / WEIGHTS
     with _isolated_random_numbers(), _quiet_lightning():
         torch.manual_seed(derive_seed(seed, "training", "initial weights"))
-        events = task.load("train")
+        events = part_of(task.load("train"), plan.share)
         _check_finite(task, events)
         if hasattr(model, "prepare"):
             cast(Any, model).prepare(task, events)
@@ -148,13 +148,16 @@ def _check_finite(task: Task, events: Events) -> None:
             raise DataError(what, got=f"{bad} of {len(values)} training events", fix="Mend or leave out those events.")
 
 
-def _check_trainable(model: nn.Module) -> None:
+def _check_trainable(model: nn.Module, plan: Plan) -> None:
     if not isinstance(model, nn.Module) or not isinstance(model, Trainable):
         lacking = [name for name in ("sample", "losses") if not callable(getattr(model, name, None))]
         got = f"no method {' nor '.join(lacking)}" if lacking else "not a torch.nn.Module"
         expected = "a torch.nn.Module with sample(conditions, *, seed) and losses(samples, conditions) -> dict"
         fix = "See simbench.training.protocol.Trainable."
         raise UsageError(f"{type(model).__name__} cannot be trained", got=got, expected=expected, fix=fix)
+    if plan.refine and not hasattr(model, "refined"):
+        got, fix = "no method refined", "Leave out the plan's `refine`, or see simbench.training.protocol.Trainable."
+        raise UsageError(f"{type(model).__name__} cannot be refined", got=got, fix=fix)
 
 
 def _open_folder(out: Path, request: dict[str, Any], *, resume: bool) -> Path | None:
@@ -250,17 +253,19 @@ class _Loop(LightningModule):
 
     def _players(self) -> dict[str, list[nn.Parameter]]:
         if hasattr(self.model, "players"):
-            return cast(dict[str, list[nn.Parameter]], self.model.players())
-        return {"": [parameter for parameter in self.model.parameters() if parameter.requires_grad]}
+            players = cast(dict[str, list[nn.Parameter]], self.model.players())
+        else:
+            players = {"": [parameter for parameter in self.model.parameters() if parameter.requires_grad]}
+        return {**players, REFINED: self.model.refined()} if self.plan.refine else players
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        plan = self.plan
-        self._names = list(self._players())
+        plan, players = self.plan, self._players()
+        self._names = list(players)
         return [
             torch.optim.AdamW(
                 group, lr=plan.learning_rate, betas=(plan.beta1, plan.beta2), weight_decay=plan.weight_decay
             )
-            for group in self._players().values()
+            for group in players.values()
         ]
 
     def on_train_start(self) -> None:
@@ -282,6 +287,8 @@ class _Loop(LightningModule):
         optimisers = self.optimizers()
         optimisers = optimisers if isinstance(optimisers, list) else [optimisers]
         for player, optimiser in zip(self._names, optimisers, strict=True):
+            if (player == REFINED) != (self.step >= self.plan.turn):
+                continue
             raw = optimiser.optimizer
             for group in raw.param_groups:
                 group["lr"] = self.plan.rate(self.step)
@@ -341,7 +348,7 @@ class _Loop(LightningModule):
             state = {"seed": str(self.seed), "steps": str(self.step), "seconds": f"{self.seconds:.0f}"}
             of = {"task": self.task.name, "task_version": self.task.version, "validation_score": json.dumps(scores)}
             save_weights(self.average, self.out / WEIGHTS, {**self.record, **of, **state})
-        else:
+        elif not self.plan.refine or self.step > self.plan.turn:
             self.stale += 1
         self._save()
         shown = ", ".join(f"{name} {value:.4g}" for name, value in {**losses, **scores}.items())

@@ -6,6 +6,9 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+REFINED = "refined"
+"""The player of the last steps of a training, where the plan has `refine`."""
+
 
 @runtime_checkable
 class Trainable(Protocol):
@@ -17,6 +20,8 @@ class Trainable(Protocol):
 
     Optional members, looked up by name:
 
+    `model_name: str`
+        what the weights file calls the model, in place of the class's or the entry point's name.
     `prepare(task, events)`
         called once before training with the training split: build what depends on the task's shape, take the
         conditions' moments.
@@ -24,6 +29,9 @@ class Trainable(Protocol):
         the parameters of each player of a game, in the order in which they step (a GAN: critic, then generator).
         `losses` is then called once for each, with `player=name`, and only that player's parameters have gradients.
         Without it, one optimiser steps them all.
+    `refined() -> list[Parameter]`
+        the parameters that learn on, alone, in the last steps where the plan has `refine` (a prior, once the codes
+        stand still). `losses` is then called with `player="refined"`.
     `augment(samples, conditions) -> (samples, conditions)`
         a random symmetry of the data, applied to every training batch (see `simbench.training.augment`).
     `whole_conditions: bool`

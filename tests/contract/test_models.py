@@ -21,6 +21,7 @@ from simbench.generators.protocol import Encoder
 from simbench.generators.resolve import resolve
 from simbench.tasks import get_task
 from simbench.tasks.base import Split, Task
+from simbench.training.command import run_training
 from simbench.training.loop import train
 from simbench.training.plan import Plan
 from simbench.training.weights import load_weights, save_weights
@@ -382,6 +383,13 @@ def test_what_is_recorded_can_be_given_again(name: str) -> None:
     model = NETWORKS[name]()  # type: ignore[call-arg]
     again = NETWORKS[name](**model.effective_parameters)
     assert again.effective_parameters == model.effective_parameters
+
+
+def test_what_is_trained_by_its_class_is_found_by_its_name(tmp_path: Path) -> None:
+    task = SHAPES["28 labels"]
+    path = run_training("simbench_baselines.vae:VAE", task, steps=1, out=tmp_path, progress=False)
+    assert load_weights(path)[1]["model"] == "vae"
+    VAE(weights=str(path)).setup(task, "cpu")
 
 
 @pytest.mark.parametrize("name", NETWORKS)

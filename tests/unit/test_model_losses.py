@@ -347,6 +347,8 @@ def test_where_the_gradients_of_e2e_sae_go(divergence: str) -> None:
     assert terms.keys() == {"reconstruction", "sinkhorn", "cosines", "weights", "lap1"}
     assert reached["reconstruction"] == reached["lap1"] == {"encoder", "posterior", "decoder"}
     assert reached["sinkhorn"] == {"encoder", "posterior", "noise_generator"}
+    refined = model.losses(events.samples, events.conditions, player="refined")
+    assert refined.keys() == {"sinkhorn"}
     assert reached["cosines"] == {"encoder", "posterior"}
     assert reached["weights"] == {"posterior"}
     other = events.conditions.roll(1, 0)
@@ -362,6 +364,7 @@ def test_where_the_gradients_of_sae_ldm_go(through: bool) -> None:
     assert reached["sinkhorn"] == {"encoder", "posterior", "network"}
     assert reached["denoising"] == ({"encoder", "posterior", "network"} if through else {"network"})
     assert reached["reconstruction"] == {"encoder", "posterior", "decoder"}
+    assert model.losses(*_both(events), player="refined").keys() == {"sinkhorn", "denoising"}
     plain = built(SAELDM, task, beta=0.0).losses(*_both(events))
     assert plain.keys() == {"reconstruction", "denoising", "cosines", "weights"}
 
@@ -384,6 +387,21 @@ def test_the_diffusion_of_a_kl_autoencoder_leaves_it_alone(model_class: type[VAE
     assert reached["denoising"] == {"network"}
     assert reached["reconstruction"] == {"encoder", "posterior", "decoder"}
     assert reached["kl"] == {"encoder", "posterior"}
+    assert model.losses(*_both(events), player="refined").keys() == {"denoising"}
+
+
+@pytest.mark.parametrize("model_class", [E2eSAE, SAELDM, VAELDM])
+def test_codes_stand_still_while_the_prior_is_refined(model_class: type[Any]) -> None:
+    task = Spots()
+    model, events = built(model_class, task), task.load("train")
+    model.train()
+    model.losses(*_both(events))
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    model.losses(events.samples[:7], events.conditions[:7], player="refined")
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    names = {name for name, value in model.named_parameters() if any(value is one for one in model.refined())}
+    assert names
+    assert not any(name.startswith(("encoder", "posterior", "decoder", "conditions")) for name in names)
 
 
 @pytest.mark.parametrize("prior", ["normal", "learned"])

@@ -247,6 +247,22 @@ def test_any_name_can_label_a_figure(name: str) -> None:
     assert to_svg(figure, "x", name).startswith("<svg")
 
 
+def test_one_training_sampled_in_several_ways_is_one_line() -> None:
+    some = [(1, 400.0, 9.0), (8, 100.0, 5.0), (2, 300.0, 6.0)]
+    points = [
+        Point(f"flow (steps={steps})", place, speed, None, "cpu", value, 0.1, ("flow", "abc"))
+        for place, (steps, speed, value) in enumerate(some)
+    ]
+    axes = quality_against_time(
+        [*points, Point("vae", 3, 900.0, None, "cpu", 8.0, 0.1, ("vae", "def"))], "W", False
+    ).axes
+    (line,) = [line for line in axes[0].lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 3]
+    assert list(line.get_xdata()) == [100.0, 300.0, 400.0]
+    texts = [text.get_text() for text in axes[0].texts]
+    assert {"flow", "steps=1", "steps=2", "steps=8", "vae"} <= set(texts)
+    assert texts.count("flow") == 1
+
+
 # In a browser
 
 PROBE = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import resource
@@ -20,7 +21,7 @@ from simbench.core.errors import DataError, GeneratorError, UsageError
 from simbench.core.events import Events
 from simbench.tasks.base import Split, Task
 from simbench.training.augment import mirror_exchange
-from simbench.training.batches import Batches
+from simbench.training.batches import Batches, part_of
 from simbench.training.command import run_training
 from simbench.training.loop import TrainingStopped, train
 from simbench.training.plan import Plan, plan_for
@@ -95,6 +96,22 @@ class Game(nn.Module):
         noise = torch.randn(conditions.shape, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
             return self.maker(torch.cat([conditions, noise], 1)).reshape(-1, 2, 2)
+
+
+class TwoStages(Regression):
+    """Refines its last layer, with a loss of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str | None] = []
+
+    def refined(self) -> list[nn.Parameter]:
+        return list(self.net[4].parameters())
+
+    def losses(self, samples: Tensor, conditions: Tensor, player: str | None = None) -> dict[str, Tensor]:
+        self.asked.append(player)
+        terms = super().losses(samples, conditions)
+        return {"refining": terms["square"]} if player else terms
 
 
 PLAN = Plan(steps=25, batch_size=32, learning_rate=1e-2, warmup=2, validate_every=10, ema=0.9)
@@ -307,6 +324,53 @@ def test_two_players_step_in_turn(tmp_path: Path) -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_the_last_steps_refine_what_the_model_names(tmp_path: Path) -> None:
+    plan = dataclasses.replace(PLAN, steps=40, refine=0.5)
+    torch.manual_seed(7)
+    model = TwoStages()
+    halves: dict[str, dict[str, Tensor]] = {}
+
+    class Watched(TwoStages):
+        def losses(self, samples: Tensor, conditions: Tensor, player: str | None = None) -> dict[str, Tensor]:
+            if len(self.asked) in (20, 39):
+                halves[str(len(self.asked))] = {name: value.clone() for name, value in self.named_parameters()}
+            return super().losses(samples, conditions, player)
+
+    torch.manual_seed(7)
+    run(tmp_path, Watched(), plan)
+    moved = {name for name, value in halves["20"].items() if not torch.equal(value, halves["39"][name])}
+    assert moved == {"net.4.weight", "net.4.bias"}
+    run(tmp_path / "asked", model, plan)
+    assert model.asked == [None] * 20 + ["refined"] * 20
+    assert [row["refined.refining"] == "" for row in curve(tmp_path / "asked")] == [True, True, False, False]
+    with pytest.raises(UsageError, match="Regression cannot be refined"):
+        run(tmp_path / "plain", fresh(), plan)
+
+
+def test_a_training_killed_while_it_refines_is_resumed(tmp_path: Path) -> None:
+    plan = dataclasses.replace(PLAN, steps=40, refine=0.5)
+
+    class Dies(TwoStages):
+        def losses(self, samples: Tensor, conditions: Tensor, player: str | None = None) -> dict[str, Tensor]:
+            if len(self.asked) == 33:
+                raise MemoryError
+            return super().losses(samples, conditions, player)
+
+    torch.manual_seed(7)
+    whole, _ = load_weights(run(tmp_path / "whole", TwoStages(), plan))
+    torch.manual_seed(7)
+    with pytest.raises(MemoryError):
+        run(tmp_path / "killed", Dies(), plan, record={"model": "TwoStages"})
+    resumed, _ = load_weights(run(tmp_path / "killed", TwoStages(), plan))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_while_all_learns_a_training_that_is_to_be_refined_does_not_stop(tmp_path: Path) -> None:
+    plan = dataclasses.replace(PLAN, steps=200, refine=0.5, patience=1, learning_rate=1e-9, ema=0.0)
+    run(tmp_path, TwoStages(), plan)
+    assert 100 < int(curve(tmp_path)[-1]["step"]) < 200
+
+
 def test_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
     run(tmp_path)
     captured = capfd.readouterr()
@@ -400,6 +464,8 @@ def test_plan() -> None:
     assert plan.rate(0) == pytest.approx(0.2, rel=1e-3)
     assert plan.rate(50) == pytest.approx(1.0)
     assert plan.rate(100) == 0
+    twice = Plan(steps=200, warmup=10, learning_rate=2.0, refine=0.5)
+    assert [twice.rate(step) for step in range(200)] == 2 * [plan.rate(step) for step in range(100)]
     assert plan_for(object(), "line", "paper").batch_size == 1000
     with pytest.raises(UsageError, match="Did you mean 'paper'"):
         plan_for(object(), "line", "papr")
@@ -407,6 +473,27 @@ def test_plan() -> None:
         plan_for(object(), "line", batch_sise=3)
     with pytest.raises(UsageError, match="steps of at least 1"):
         Plan(steps=0)
+
+
+def test_a_share_of_the_training_split_is_whole_units_and_part_of_a_larger_share(tmp_path: Path) -> None:
+    events = Line().load("train")
+    whole, half, quarter = (part_of(events, share) for share in (1.0, 0.5, 0.25))
+    assert len(whole) == len(events)
+    assert (len(half), len(quarter)) == (len(events) // 2, len(events) // 4)
+    assert torch.unique(quarter.unit_id, return_counts=True)[1].eq(REPEATS).all()
+    assert set(quarter.unit_id.tolist()) < set(half.unit_id.tolist()) < set(whole.unit_id.tolist())
+
+    class Seen(Regression):
+        rows: set[int]
+
+        def prepare(self, task: Task, events: Events) -> None:
+            self.rows = set(events.unit_id.tolist())
+
+    model = Seen()
+    train(model, Line(), Plan(steps=2, batch_size=8, share=0.25), out=tmp_path, progress=False)
+    assert model.rows == set(quarter.unit_id.tolist())
+    with pytest.raises(UsageError, match="makes no sense"):
+        Plan(share=0.0)
 
 
 def test_batches_cover_each_epoch_and_depend_on_seed_and_step_alone() -> None:
