@@ -21,14 +21,14 @@ class VAELDM(VAE):
 
     Minimised: the VAE's bound with a small weight of the KL term, which only keeps the codes in bounds, plus the
     denoising error of a diffusion in the space of the codes (`latent.LatentNetwork`), which is the prior in the KL
-    term's place. The autoencoder has no gradient of the diffusion: the two are trained side by side, yet as in the
-    paper the one knows nothing of the other.
+    term's place. The autoencoder has no gradient of the diffusion: as in the paper the one knows nothing of the other.
 
     Shapes: x (B, *task.shape) in task units, c (B, C), z (B, latent). C = 0 makes it unconditional.
 
     What differs from the paper, and why:
     - a code is a vector, not a map: an event on these calorimeters is one shower, with few degrees of freedom;
-    - both stages are trained in one run; steps, batch and rate are those of all autoencoders;
+    - both stages are trained in one run: in the first half of the steps, as many as all autoencoders have, the two
+      learn side by side, in the second half the latent network alone;
     - v-prediction and the cosine schedule (arXiv:2202.00512) in place of linear noise and its prediction, for few
       steps;
     - the decoder, as in all autoencoders here, draws events from a likelihood (`head`), and is told the conditions;

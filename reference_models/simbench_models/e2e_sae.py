@@ -46,6 +46,7 @@ class E2eSAE(Autoencoder):
       `divergence="conditional"` compares the codes within each condition alone, the limit of a large s;
     - Q beside the codes is standardised; the noise generator is also told where the particle meets which fibre
       (`blocks.Conditions`), as the conditional baselines are;
+    - on mnist the noise generator learns on alone after that, as many steps again, of codes that stand still;
     - zn-geant3 is trained with the eight-fold symmetry of the block.
 
     Args:

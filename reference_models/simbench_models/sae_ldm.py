@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from simbench.tasks.base import Task
+from simbench.training.protocol import REFINED
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import Conditions
-from simbench_baselines.latent import ASKED_WIDTH, LatentNetwork, Process, Standardise
+from simbench_baselines.latent import ASKED_WIDTH, LatentNetwork, Process, Standardise, refined_as_long
 from simbench_models.e2e_sae import E2eSAE
 
 
@@ -27,7 +28,8 @@ class SAELDM(E2eSAE):
 
     with E = enc(X, Q), f the latent network (`latent.LatentNetwork`), and S_k its k-step deterministic sampler,
     unrolled with gradient: the Sinkhorn term trains exactly the few steps that are taken when events are generated,
-    and the encoder to give codes that these steps can reach. S, R and W are those of `E2eSAE`.
+    and the encoder to give codes that these steps can reach. S, R and W are those of `E2eSAE`. After as many steps as
+    all autoencoders have, the latent network learns on alone, by the denoising error of codes that stand still.
 
     Shapes: X (B, *task.shape) in task units, Q (B, C), E (B, latent). C = 0 makes it unconditional.
 
@@ -94,6 +96,19 @@ class SAELDM(E2eSAE):
             gamma=gamma,
             solver=solver,
         )
+
+    def plan(self, preset: str, task_name: str) -> dict[str, Any]:
+        """With a denoising error, as many steps again for the latent network alone."""
+        plan = Autoencoder.plan(self, preset, task_name)
+        return refined_as_long(plan, preset) if self.config["zeta"] else plan
+
+    def losses(self, samples: Tensor, conditions: Tensor, player: str | None = None) -> dict[str, Tensor]:
+        """All terms; refined, the denoising error alone, of codes that stand still: there S would fit the few events of
+        each particle."""
+        if player != REFINED:
+            return super().losses(samples, conditions)
+        self.standardise.eval()
+        return {"denoising": self.network.denoising(self.encode(samples, self.conditions(conditions)), conditions)}
 
     def build_latent(self, features: int, task: Task) -> None:
         """The encoder's last layer and the latent network."""
