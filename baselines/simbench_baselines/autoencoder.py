@@ -13,10 +13,7 @@ from simbench.tasks.base import Task
 from simbench.training.weights import validation_score_of
 from simbench_baselines.blocks import Decoder, Encoder, as_images, image_shape, to_log
 from simbench_baselines.likelihoods import HEADS
-from simbench_baselines.trained import TrainedModel
-
-AT_ONCE = 1000
-"""Events that are decoded at once: the likelihood's arrays take 200 kB an event."""
+from simbench_baselines.trained import TrainedModel, in_pieces
 
 
 class Autoencoder(TrainedModel):
@@ -114,8 +111,8 @@ class Autoencoder(TrainedModel):
         """Codes from the prior, decoded with the conditions, and events drawn from the likelihood."""
         rng = torch.Generator(conditions.device).manual_seed(seed)
         told = self.conditions(conditions)
-        chunks = zip(self.draw_prior(conditions, rng).split(AT_ONCE), told.split(AT_ONCE), strict=True)
-        events = torch.cat([self.head.draw(*self.decode(z, some), rng) for z, some in chunks])
+        pieces = zip(in_pieces(self.draw_prior(conditions, rng)), in_pieces(told), strict=True)
+        events = torch.cat([self.head.draw(*self.decode(z, some), rng) for z, some in pieces])
         return events.reshape(-1, *self.task_shape)
 
 

@@ -23,9 +23,7 @@ from simbench_baselines.blocks import (
     to_log,
     with_place,
 )
-from simbench_baselines.trained import TrainedModel
-
-AT_ONCE = 1000
+from simbench_baselines.trained import TrainedModel, in_pieces
 
 DARK = -5.0
 """First value of an untrained generator's pixels before the sigmoid: nearly all pixels of a shower are dark."""
@@ -149,5 +147,5 @@ class DCGAN(TrainedModel):
     def sample(self, conditions: Tensor, *, seed: int) -> Tensor:
         """Events of new noise."""
         rng = torch.Generator(conditions.device).manual_seed(seed)
-        images = torch.cat([self.generate(some, rng)[0] for some in conditions.split(AT_ONCE)])
+        images = torch.cat([self.generate(some, rng)[0] for some in in_pieces(conditions)])
         return (from_log(images) if self.counts else images).reshape(-1, *self.task_shape)

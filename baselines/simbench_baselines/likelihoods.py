@@ -101,12 +101,14 @@ def negative_binomial(mean: Tensor, r: Tensor, rng: torch.Generator) -> Tensor:
     a pixel.
 
     Both ways are exact: the gamma-Poisson mixture, and the search for the n with P(< n) <= u < P(<= n), by
-    P(n + 1) = P(n) (n + r) / (n + 1) mean / (r + mean).
+    P(n + 1) = P(n) (n + r) / (n + 1) mean / (r + mean). The search looks at the numbers, which a GPU would have to be
+    waited for: there all counts are from the mixture.
     """
+    if mean.device.type != "cpu":
+        return _gamma_poisson(mean, r, rng)
     counts = torch.zeros_like(mean)
     bright = mean >= BRIGHT
-    intensity = torch._standard_gamma(r[bright], generator=rng) / r[bright] * mean[bright]
-    counts[bright] = torch.poisson(intensity.clamp(max=20_000.0), generator=rng)
+    counts[bright] = _gamma_poisson(mean[bright], r[bright], rng)
     u = torch.rand(mean.shape, generator=rng, device=mean.device)
     at_zero = torch.exp(-r * torch.log1p(mean / r))
     open_at = ((u >= at_zero) & ~bright).nonzero(as_tuple=True)
@@ -123,6 +125,12 @@ def negative_binomial(mean: Tensor, r: Tensor, rng: torch.Generator) -> Tensor:
         left = torch.where(beyond, left, -1.0)
     counts[open_at] = found
     return counts
+
+
+def _gamma_poisson(mean: Tensor, r: Tensor, rng: torch.Generator) -> Tensor:
+    """Poisson counts whose means are gamma distributed."""
+    intensity = torch._standard_gamma(r, generator=rng) / r * mean
+    return torch.poisson(intensity.clamp(max=20_000.0), generator=rng)
 
 
 class Grey:

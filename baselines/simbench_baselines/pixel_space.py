@@ -12,10 +12,8 @@ from simbench.core.events import Events
 from simbench.tasks.base import Task
 from simbench_baselines.blocks import as_images, from_log, image_shape, to_log
 from simbench_baselines.samplers import Field
-from simbench_baselines.trained import TrainedModel
+from simbench_baselines.trained import TrainedModel, in_pieces
 from simbench_baselines.unet import UNet, levels_of
-
-AT_ONCE = 1000
 
 
 class PixelSpace(TrainedModel):
@@ -83,7 +81,7 @@ class PixelSpace(TrainedModel):
         if not len(conditions):
             return conditions.new_zeros(0, *self.task_shape)  # pixel_unshuffle leaves images of no event as they are
         rng = torch.Generator(conditions.device).manual_seed(seed)
-        events = torch.cat([self._some(told, rng) for told in self.conditions(conditions).split(AT_ONCE)])
+        events = torch.cat([self._some(told, rng) for told in in_pieces(self.conditions(conditions))])
         return events.reshape(-1, *self.task_shape)
 
     def _some(self, told: Tensor, rng: torch.Generator) -> Tensor:

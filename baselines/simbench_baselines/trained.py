@@ -19,6 +19,17 @@ from simbench_baselines.blocks import Conditions
 FOLDER = Path(__file__).parent / "weights"
 """The shipped weights, all of training seed 0: `<model>-<task>.safetensors`, of models with heads one for each."""
 
+AT_ONCE = {"cpu": 256}
+"""Events that are made at once, by device; a GPU has room for more. On a CPU the arrays of a piece then stay below the
+32 MB above which malloc maps memory anew for each array: at 1000 events the kernel's clearing of those pages took more
+than half of the time."""
+AT_ONCE_ELSEWHERE = 8192
+
+
+def in_pieces(values: Tensor) -> tuple[Tensor, ...]:
+    """The rows of `values`, as many together as are made at once on their device."""
+    return values.split(AT_ONCE.get(values.device.type, AT_ONCE_ELSEWHERE))
+
 
 class TrainedModel(nn.Module):
     """A generator whose networks depend on the task: built by `prepare` to be trained, or by `setup` from weights.
