@@ -283,7 +283,8 @@ class Conditions(nn.Module):
             return conditions
         parts = [self.standardised(conditions)]
         if "Energy" in self.names:
-            energy = conditions[:, [self.names.index("Energy")]]
+            column = self.names.index("Energy")
+            energy = conditions[:, column : column + 1]  # a list would be copied to the device, which is waited for
             parts.append((energy.clamp(min=0).log1p() - 6) / 1.5)
         if self.geometry is None:
             embedded: Tensor = self.dense(torch.cat(parts, 1))

@@ -28,7 +28,7 @@ AT_ONCE_ELSEWHERE = 8192
 
 def in_pieces(values: Tensor) -> tuple[Tensor, ...]:
     """The rows of `values`, as many together as are made at once on their device."""
-    return values.split(AT_ONCE.get(values.device.type, AT_ONCE_ELSEWHERE))
+    return torch.split(values, AT_ONCE.get(values.device.type, AT_ONCE_ELSEWHERE))
 
 
 class TrainedModel(nn.Module):

@@ -53,11 +53,15 @@ def check(
       simbench check mymodel.py:Model
       simbench check mypkg:Flow --task mnist --param steps=20 --device cuda
     """
+    from simbench.core.devices import choose_device
     from simbench.generators.contract import check_generator
 
-    params, chosen, on = read_options(param, task, device, data_dir)
+    params, chosen = read_options(param, task, data_dir)
     with working(json) as progress:
-        listed = [check.as_dict() for check in progress.each("checking", check_generator(spec, params, chosen, on))]
+        listed = [
+            check.as_dict()
+            for check in progress.each("checking", check_generator(spec, params, chosen, choose_device(device)))
+        ]
     failed = any(check["status"] == "fail" for check in listed)
     if json:
         print_json({"generator": spec, "task": task, "passed": not failed, "checks": listed})

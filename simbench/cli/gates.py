@@ -16,6 +16,7 @@ from simbench.cli.output import (
     print_json,
     print_text,
     read_options,
+    read_timing,
     refuse_options,
     stdout_kept_for_data,
     working,
@@ -252,13 +253,15 @@ def gate_speed(
 
 
 def bench(
-    generator: options.Generator,
+    generator: Annotated[
+        list[str], options.spec(help="As --generator of `simbench run`; repeatable: their repeats alternate.")
+    ],
     task: options.Task = DEFAULT,
     param: options.Param = None,
-    batch_size: Annotated[
-        int | None, options.number("--batch-size", help="This one only.  [default: 1, 100, 1000, 10 000]")
-    ] = None,
-    device: options.Device = "auto",
+    devices: options.Devices = "auto",
+    batches: options.Batches = None,
+    precision: options.Precision = "fp32",
+    compile: options.Compile = False,
     seed: options.Seed = 0,
     pytest_benchmark: Annotated[
         Path | None, options.file("--pytest-benchmark", help="Write a new file for `pytest-benchmark compare`, too.")
@@ -266,11 +269,15 @@ def bench(
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
-    """Time a generator: the throughput part of `run`, alone.
+    """Time generators: the throughput part of `run`, alone.
+
+    The repeats of several alternate, so that a machine that slows down slows all alike.
 
     \b
     Examples:
       simbench bench --generator mymodel.py:Model
+      simbench bench -g vae -g e2e_sae --batches 1,1000
+      simbench bench -g vae --devices cpu,cuda --precision fp32,bf16 --compile
       simbench bench -g vae --pytest-benchmark before.json
       pytest-benchmark compare before.json after.json
     """
@@ -280,36 +287,44 @@ def bench(
     from simbench.evaluation.evaluate import Options
     from simbench.generators.resolve import resolve
 
-    params, chosen, on = read_options(param, task, device, data_dir)
+    params, chosen = read_options(param, task, data_dir)
+    timing = read_timing(devices, batches, precision, compile)
+    if params and len(generator) > 1:
+        fix = "Leave it out, or time them one by one."
+        raise UsageError("--param is for one generator", got=f"{len(generator)} generators", fix=fix)
     if pytest_benchmark is not None:
         check_new(pytest_benchmark)
     with working(json) as progress:
-        resolved = resolve(generator, params)
-        timed = bench(resolved, chosen, Options(root_seed=seed, batch_size=batch_size, device=on), progress)
+        resolved = [resolve(spec, params) for spec in generator]
+        timed = bench(resolved, chosen, Options(root_seed=seed, **timing), progress)
     if pytest_benchmark is not None:
-        made = pytest_benchmark_json(timed.rounds, generator=resolved.name, task=chosen.name, command=command_line())
-        write_new(pytest_benchmark, made)
+        write_new(pytest_benchmark, pytest_benchmark_json(timed, task=chosen.name, command=command_line()))
     if json:
-        print_json(
+        shown = [
             {
-                "generator": resolved.name,
+                "generator": each.name,
                 "task": chosen.name,
-                "throughput": [row.model_dump() for row in timed.rows],
-                "speedup": timed.speedup.model_dump() if timed.speedup else None,
-                "notes": timed.notes,
+                "throughput": [row.model_dump() for row in each.rows],
+                "speedup": each.speedup.model_dump() if each.speedup else None,
+                "notes": each.notes,
             }
-        )
+            for each in timed
+        ]
+        print_json(shown[0] if len(shown) == 1 else shown)
         return
     from simbench.core.console import stdout_console
     from simbench.report.terminal import speed_table
 
-    stdout_console().print(speed_table(timed.rows))
-    for note in timed.notes:
-        print_text(note, "yellow")
-    if found := timed.speedup:
-        print_text(
-            f"{times(found.value)} {engine_name(found.monte_carlo.engine)} (batch {found.batch}, {found.device})"
-        )
+    for each in timed:
+        if len(timed) > 1:
+            print_text(each.name, "bold")
+        stdout_console().print(speed_table(each.rows))
+        for note in each.notes:
+            print_text(note, "yellow")
+        if found := each.speedup:
+            print_text(
+                f"{times(found.value)} {engine_name(found.monte_carlo.engine)} (batch {found.batch}, {found.device})"
+            )
 
 
 def register(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import answer, command_line, print_json, read_options, refuse_options, working
+from simbench.cli.output import answer, command_line, print_json, read_options, read_timing, refuse_options, working
 from simbench.core.errors import NothingMeasuredError, UsageError
 from simbench.tasks import DEFAULT
 
@@ -47,10 +47,10 @@ def run(
     repetitions: Annotated[
         int, options.number("--repetitions", help="Generate and score N times, with other seeds.")
     ] = 1,
-    batch_size: Annotated[
-        int | None, options.number("--batch-size", help="Time this batch size only; scores do not change.")
-    ] = None,
-    device: options.Device = "auto",
+    devices: options.Devices = "auto",
+    batches: options.Batches = None,
+    precision: options.Precision = "fp32",
+    compile: options.Compile = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="A few hundred events: a first try, not a result.")] = False,
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
@@ -70,7 +70,7 @@ def run(
     Examples:
       simbench run --generator memoriser --smoke
       simbench run --generator mymodel.py:Model --param width=4
-      simbench run -g mypkg.models:Flow --task mnist --repetitions 5 --device cuda
+      simbench run -g mypkg.models:Flow --task mnist --repetitions 5 --devices cuda,cpu
       simbench run -g vae --metrics conditional_energy,fpd
       simbench run -g vae --metrics +photon_excess
       simbench run -g vae --json > result.json
@@ -85,7 +85,7 @@ def run(
             "samples that are made already take no such option",
             param=param,
             events=events,
-            batch_size=batch_size,
+            batches=batches,
             repetitions=repetitions > 1,
             smoke=smoke,
             save_samples=save_samples,
@@ -98,7 +98,8 @@ def run(
     from simbench.evaluation.evaluate import Options, evaluate
     from simbench.generators.resolve import resolve
 
-    params, chosen, on = read_options(param, task, device, data_dir)
+    params, chosen = read_options(param, task, data_dir)
+    timing = read_timing(devices, batches, precision, compile)
     check_writable(out)
     with working(json) as progress:
         evaluated = evaluate(
@@ -108,8 +109,7 @@ def run(
                 root_seed=seed,
                 events=events or (chosen.smoke_events if smoke else None),
                 repetitions=repetitions,
-                batch_size=batch_size,
-                device=on,
+                **timing,
                 fast=fast,
                 definitions=definitions,
                 metrics=metrics,

@@ -22,6 +22,23 @@ Param = Annotated[
 Seed = Annotated[int, number("--seed", min=0, help="The root seed that all others are derived from.")]
 Events = Annotated[int | None, number("--events", help="The first N test events instead of all.")]
 Device = Annotated[str, name("--device", help="auto, cpu, cuda or cuda:N.")]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--devices", "--device", metavar="NAMES", help="auto, cpu, cuda or cuda:N; with commas, timed in turn."
+    ),
+]
+Batches = Annotated[
+    str | None,
+    typer.Option(
+        "--batches",
+        "--batch-size",
+        metavar="N,...",
+        help="Time these batch sizes alone; scores do not change.  [default: 1,100,1000,10000 and the scoring block]",
+    ),
+]
+Precision = Annotated[str, name("--precision", help="fp32, bf16 (torch.autocast), or both with a comma.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Time it compiled by torch.compile, too.")]
 Fast = Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")]
 Out = Annotated[Path, folder("--out", "-o", help="Results go to FOLDER/<task>/<generator>/<id>.json.")]
 DataDir = Annotated[

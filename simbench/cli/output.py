@@ -8,12 +8,13 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from simbench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from simbench.core.progress import Progress
+    from simbench.generators.session import Mode
     from simbench.tasks.base import Task
 
 CHECK_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -24,15 +25,49 @@ def command_line() -> str:
     return shlex.join(["simbench", *sys.argv[1:]])
 
 
-def read_options(
-    param: list[str] | None, task: str, device: str, data_dir: Path | None
-) -> tuple[dict[str, str], Task, str]:
-    """The parameters, the task and the device that the options name. Raises UsageError or DataError."""
-    from simbench.core.devices import choose_device
+class TimingOptions(TypedDict):
+    """What `simbench.evaluation.evaluate.Options` takes of the options of timing."""
+
+    batches: tuple[int, ...]
+    devices: tuple[str, ...]
+    modes: tuple[Mode, ...]
+
+
+def read_options(param: list[str] | None, task: str, data_dir: Path | None) -> tuple[dict[str, str], Task]:
+    """The parameters and the task that the options name. Raises UsageError or DataError."""
     from simbench.generators.parameters import parse_params
     from simbench.tasks import get_task
 
-    return parse_params(param or []), get_task(task, data_dir), choose_device(device)
+    return parse_params(param or []), get_task(task, data_dir)
+
+
+def read_timing(devices: str, batches: str | None, precision: str, compiled: bool) -> TimingOptions:
+    """What is timed, and how: lists with commas. The first device and precision are those of the scored events.
+
+    Raises:
+        UsageError: a device or precision that is not there, or no batch size.
+    """
+    from simbench.core.devices import choose_device
+    from simbench.core.plugins import unknown_name
+    from simbench.generators.session import PRECISIONS, Mode
+
+    def listed(text: str) -> list[str]:
+        return list(dict.fromkeys(word.strip() for word in text.split(",")))
+
+    for word in listed(precision):
+        if word not in PRECISIONS:
+            raise unknown_name("precision", word, PRECISIONS)
+    sizes = listed(batches) if batches is not None else []
+    if not all(size.isdecimal() and 0 < int(size) < 10**9 for size in sizes):
+        raise UsageError("--batches are not numbers of events", got=repr(batches), expected="for example 1,100,1000")
+    half = [Mode(kind) for kind in PRECISIONS if kind in listed(precision)]
+    half.sort(key=lambda mode: listed(precision).index(mode.precision))
+    modes = [*half, *(Mode(mode.precision, compiled=True) for mode in half if compiled)]
+    return {
+        "batches": tuple(int(size) for size in sizes),
+        "devices": tuple(dict.fromkeys(choose_device(name) for name in listed(devices))),
+        "modes": tuple(modes),
+    }
 
 
 def refuse_options(why: str, **values: Any) -> None:

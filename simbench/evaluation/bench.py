@@ -1,4 +1,4 @@
-"""`simbench bench`: the throughput of a generator alone, also in the JSON format of pytest-benchmark.
+"""`simbench bench`: the throughput of generators alone, also in the JSON format of pytest-benchmark.
 
 There each batch size and number of threads is a benchmark: seconds per call of `sample`, a round for each repeat.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,9 +16,10 @@ from pytest_benchmark.stats import Stats
 
 from simbench.core.errors import GeneratorError
 from simbench.core.progress import Progress
-from simbench.evaluation.evaluate import Options, open_session
+from simbench.evaluation.devices import Opening, time_on_devices
+from simbench.evaluation.evaluate import Options, generator_record, open_session
 from simbench.evaluation.provenance import collect
-from simbench.evaluation.throughput import Clock, Rounds, measure_ladder, speedup
+from simbench.evaluation.throughput import Rounds, speedup
 from simbench.generators.resolve import Resolved
 from simbench.results.schema import Provenance, Speedup, Throughput
 from simbench.tasks.base import Task
@@ -29,28 +30,40 @@ FORMAT = "5.1.0"
 
 @dataclass(frozen=True)
 class Timed:
-    """The rows of the ladder with their repeats, the speed-up over the Monte Carlo, and what was left out."""
+    """A generator's rows of the ladder with their repeats, the speed-up over the Monte Carlo, and what was left out."""
 
+    name: str
     rows: list[Throughput]
     rounds: list[Rounds]
     speedup: Speedup | None
     notes: list[str]
 
 
-def bench(resolved: Resolved, task: Task, options: Options, progress: Progress) -> Timed:
-    """Time a generator as `simbench run` does. Raises GeneratorError where it cannot be used, or no batch succeeds."""
+def bench(generators: Sequence[Resolved], task: Task, options: Options, progress: Progress) -> list[Timed]:
+    """Time generators as `simbench run` does; the repeats of several alternate.
+
+    Raises GeneratorError where one cannot be used, or no batch of it succeeds.
+    """
     reference = task.load("test")
-    opened = open_session(resolved, task, options, progress)
-    clock = Clock(opened.session)
+    opened = [open_session(resolved, task, options, progress) for resolved in generators]
+    openings = [
+        Opening(resolved, each.session, generator_record(resolved, each.preflight))
+        for resolved, each in zip(generators, opened, strict=True)
+    ]
     with progress.step("timing") as advance:
-        found = measure_ladder(clock, reference.conditions, batches=options.batches(task), on_batch=advance)
-    if not found.rows:
-        raise GeneratorError(f"{resolved.name} cannot be timed", got=found.error or "no time for a single batch")
-    notes = [*opened.preflight.warnings, *found.notes, *(f"not timed: {error}" for error in found.errors)]
-    return Timed(found.rows, clock.rounds, speedup(found.rows, task.monte_carlo), notes)
+        ladders = time_on_devices(
+            openings, reference.conditions, options.devices, options.modes, options.ladder(task), on_batch=advance
+        )
+    timed = []
+    for resolved, each, found in zip(generators, opened, ladders, strict=True):
+        if not found.rows:
+            raise GeneratorError(f"{resolved.name} cannot be timed", got=found.error or "no time for a single batch")
+        notes = [*each.preflight.warnings, *found.notes, *(f"not timed: {error}" for error in found.errors)]
+        timed.append(Timed(resolved.name, found.rows, found.rounds, speedup(found.rows, task.monte_carlo), notes))
+    return timed
 
 
-def pytest_benchmark_json(rounds: list[Rounds], *, generator: str, task: str, command: str) -> str:
+def pytest_benchmark_json(timed: Sequence[Timed], *, task: str, command: str) -> str:
     """The text of a file for `pytest-benchmark compare`."""
     origin = collect(command)
     content = {
@@ -63,7 +76,7 @@ def pytest_benchmark_json(rounds: list[Rounds], *, generator: str, task: str, co
             "project": "simbench",
             "branch": "(unknown)",
         },
-        "benchmarks": [_benchmark(kept, generator, task) for kept in rounds],
+        "benchmarks": [_benchmark(kept, each.name, task) for each in timed for kept in each.rounds],
         "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
         "version": FORMAT,
     }
@@ -94,6 +107,8 @@ def _benchmark(kept: Rounds, generator: str, task: str) -> dict[str, Any]:
     row = kept.row
     params = {"task": task, "device": row.device, "threads": row.threads, "batch": row.batch}
     label = f"{row.device}-{row.threads}threads-batch{row.batch}"
+    label += "" if row.precision == "float32" else f"-{row.precision}"
+    label += "-compiled" if row.compiled else ""
     return {
         "group": f"{task} {label}",
         "name": f"{generator}[{label}]",

@@ -19,17 +19,18 @@ from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.events import Events
 from simbench.core.plugins import did_you_mean
 from simbench.core.progress import Progress
+from simbench.evaluation.devices import Opening, time_on_devices
 from simbench.evaluation.equivalent import equivalent_events
 from simbench.evaluation.provenance import collect
 from simbench.evaluation.scoring import Scaled, measure_all
-from simbench.evaluation.throughput import Clock, Ladder, ladder, measure_ladder, speedup
+from simbench.evaluation.throughput import Clock, Ladder, device_name, is_compiled, ladder, precision_name, speedup
 from simbench.evaluation.witness import Witness
 from simbench.generators.preflight import Preflight, preflight
-from simbench.generators.session import Session
+from simbench.generators.session import PLAIN, Mode, Session
 from simbench.metrics.base import Comparison
 from simbench.metrics.registry import metric_named
 from simbench.results.findings import TOO_GOOD, findings
-from simbench.results.schema import GeneratorRecord, Result, Spec, Timing
+from simbench.results.schema import GeneratorRecord, Result, ScoredOn, Spec, Timing
 from simbench.results.timing import timing_findings
 from simbench.samples.repetitions import read_repetitions
 from simbench.tasks.base import Task
@@ -73,27 +74,29 @@ CALIBRATION = 2**30
 class Options:
     """What is asked for beside generator and task: the options of `simbench run`.
 
-    `events` None: the whole test split. `batch_size` None: the whole ladder. `score_files` uses the last four alone.
+    `events` None: the whole test split. `batches` empty: the whole ladder. The events that are scored are made on the
+    first device in the first mode; all are timed. `score_files` uses the last four alone.
     """
 
     root_seed: int = 0
     events: int | None = None
     repetitions: int = 1
-    batch_size: int | None = None
-    device: str = "cpu"
+    batches: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ("cpu",)
+    modes: tuple[Mode, ...] = (PLAIN,)
     fast: bool = False
     definitions: str = DEFINITIONS
     metrics: str = ""
     command: str = ""
 
     def __post_init__(self) -> None:
-        for option, value in (("--repetitions", self.repetitions), ("--batch-size", self.batch_size)):
-            if value is not None and value < 1:
-                raise UsageError(f"{option} must be positive", got=str(value))
+        for option, values in (("--repetitions", [self.repetitions]), ("--batches", self.batches)):
+            if any(value < 1 for value in values):
+                raise UsageError(f"{option} must be positive", got=", ".join(map(str, values)))
 
-    def batches(self, task: Task) -> tuple[int, ...]:
-        """The batch sizes to time."""
-        return (self.batch_size,) if self.batch_size else ladder(task)
+    def ladder(self, task: Task) -> tuple[int, ...]:
+        """The batch sizes to time, from the smallest up."""
+        return tuple(sorted(set(self.batches))) or ladder(task)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def open_session(resolved: Resolved, task: Task, options: Options, progress: Pro
     """Set a generator up and look at a few of its events. Raises GeneratorError where it cannot be used."""
     with progress.step("preflight", 1) as advance:
         start = time.perf_counter()
-        session = resolved.set_up(task, options.device, options.root_seed)
+        session = resolved.set_up(task, options.devices[0], options.root_seed).in_mode(options.modes[0])
         setup_seconds = time.perf_counter() - start
         opened = Opened(session, preflight(session), setup_seconds)
         advance(1)
@@ -138,8 +141,7 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
     opened = open_session(resolved, task, options, progress)
     session, checked = opened.session, opened.preflight
     record = generator_record(resolved, checked)
-    clock = Clock(session)
-    scored = ScoredCalls(clock)
+    scored = ScoredCalls(Clock(session))
     pairs = sample_repetitions(session, reference, options.repetitions, progress, scored)
     factor, warnings = None, list(checked.warnings)
     if task.unit == "photons":
@@ -149,20 +151,21 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
             except GeneratorError as error:
                 warnings.append(f"no calibrated scores: {error}")
             advance(1)
-    witness = Witness(pairs[0].generated.samples, reference.samples, task.unit)
     with progress.step("timing") as advance:
-        timed = measure_ladder(
-            clock,
+        timed = time_on_devices(
+            [Opening(resolved, session, record)],
             reference.conditions,
-            batches=options.batches(task),
+            options.devices,
+            options.modes,
+            options.ladder(task),
+            witness=lambda: Witness(pairs[0].generated.samples, reference.samples, task.unit),
             block=(task.block_size, scored.seconds / 4),
-            witness=witness,
             on_batch=advance,
-        )
+        )[0]
     first = pairs[0].generated.samples
     if any(not torch.equal(first, pair.generated.samples) for pair in pairs[1:]):
         record = record.model_copy(update={"stochastic": True})
-    timing = scored.record(witness, opened.setup_seconds) if timed.rows else None
+    timing = scored.record(timed.witnesses, opened.setup_seconds) if timed.rows else None
     warnings += timed.notes
     result = _result(task, pairs, resolved.spec, record, options, progress, factor, timed, timing, warnings)
     return Evaluated(result, pairs[0], session)
@@ -240,10 +243,12 @@ class ScoredCalls:
     def __init__(self, clock: Clock) -> None:
         self.clock, self.threads = clock, torch.get_num_threads()
         self.calls: list[tuple[int, float]] = []
+        self.precision = "float32"
 
     def __call__(self, conditions: Tensor, seed: int) -> Tensor:
         """The events. Raises GeneratorError as `Clock.timed`."""
         samples, seconds = self.clock.timed(conditions, seed)
+        self.precision = precision_name(self.clock.session, samples)
         self.calls.append((len(conditions), seconds))
         return samples
 
@@ -252,9 +257,12 @@ class ScoredCalls:
         """Of all calls."""
         return sum(seconds for _, seconds in self.calls)
 
-    def record(self, witness: Witness, setup_seconds: float) -> Timing:
+    def record(self, witnesses: Sequence[Witness], setup_seconds: float) -> Timing:
         """What a Result says of them and of the timed calls."""
-        block = self.clock.session.task.block_size
+        session = self.clock.session
+        block = session.task.block_size
+        differs = [witness.differs_by_seed for witness in witnesses if witness.differs_by_seed is not None]
+        disagreements = [told for witness in witnesses for told in witness.disagreements]
         whole = [seconds for events, seconds in self.calls if events == block][1:]
         return Timing(
             setup_seconds=setup_seconds,
@@ -263,9 +271,12 @@ class ScoredCalls:
             scored_threads=self.threads,
             scored_batch=block,
             scored_block_seconds=median(whole) if whole else None,
-            differs_by_seed=witness.differs_by_seed,
-            agrees=not witness.disagreements,
-            reason="; ".join(witness.disagreements)[:500] or None,
+            differs_by_seed=all(differs) if differs else None,
+            agrees=not disagreements,
+            reason="; ".join(disagreements)[:500] or None,
+            scored_on=ScoredOn(
+                device=device_name(session.device), precision=self.precision, compiled=is_compiled(session)
+            ),
         )
 
 
@@ -319,7 +330,7 @@ def _result(
             repetitions=len(pairs),
             events=len(reference),
             block=task.block_size,
-            dtype="float32",
+            dtype="bfloat16" if options.modes[0].precision == "bf16" else "float32",
             definitions=options.definitions,
             metrics=None if own else list(keys),
         ),

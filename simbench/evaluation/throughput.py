@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil, inf
 from pathlib import Path
@@ -37,6 +38,8 @@ MIN_REPEAT_SECONDS = 0.02
 """A repeat is as many calls as fit in this time, at least one: a call at batch 1 is too short for the clock."""
 MOST_CALLS = 1000
 """Calls in a repeat, at most."""
+ENERGY_SECONDS = 1.0
+"""NVML brings its count of joules up to date a few times a second: shorter repeats would see none, or too many."""
 JITTER = 3
 """Events that a call has more or less than its batch size, at most; smaller for batches below 12."""
 SIZES = 3
@@ -61,6 +64,8 @@ def synchronise(device: str) -> bool:
 
 def is_compiled(session: Session) -> bool:
     """Whether the generator, or a module that it holds, is compiled by torch."""
+    if session.mode.compiled:
+        return True
     dynamo = sys.modules.get("torch._dynamo")  # importing it takes seconds; without it nothing is compiled
     return dynamo is not None and any(
         isinstance(part, dynamo.OptimizedModule) or part._compiled_call_impl for part in session.modules()
@@ -192,55 +197,100 @@ class Clock:
         Raises:
             GeneratorError: the generator raised, or returned something else than one event per condition.
         """
-        batch, device, witness = batch or len(conditions), self.session.device, witness or Witness()
-        draws = Draws(batch, len(conditions), self.rng)
+        measurement = Measurement(self, conditions, batch or len(conditions), witness or Witness(), repeats, within_s)
+        while measurement.repeats_left:
+            measurement.repeat()
+        return measurement.row(threads)
+
+
+class Measurement:
+    """The speed of a generator at one batch size, in the making: warmed up when it is made, then repeat by repeat.
+
+    So the repeats of several generators can alternate. The arguments are those of `Clock.measure`.
+
+    Raises:
+        GeneratorError: the generator raised, or returned something else than one event per condition.
+    """
+
+    def __init__(
+        self, clock: Clock, conditions: Tensor, batch: int, witness: Witness, repeats: int, within_s: float
+    ) -> None:
+        self.clock, self.conditions, self.batch, self.witness = clock, conditions, batch, witness
+        device = clock.session.device
+        self.draws = Draws(batch, len(conditions), clock.rng)
         witness.begin()
-
-        def call(rows: Tensor) -> tuple[Tensor, float]:
-            samples, seconds = self.timed(conditions[rows.to(conditions.device)], self.seed())
-            witness.see(samples, rows)
-            return samples, seconds
-
-        samples, first = call(draws.new(draws.warm_up[0]))
-        self.session.checked(samples, len(samples))
-        spent = first
-        for size in draws.warm_up[1:]:
-            warm = call(draws.new(size))[1]
+        self.samples, self.first = self.timed_call(self.draws.new(self.draws.warm_up[0]))
+        clock.session.checked(self.samples, len(self.samples))
+        spent, memory = self.first, _PeakMemory(device)
+        for size in self.draws.warm_up[1:]:
+            warm = self.timed_call(self.draws.new(size))[1]
             spent += warm
-        calls = min(max(1, ceil(MIN_REPEAT_SECONDS / max(warm, 1e-9))), MOST_CALLS)
+        self.peak = memory.mib()
+        self.calls = min(max(1, ceil(MIN_REPEAT_SECONDS / max(warm, 1e-9))), MOST_CALLS)
         if within_s < inf:
-            repeats = min(repeats, max(FEWEST_REPEATS, int((within_s - spent) / (calls * max(warm, 1e-9)))))
-        memory, joules = _PeakMemory(device), _energy_meter(device)
-        before = joules() if joules else 0.0
-        made, seconds = np.zeros(repeats), np.zeros(repeats)
-        for repeat in range(repeats):
-            for _ in range(calls):
-                samples, took = call(draws.next())
-                made[repeat] += len(samples)
-                seconds[repeat] += took
-        used = (joules() - before) / made.sum() if joules else None
-        peak = memory.mib()
-        start = self.wall()
-        samples.to("cpu", copy=True)
-        copy = self.wall() - start
+            repeats = min(repeats, max(FEWEST_REPEATS, int((within_s - spent) / (self.calls * max(warm, 1e-9)))))
+        self.repeats_left = repeats
+        self.made: list[int] = []
+        self.seconds: list[float] = []
+
+    def timed_call(self, rows: Tensor) -> tuple[Tensor, float]:
+        """The events of one call for these rows, and its seconds."""
+        clock = self.clock
+        samples, seconds = clock.timed(self.conditions[rows.to(self.conditions.device)], clock.seed())
+        self.witness.see(samples, rows)
+        return samples, seconds
+
+    def repeat(self) -> None:
+        """One repeat: as many calls as fit in `MIN_REPEAT_SECONDS`."""
+        made, seconds = 0, 0.0
+        for _ in range(self.calls):
+            self.samples, took = self.timed_call(self.draws.next())
+            made += len(self.samples)
+            seconds += took
+        self.made.append(made)
+        self.seconds.append(seconds)
+        self.repeats_left -= 1
+
+    def _joules_per_event(self) -> float | None:
+        """Of calls without pause for `ENERGY_SECONDS`; None where no meter is there to ask."""
+        meter, wall, made = _energy_meter(self.clock.session.device), self.clock.wall, 0
+        if meter is None:
+            return None
+        before, end = meter(), wall() + ENERGY_SECONDS
+        while wall() < end:
+            made += len(self.timed_call(self.draws.next())[0])
+        return (meter() - before) / made
+
+    def row(self, threads: int) -> Throughput:
+        """What the repeats say; they are kept in the clock's `rounds`."""
+        session, wall = self.clock.session, self.clock.wall
+        start = wall()
+        self.samples.to("cpu", copy=True)
+        copy = wall() - start
+        made, seconds = np.array(self.made), np.array(self.seconds)
         p5, p50, p95 = (float(x) for x in np.percentile(made / seconds, [5, 50, 95]))
         row = Throughput(
-            device=device_name(device),
+            device=device_name(session.device),
             threads=threads,
-            batch=batch,
-            precision=str(samples.dtype).removeprefix("torch."),
-            compiled=is_compiled(self.session),
-            repeats=repeats,
+            batch=self.batch,
+            precision=precision_name(session, self.samples),
+            compiled=is_compiled(session),
+            repeats=len(made),
             events_per_s=Percentiles(p5=p5, p50=p50, p95=p95),
-            latency_ms=Latency(p50=1000 * batch / p50, p95=1000 * batch / p5),
-            first_call_s=first,
+            latency_ms=Latency(p50=1000 * self.batch / p50, p95=1000 * self.batch / p5),
+            first_call_s=self.first,
             host_copy_ms=copy * 1000,
-            peak_mib=peak,
-            joules_per_event=used,
-            synchronised=synchronise(device),
+            peak_mib=self.peak,
+            joules_per_event=self._joules_per_event(),
+            synchronised=synchronise(session.device),
         )
-        self.rounds.append(Rounds(row, tuple((batch * seconds / made).tolist()), calls))
+        self.clock.rounds.append(Rounds(row, tuple((self.batch * seconds / made).tolist()), self.calls))
         return row
+
+
+def precision_name(session: Session, samples: Tensor) -> str:
+    """`float32`: the type of the events; under autocast that of the products, `bfloat16`."""
+    return "bfloat16" if session.mode.precision == "bf16" else str(samples.dtype).removeprefix("torch.")
 
 
 def device_name(device: str) -> str:
@@ -252,11 +302,19 @@ def device_name(device: str) -> str:
 
 @dataclass
 class Ladder:
-    """The speeds that were measured, why others were not (`notes`: no time for them; `errors`: they failed)."""
+    """The speeds that were measured, with the repeats behind them and who saw the events; why others were not (`notes`:
+    no time for them; `errors`: they failed)."""
 
     rows: list[Throughput] = field(default_factory=list)
+    rounds: list[Rounds] = field(default_factory=list)
+    witnesses: list[Witness] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+
+    def take(self, other: Ladder) -> None:
+        """Add what another ladder of the same generator found: on another device, in another mode."""
+        for name in ("rows", "rounds", "witnesses", "notes", "errors"):
+            getattr(self, name).extend(getattr(other, name))
 
     @property
     def error(self) -> str | None:
@@ -266,16 +324,22 @@ class Ladder:
 
 @dataclass
 class Pace:
-    """The time that one number of threads has left for its ladder, and what calls took, by size."""
+    """The time that one number of threads has left for its ladder, and what calls took, by size. `sharing` clocks have
+    the deadline together."""
 
     clock: Clock
     deadline: float
+    sharing: int = 1
     known: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def left(self) -> float:
         """Seconds."""
-        return self.deadline - self.clock.wall()
+        return (self.deadline - self.clock.wall()) / self.sharing
+
+    def learn(self, batch: int, seconds: float) -> None:
+        """Note what a call took."""
+        self.known = [known for known in self.known if known[0] < batch] + [(batch, seconds)]
 
     def bound(self, batch: int) -> float:
         """Seconds of a call if its cost is proportional to its size: at least what a larger batch than known takes."""
@@ -313,47 +377,84 @@ def measure_ladder(
     witness: Witness | None = None,
     on_batch: Callable[[int], None] = lambda batch: None,
 ) -> Ladder:
-    """The ladder of batch sizes on the clock's device: with one thread and with all of them on a CPU.
+    """`measure_ladders` of one clock."""
+    lanes = [(clock, witness or Witness())]
+    return measure_ladders(lanes, conditions, batches=batches, budget_s=budget_s, block=block, on_batch=on_batch)[0]
 
-    The first batch is timed in any case; one that does not fit into what is left of `budget_s` is left out, and `notes`
-    say so. One that fails ends the ladder of its number of threads, and `errors` say so: timing raises nothing.
+
+def measure_ladders(
+    lanes: Sequence[tuple[Clock, Witness]],
+    conditions: Tensor,
+    *,
+    batches: Sequence[int] = LADDER,
+    budget_s: float = 40.0,
+    block: tuple[int, float] | None = None,
+    on_batch: Callable[[int], None] = lambda batch: None,
+) -> list[Ladder]:
+    """The ladder of batch sizes of each clock, all on one device: with one thread and with all of them on a CPU.
+
+    The repeats of the clocks alternate, in an order that turns round each time: what drifts hits all alike. The first
+    batch is timed in any case; one that does not fit into what is left of `budget_s`, for each clock, is left out, and
+    `notes` say so. One that fails ends that clock's ladder of that number of threads, and `errors` say so: timing
+    raises nothing.
 
     Args:
+        lanes: clocks, each with the witness that sees all its events.
         block: a batch size, with the seconds that it may take beyond the budget with all threads: the scoring block's.
-        witness: sees all events.
     """
-    device = clock.session.device
+    device = lanes[0][0].session.device
     everything = torch.get_num_threads()
-    found = Ladder()
-    witness = witness or Witness()
+    ladders = [Ladder(rounds=clock.rounds, witnesses=[witness]) for clock, witness in lanes]
     thread_counts = sorted({1, everything}) if device == "cpu" else [everything]
     for threads in thread_counts:
-        pace = Pace(clock, clock.wall() + budget_s / len(thread_counts))
+        deadline = lanes[0][0].wall() + len(lanes) * budget_s / len(thread_counts)
+        paces = {place: Pace(clock, deadline, len(lanes)) for place, (clock, _) in enumerate(lanes)}
         with torch_threads(threads):
-            for place, batch in enumerate(batches):
+            for rung, batch in enumerate(batches):
                 where = f"batch {batch} on {device} with {thread_count(threads)}"
                 extra = block[1] if block is not None and threads == everything and batch == block[0] else 0.0
-                try:
-                    on_device = conditions.to(device)
-                    allowed = max(pace.left, extra)
-                    single = pace.judge(on_device, batch, allowed)
-                    if place and single * _FEWEST_CALLS > allowed:
-                        told = duration(single * _FEWEST_CALLS)
-                        found.notes.append(f"{where} not timed: it would take about {told}, and there is no time left")
-                        continue
-                    within = max(pace.left / (len(batches) - place), extra)
-                    row = clock.measure(on_device, threads, batch=batch, within_s=within, witness=witness)
-                except (SimbenchError, MemoryError, RuntimeError) as error:
-                    if not isinstance(error, SimbenchError) and not is_out_of_memory(error):
-                        raise
-                    found.errors.append(f"{where}: {str(error) or 'out of memory'}")
-                    break
-                witness.end(where)
-                found.rows.append(row)
-                pace.known = [known for known in pace.known if known[0] < batch]
-                pace.known.append((batch, row.latency_ms.p50 / 1000))
+                running: dict[int, Measurement] = {}
+                for place in list(paces):
+                    clock, witness = lanes[place]
+                    with _recorded(ladders[place], where, paces, place):
+                        on_device = conditions.to(device)
+                        pace, allowed = paces[place], max(paces[place].left, extra)
+                        single = pace.judge(on_device, batch, allowed)
+                        if rung and single * _FEWEST_CALLS > allowed:
+                            told = duration(single * _FEWEST_CALLS)
+                            ladders[place].notes.append(
+                                f"{where} not timed: it would take about {told}, and there is no time left"
+                            )
+                            continue
+                        within = max(pace.left / (len(batches) - rung), extra)
+                        running[place] = Measurement(clock, on_device, batch, witness, REPEATS, within)
+                order = list(running)
+                while any(running[place].repeats_left for place in order):
+                    for place in order:
+                        if place in paces and running[place].repeats_left:
+                            with _recorded(ladders[place], where, paces, place):
+                                running[place].repeat()
+                    order = [place for place in reversed(order) if place in paces]
+                for place in sorted(order):
+                    with _recorded(ladders[place], where, paces, place):
+                        row = running[place].row(threads)
+                        lanes[place][1].end(where)
+                        ladders[place].rows.append(row)
+                        paces[place].learn(batch, row.latency_ms.p50 / 1000)
                 on_batch(batch)
-    return found
+    return ladders
+
+
+@contextmanager
+def _recorded(ladder: Ladder, where: str, paces: dict[int, Pace], place: int) -> Iterator[None]:
+    """Record what fails as an error of the ladder, which ends there. Anything else than a generator's error passes."""
+    try:
+        yield
+    except (SimbenchError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, SimbenchError) and not is_out_of_memory(error):
+            raise
+        ladder.errors.append(f"{where}: {str(error) or 'out of memory'}")
+        del paces[place]
 
 
 def speedup(measured: Sequence[Throughput], monte_carlo: MonteCarlo | None) -> Speedup | None:

@@ -127,7 +127,7 @@ def _run_again(
     reference = task.load("test", result.spec.events)
     _check_data(entry, result, task, reference)
     resolved = resolve_again(result.spec.generator, result.generator)
-    options = Options(root_seed=result.spec.root_seed, device=device)
+    options = Options(root_seed=result.spec.root_seed, devices=(device,))
     opened = open_session(resolved, task, options, progress)
     pairs = sample_repetitions(opened.session, reference, result.spec.repetitions, progress)
     return pairs, generator_changes(result.generator, generator_record(resolved, opened.preflight))

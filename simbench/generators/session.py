@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +18,28 @@ from simbench.core.seeds import derive_seed
 from simbench.generators.protocol import Encoder, Generator
 from simbench.generators.user_code import user_error
 from simbench.tasks.base import Task
+
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a generator is called.
+
+    Attributes:
+        precision: `bf16` runs it under `torch.autocast`, which does its matrix products and convolutions in bfloat16.
+        compiled: the modules that it calls are compiled by `torch.compile` (for any batch size), at their first call.
+    """
+
+    precision: Precision = "fp32"
+    compiled: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.precision}{', compiled' if self.compiled else ''}"
+
+
+PLAIN = Mode()
 
 
 @dataclass(frozen=True)
@@ -30,6 +54,7 @@ class Session:
         who: what error messages call it.
         device: where the conditions are when it is called.
         root_seed: the seed of the run.
+        mode: how it is called; see `in_mode`.
 
     Raises:
         GeneratorError: `setup` raised; from the methods: `sample` raised, or its events are not of the task.
@@ -40,6 +65,8 @@ class Session:
     who: str
     device: str = "cpu"
     root_seed: int = 0
+    mode: Mode = PLAIN
+    _compiled: dict[torch.nn.Module, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         setup = getattr(self.generator, "setup", None)
@@ -62,10 +89,42 @@ class Session:
             if isinstance(value, torch.nn.Module):
                 yield from value.modules()
 
-    def call_bare(self, conditions: Tensor, seed: int) -> Any:
-        """What `sample` returns for these very conditions, unchecked. KeyboardInterrupt passes."""
+    def in_mode(self, mode: Mode) -> Session:
+        """This session, with the same generator as it is set up, called in another way."""
+        other = copy.copy(self)
+        object.__setattr__(other, "mode", mode)
+        return other
+
+    @contextmanager
+    def _in_its_mode(self) -> Iterator[None]:
+        """The mode, for one call. Compiled modules are kept, and put in their place for the call alone."""
+        if self.mode.compiled and not self._compiled:
+            self._compiled.update({module: torch.compile(module._call_impl, dynamic=True) for module in self._called()})
+        used = self._compiled if self.mode.compiled else {}
+        before = {module: module._compiled_call_impl for module in used}
+        half = self.mode.precision == "bf16"
         try:
-            return self.generator.sample(conditions, seed=seed)
+            for module, compiled in used.items():
+                module._compiled_call_impl = compiled
+            with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=half):
+                yield
+        finally:
+            for module, own in before.items():
+                module._compiled_call_impl = own
+
+    def _called(self) -> Iterator[torch.nn.Module]:
+        """The outermost modules that `sample` may call: those that the generator holds."""
+        held = getattr(self.generator, "__dict__", {}).values()
+        yield from (value for value in held if isinstance(value, torch.nn.Module))
+        if isinstance(self.generator, torch.nn.Module):
+            yield from self.generator.children()
+
+    def call_bare(self, conditions: Tensor, seed: int) -> Any:
+        """What `sample` returns for these very conditions, unchecked, in the session's mode. KeyboardInterrupt
+        passes."""
+        try:
+            with nullcontext() if self.mode == PLAIN else self._in_its_mode():
+                return self.generator.sample(conditions, seed=seed)
         except SimbenchError:
             raise
         except (Exception, SystemExit) as error:

@@ -109,21 +109,30 @@ def _reason(measurement: Measurement) -> str:
 
 def speed_table(rows: Sequence[Throughput]) -> Table:
     """The speeds on each device, for each number of threads and batch size."""
+    ways = [way_of(row) for row in rows]
+    told = [Column("as", no_wrap=True)] if any(ways) else []
     columns = ("threads", "batch", "events/s", "p5", "p95", "latency", "peak")
     return text_table(
-        [Column("device", overflow="fold", min_width=8), *right(*columns, no_wrap=True)],
+        [Column("device", overflow="fold", min_width=8), *told, *right(*columns, no_wrap=True)],
         [
             (
                 printable(row.device, 40),
+                *([way] if told else []),
                 row.threads,
                 count(row.batch),
                 *(number(rate) for rate in (row.events_per_s.p50, row.events_per_s.p5, row.events_per_s.p95)),
                 duration(row.latency_ms.p50 / 1000),
                 "" if row.peak_mib is None else f"{number(row.peak_mib)} MiB",
             )
-            for row in rows
+            for row, way in zip(rows, ways, strict=True)
         ],
     )
+
+
+def way_of(row: Throughput) -> str:
+    """`bfloat16, compiled`: how the generator was called, where that is not as usual."""
+    told = [printable(row.precision, 20)] if row.precision != "float32" else []
+    return ", ".join([*told, "compiled"] if row.compiled else told)
 
 
 def _print_section(console: Console, title: str, lines: Iterable[str], style: str) -> None:

@@ -194,6 +194,14 @@ class Throughput(StrictRecord):
     synchronised: bool
 
 
+class ScoredOn(StrictRecord):
+    """Where and how the scored events were made: as the rows of `Throughput` say it."""
+
+    device: Short
+    precision: Short
+    compiled: bool
+
+
 class Timing(StrictRecord):
     """What tells whether the timed calls did the work of the scored ones; `simbench.results.timing` judges it.
 
@@ -205,6 +213,7 @@ class Timing(StrictRecord):
         differs_by_seed: timed calls of the same rows gave other events for another seed; None: too few to tell.
         agrees: the timed events are as bright, and as often empty, as the scored ones of the same rows.
         reason: where they are not.
+        scored_on: of which rows of the throughput the scored events are; None: of an older version, which knew one way.
     """
 
     setup_seconds: FiniteFloat
@@ -216,6 +225,7 @@ class Timing(StrictRecord):
     differs_by_seed: bool | None
     agrees: bool
     reason: Short | None
+    scored_on: ScoredOn | None = None
 
 
 class MonteCarloRecord(StrictRecord):

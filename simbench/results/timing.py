@@ -36,8 +36,12 @@ def timing_findings(result: Result) -> list[str]:
     if scored is None:
         return found
     where = f"the scoring block ({count(timing.scored_batch)} events, {thread_count(timing.scored_threads)})"
+    on = timing.scored_on
     rows = [
-        row for row in result.throughput if (row.batch, row.threads) == (timing.scored_batch, timing.scored_threads)
+        row
+        for row in result.throughput
+        if (row.batch, row.threads) == (timing.scored_batch, timing.scored_threads)
+        and (on is None or (row.device, row.precision, row.compiled) == (on.device, on.precision, on.compiled))
     ]
     if not rows:
         found.append(f"{where} was not timed, so that the speeds cannot be held against the time of the scored events")

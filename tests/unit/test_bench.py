@@ -58,12 +58,12 @@ def test_a_generator_that_fails_at_every_batch_is_an_error() -> None:
 
     task = get_task("zn-geant3")
     with pytest.raises(GeneratorError, match="eight at most"):
-        bench(Resolved("eight", "eight", Eight()), task, Options(batch_size=100), Progress(quiet=True))
+        bench([Resolved("eight", "eight", Eight())], task, Options(batches=(100,)), Progress(quiet=True))
 
 
 def test_pytest_benchmark_compares_our_files(tmp_path: Path) -> None:
-    timed = bench(
-        Resolved("zeros", "zeros", Zeros()), get_task("zn-geant3"), Options(batch_size=8), Progress(quiet=True)
+    (timed,) = bench(
+        [Resolved("zeros", "zeros", Zeros())], get_task("zn-geant3"), Options(batches=(8,)), Progress(quiet=True)
     )
     assert {row.batch for row in timed.rows} == {8}
     assert timed.speedup is not None
@@ -71,9 +71,7 @@ def test_pytest_benchmark_compares_our_files(tmp_path: Path) -> None:
         assert len(kept.seconds) == kept.row.repeats
         assert 8 / sorted(kept.seconds)[5] <= kept.row.events_per_s.p50 <= 8 / sorted(kept.seconds)[4]
     for name in ("a.json", "b.json"):
-        (tmp_path / name).write_text(
-            pytest_benchmark_json(timed.rounds, generator="zeros", task="zn-geant3", command="x")
-        )
+        (tmp_path / name).write_text(pytest_benchmark_json([timed], task="zn-geant3", command="x"))
     data = json.loads((tmp_path / "a.json").read_text())
     assert {"machine_info", "commit_info", "benchmarks", "datetime", "version"} == set(data)
     done = subprocess.run(

@@ -185,7 +185,7 @@ def test_no_copies_among_fresh_real_events() -> None:
 
 
 def test_a_hand_edited_entry_is_not_what_its_generator_scores(tmp_path: Path) -> None:
-    options = Options(events=80, repetitions=2, batch_size=1, metrics="channel_wasserstein,conditional_energy")
+    options = Options(events=80, repetitions=2, batches=(1,), metrics="channel_wasserstein,conditional_energy")
     progress = Progress(quiet=True)
     result = evaluate(resolve("wrong_condition"), TASK, options, progress).result
     path = tmp_path / "entry.json"

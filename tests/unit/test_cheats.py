@@ -148,11 +148,11 @@ class Lagging(Cheat):
 
 
 def is_timed() -> bool:
-    """Whether the clock's `measure` is among the callers: as a cheat would find out."""
+    """Whether a timed call is among the callers: as a cheat would find out."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_code.co_name in ("measure", "probe"):
+        if frame.f_code.co_name in ("timed_call", "probe"):
             return True
     return False
 

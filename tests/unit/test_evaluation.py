@@ -44,12 +44,12 @@ def resolved(generator: object) -> Resolved:
 @pytest.fixture(scope="module")
 def live() -> Evaluated:
     """160 events of Blob by all metrics, timed one by one."""
-    return evaluate(resolved(Blob()), get_task("zn-geant3"), Options(events=160, batch_size=1), QUIET)
+    return evaluate(resolved(Blob()), get_task("zn-geant3"), Options(events=160, batches=(1,)), QUIET)
 
 
 def test_scores_do_not_depend_on_the_batch_size(live: Evaluated) -> None:
     one = live.result
-    many = evaluate(resolved(Blob()), get_task("zn-geant3"), Options(events=160, batch_size=100), QUIET).result
+    many = evaluate(resolved(Blob()), get_task("zn-geant3"), Options(events=160, batches=(100,)), QUIET).result
     assert [m.value for m in one.measurements] == [m.value for m in many.measurements]
     assert [m.stderr for m in one.measurements] == [m.stderr for m in many.measurements]
     assert [row.batch for row in one.throughput] != [row.batch for row in many.throughput]
@@ -80,7 +80,7 @@ def test_repetitions_are_kept_apart_from_the_sampling_error(monkeypatch: pytest.
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
     one, found = (
         evaluate(
-            resolved(Blob()), get_task("zn-geant3"), Options(events=80, repetitions=count, batch_size=1), QUIET
+            resolved(Blob()), get_task("zn-geant3"), Options(events=80, repetitions=count, batches=(1,)), QUIET
         ).result.measurements[0]
         for count in (1, 3)
     )
@@ -100,7 +100,7 @@ def test_a_metric_that_fails_is_recorded_and_the_others_go_on(monkeypatch: pytes
     real = scoring.get_metric
     monkeypatch.setattr(ZnGeant3, "metrics", ("empty_fraction/1", broken.key, "conditional_energy/1"))
     monkeypatch.setattr(scoring, "get_metric", lambda key: broken if key == broken.key else real(key))
-    result = evaluate(resolved(Blob()), get_task("zn-geant3"), Options(events=160, batch_size=1), QUIET).result
+    result = evaluate(resolved(Blob()), get_task("zn-geant3"), Options(events=160, batches=(1,)), QUIET).result
     failed = result.measurement("channel_wasserstein/1")
     assert failed is not None
     assert (failed.status, failed.value, failed.error) == ("failed", None, "ZeroDivisionError: no luck")
@@ -112,14 +112,14 @@ class Sleeps(Blob):
     """Takes 0.5 s a call, except where the clock's `measure` calls it."""
 
     def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
-        if "measure" not in {frame.name for frame in traceback.extract_stack()}:
+        if "timed_call" not in {frame.name for frame in traceback.extract_stack()}:
             time.sleep(0.5)
         return super().sample(conditions, seed=seed)
 
 
 def test_a_generator_that_is_only_fast_when_it_is_timed_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
-    result = evaluate(resolved(Sleeps()), get_task("zn-geant3"), Options(events=800, batch_size=256), QUIET).result
+    result = evaluate(resolved(Sleeps()), get_task("zn-geant3"), Options(events=800, batches=(256,)), QUIET).result
     assert result.timing is not None
     assert result.timing.scored_events == 800
     assert result.timing.scored_seconds > 4 * 0.5
@@ -137,7 +137,7 @@ def test_timing_that_fails_leaves_the_scores(monkeypatch: pytest.MonkeyPatch) ->
             return super().sample(conditions, seed=seed)
 
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
-    result = evaluate(resolved(Small()), get_task("zn-geant3"), Options(events=160, batch_size=300), QUIET).result
+    result = evaluate(resolved(Small()), get_task("zn-geant3"), Options(events=160, batches=(300,)), QUIET).result
     assert result.status == "complete"
     assert result.throughput == []
     assert str(result.throughput_error).startswith("batch 300 on cpu with 1 thread: test:Blob failed in `sample`")
@@ -153,7 +153,7 @@ def test_a_calibration_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 
     validation = get_task("zn-geant3").load("validation").conditions
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
-    result = evaluate(resolved(TestOnly()), get_task("zn-geant3"), Options(events=80, batch_size=1), QUIET).result
+    result = evaluate(resolved(TestOnly()), get_task("zn-geant3"), Options(events=80, batches=(1,)), QUIET).result
     assert result.measurements[0].calibrated is None
     assert any(warning.startswith("no calibrated scores: test:Blob failed") for warning in result.warnings)
 
@@ -192,6 +192,6 @@ def test_a_file_of_samples_scores_as_the_generator_that_made_it(live: Evaluated,
 
 def test_unknown_definitions_and_counts_are_refused() -> None:
     task = get_task("zn-geant3")
-    for arguments in ({"definitions": "deja"}, {"repetitions": 0}, {"batch_size": 0}, {"events": 3999}):
+    for arguments in ({"definitions": "deja"}, {"repetitions": 0}, {"batches": (0,)}, {"events": 3999}):
         with pytest.raises(UsageError):
             evaluate(resolved(Blob()), task, Options(**arguments), QUIET)  # type: ignore[arg-type]

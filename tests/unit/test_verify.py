@@ -50,7 +50,7 @@ def result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Result:
     """Two repetitions of a generator with a parameter."""
     (tmp_path / "model.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
-    options = Options(root_seed=5, repetitions=2, batch_size=1)
+    options = Options(root_seed=5, repetitions=2, batches=(1,))
     return evaluate(resolve("model.py:Model", {"rate": "2"}), TASK, options, QUIET).result
 
 
