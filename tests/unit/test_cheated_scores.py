@@ -16,7 +16,7 @@ from factories import make_result
 from torch import Tensor
 
 from simbench.boards.board import objections
-from simbench.boards.ranking import Score, ranks
+from simbench.results.ranking import Score, ranks
 from simbench.core.progress import Progress
 from simbench.evaluation.equivalent import equivalent_events
 from simbench.evaluation.evaluate import Options, evaluate
