@@ -109,9 +109,8 @@ def render(boards: Path, readme: Path | None = None) -> dict[Path, str]:
         quality = board_quality(board, shown)
         tables = board_tables(board, shown, several, quality, read_published(folder))
         drawing = figure_text(quality, folder / FIGURE) if quality else ""
-        pages |= {
-            folder / file: text for file, text in board_pages(board, tables, len(entries), quality, drawing).items()
-        }
+        texts = board_pages(board, tables, len(entries), quality, drawing)
+        pages |= {folder / file: text for file, text in texts.items()}
         base = os.path.relpath(folder.resolve(), (target or beside).resolve().parent)
         summaries.append(_summary(board, tables[0], quality, f"{Path(base).as_posix()}/"))
     if target is not None:
@@ -181,7 +180,7 @@ def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int], trade
         Column("re-scored", "re-scored", words=True, meaning=RESCORED),
         Column("made", "made", words=True),
     )
-    rows = [_row(board, entry, rank_of.get(entry.file), trades.get(entry.file)) for entry in ordered]
+    rows = [_row(board, entry, rank_of.get(entry.file), trades.get(entry.id)) for entry in ordered]
     table = Table("board", board.title, _caption(board), columns, (*rows, *_yardsticks(board, ordered)))
     empty = {"speedup per core": not any(entry.speedup for entry in ordered), "front": not trades}
     return table.select([column.key for column in columns if not empty.get(column.key)])
@@ -218,9 +217,10 @@ def _row(board: Board, entry: Entry, rank: int | None, trade: Placed | None) -> 
 
 def _front(trade: Placed) -> str:
     """`● batch 1, best batch`; `● batch 1; ○ best batch`; empty off the front."""
+    if trade.single == trade.best:
+        return f"{MARKS[trade.best]} batch 1, best batch" if MARKS[trade.best] else ""
     where = (trade.single, "batch 1"), (trade.best, "best batch")
-    found = {mark: [name for place, name in where if place == mark] for mark in ("front", "tied")}
-    return "; ".join(f"{MARKS[mark]} {', '.join(names)}" for mark, names in found.items() if names)
+    return "; ".join(f"{MARKS[place]} {name}" for place, name in where if MARKS[place])
 
 
 def _name(entry: Entry) -> str:

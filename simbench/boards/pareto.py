@@ -100,7 +100,7 @@ def read_quality(
     """
     results = [read_result(path) for path in find_files(patterns)]
     _one_basis(results)
-    names = dict.fromkeys(unranked, "")
+    names = dict.fromkeys(unranked, "not ranked")
     return _quality(results, _key(results, metric or _primary(results)), device, threads, names)
 
 
@@ -120,7 +120,7 @@ def read_board_quality(
         raise DataError(f"{folder} has no entries", fix="Add some: simbench leaderboard add RESULT.")
     results = [read_result(folder / "entries" / entry.file) for entry in entries]
     key = _key(results, metric or board.primary)
-    found = _quality(results, key, device, threads, board.unranked | dict.fromkeys(unranked, ""))
+    found = _quality(results, key, device, threads, dict.fromkeys(unranked, "not ranked") | board.unranked)
     label = next((column.label for column in board.columns if column.metric == key), found.label)
     return replace(found, label=label)
 
@@ -167,7 +167,7 @@ def _quality(
         first = first or measurement
         name = result.generator.name
         trade = Trade.of(result, measurement, single, best)
-        trades.append(replace(trade, ranked=name not in unranked, note=unranked.get(name, "")))
+        trades.append(replace(trade, ranked=name not in unranked, note=unranked.get(name, ""), key=result.id))
         if trades[-1].ranked:
             machines += _machines(result.provenance.hardware, single, best)
     if first is None or not any(trade.ranked for trade in trades):
@@ -220,7 +220,7 @@ def board_quality(board: Board, entries: Sequence[Entry]) -> Quality | None:
                 single,
                 best,
                 weights=entry.weights,
-                key=entry.file,
+                key=entry.id,
                 parameters=entry.parameters,
             )
         )
@@ -242,7 +242,7 @@ def board_quality(board: Board, entries: Sequence[Entry]) -> Quality | None:
 
 
 def quality_table(quality: Quality) -> Table:
-    """A row for each trade that is shown: score, seconds per event at batch 1 and at the best batch, marks."""
+    """A row for each trade that is shown, the best first: score, time at batch 1 and at the best batch, marks."""
     columns = (
         Column("model", "model", words=True),
         Column(f"{quality.label} {quality.direction.arrow}", quality.key),
@@ -254,13 +254,7 @@ def quality_table(quality: Quality) -> Table:
     rows = []
     for one in sorted(quality.shown, key=lambda o: (not o.trade.ranked, o.trade.score.badness)):
         trade = one.trade
-        note = (
-            "the Monte Carlo, at the floor"
-            if trade.monte_carlo
-            else trade.note or ""
-            if trade.ranked
-            else trade.note or "not ranked"
-        )
+        note = "the Monte Carlo, at the floor" if trade.monte_carlo else trade.note
         marks = [MARKS[place] for place in (one.single, one.best)]
         cells = (
             Cell(trade.label, note=note),
@@ -299,6 +293,7 @@ def as_json(quality: Quality) -> dict[str, Any]:
     rows = [
         {
             "model": one.trade.label,
+            "result": one.trade.key or None,
             "parameters": dict(one.trade.parameters),
             "value": one.trade.value,
             "stderr": one.trade.error,

@@ -303,16 +303,11 @@ def _print_trades(table: Table) -> None:
 
     rows = []
     for name, score, single, first, best, second in (row.cells for row in table.rows):
-        where = (
-            best.note if single.note in ("", best.note.partition(", ")[2]) else f"{best.note}; batch 1: {single.note}"
-        )
+        alike = single.note in ("", best.note, best.note.partition(", ")[2])
+        where = best.note if alike else f"{best.note}; batch 1: {single.note}"
         times = [f"{m.display or ' '} {time.display}" for time, m in ((single, first), (best, second))]
-        rows.append((name.display, score.display, *times, where.replace("\u202f", "")))
-    columns = [
-        Column("model", no_wrap=True),
-        *right(table.columns[1].title, "batch 1", "best batch", no_wrap=True),
-        "at",
-    ]
+        rows.append((name.display, score.display, *times, where.removeprefix("batch ").replace("\u202f", "")))
+    columns = [Column("model", no_wrap=True), *right(table.columns[1].title, "batch 1", "best batch"), "best at batch"]
     print_table(columns, rows, styles=["dim" if row.kind == "reference" else "" for row in table.rows])
 
 

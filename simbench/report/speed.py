@@ -54,7 +54,7 @@ def quality_against_time(
     the generators in the palette, if they have some already. The `floor` is a line where no Monte Carlo stands at it.
     """
     with styled():
-        figure = make_figure(11.0, 5.4, wspace=0.03)
+        figure = make_figure(10.0, 5.2, wspace=0.03)
         left, right = figure.subplots(1, 2, sharey=True)
         shown = [one for one in trades if one.trade.ranked]
         looks = _looks(shown, colours)
@@ -126,11 +126,10 @@ def _draw_panel(axes: Axes, points: Sequence[_Point]) -> tuple[list[Name], list[
         x, y, pace, colour = point.pace.seconds, point.y, point.pace, point.colour
         low, high = pace.low or x, pace.high or x
         lines.append(((low, y), (high, y)))
-        axes.errorbar(
-            *(x, y, point.trade.error, [[max(x - low, 0.0)], [max(high - x, 0.0)]]),
-            **{"fmt": point.marker, "ms": 13 if point.trade.monte_carlo else 6.5, "color": colour},
-            **{"mfc": "none" if pace.gpu else colour, "capsize": 0, "lw": 1.0, "zorder": 3 if point.front else 2},
-        )
+        bars = [[max(x - low, 0.0)], [max(high - x, 0.0)]]
+        look: dict[str, Any] = {"fmt": point.marker, "ms": 13 if point.trade.monte_carlo else 6.5, "color": colour}
+        look |= {"mfc": "none" if pace.gpu else colour, "capsize": 0, "lw": 1.0, "zorder": 3 if point.front else 2}
+        axes.errorbar(x, y, point.trade.error, bars, **look)
         chain, label = chains.get(point.trade.weights, [point]), point.trade.label
         if len(chain) > 1 and point.trade.weights:  # what differs along a line; the name stands once, at its slow end
             label = label.removeprefix(point.trade.weights[0]).strip(" ()")

@@ -177,12 +177,18 @@ class Placed:
 
 def placed(trades: Sequence[Trade]) -> list[Placed]:
     """The places of all trades among those that are ranked, the Monte Carlo's too, in their order."""
-    found: list[dict[int, Place]] = []
-    for read in (lambda trade: trade.single, lambda trade: trade.best):
-        timed = [(at, pace.seconds) for at, t in enumerate(trades) if t.ranked and (pace := read(t)) is not None]
-        marks = places([(seconds, trades[at].score) for at, seconds in timed])
-        found.append({at: mark for (at, _), mark in zip(timed, marks, strict=True)})
-    return [Placed(trade, found[0].get(at), found[1].get(at)) for at, trade in enumerate(trades)]
+    single, best = (_marks(trades, [getattr(trade, at) for trade in trades]) for at in ("single", "best"))
+    return [Placed(*each) for each in zip(trades, single, best, strict=True)]
+
+
+def _marks(trades: Sequence[Trade], found: Sequence[Pace | None]) -> list[Place | None]:
+    timed = {
+        at: (pace.seconds, trade.score)
+        for at, (trade, pace) in enumerate(zip(trades, found, strict=True))
+        if trade.ranked and pace is not None
+    }
+    marks = dict(zip(timed, places(list(timed.values())), strict=True))
+    return [marks.get(at) for at in range(len(trades))]
 
 
 MOST = 30
