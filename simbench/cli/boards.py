@@ -307,7 +307,8 @@ def _print_trades(table: Table) -> None:
         where = best.note if alike else f"{best.note}; batch 1: {single.note}"
         times = [f"{m.display or ' '} {time.display}" for time, m in ((single, first), (best, second))]
         rows.append((name.display, score.display, *times, where.removeprefix("batch ").replace("\u202f", "")))
-    columns = [Column("model", no_wrap=True), *right(table.columns[1].title, "batch 1", "best batch"), "best at batch"]
+    head = table.columns[1].title.replace(" ", "\n", 1)
+    columns = [Column("model", no_wrap=True), *right(head, "batch 1", "best batch"), "best at batch"]
     print_table(columns, rows, styles=["dim" if row.kind == "reference" else "" for row in table.rows])
 
 

@@ -193,6 +193,8 @@ on a line than further away."""
 def _write(axes: Axes, names: Sequence[Name], points: Sequence[tuple[float, float]], lines: Sequence[Line]) -> None:
     """Write each name where it covers no other, no point and no line, as near to its own point as can be.
 
+    One that has no such place is left out, unless it is bold.
+
     The axes' limits are set.
     """
     scale = 72 / axes.figure.dpi
@@ -223,6 +225,8 @@ def _write(axes: Axes, names: Sequence[Name], points: Sequence[tuple[float, floa
         free = [at for at in inside if not any(_overlap(boxes[at], other) for other in taken)]
         clear = [at for at in free if not any(_overlap(boxes[at], line) for line in crossed)]
         near = [at for at in (*clear, *free) if abs(ANYWHERE[at][1]) < NEAR]
+        if not free and not name.bold:
+            continue  # the table has it
         at = (near or clear or free or inside or [0])[0]
         right, up, side = ANYWHERE[at]
         taken.append(boxes[at])

@@ -191,7 +191,7 @@ def _marks(trades: Sequence[Trade], found: Sequence[Pace | None]) -> list[Place 
     return [marks.get(at) for at in range(len(trades))]
 
 
-MOST = 30
+MOST = 20
 """Generators in a figure: names of more cannot be read."""
 
 
