@@ -148,11 +148,16 @@ def _chains(points: Sequence[_Point]) -> dict[tuple[str, str] | None, list[_Poin
     return {weights: chain for weights, chain in found.items() if len(chain) > 1}
 
 
+LEFT, RIGHT = 0.32, 0.13
+"""Shares of the axis of time that are left to names."""
+
+
 def _time_axes(panels: Sequence[Axes], seconds: Sequence[float]) -> None:
     """The logarithmic axis of time, the same in both panels, with room for names."""
     for axes in panels:
         if seconds:
-            axes.set_xlim(min(seconds) / 60, max(seconds) * 8)
+            decades = max(math.log10(max(seconds) / min(seconds)), 1.0) / (1 - LEFT - RIGHT)
+            axes.set_xlim(min(seconds) / 10 ** (LEFT * decades), max(seconds) * 10 ** (RIGHT * decades))
         axes.xaxis.set_major_locator(LogLocator(10, numticks=9))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
