@@ -154,19 +154,20 @@ LEFT, RIGHT = 0.32, 0.13
 
 def _time_axes(panels: Sequence[Axes], seconds: Sequence[float]) -> None:
     """The logarithmic axis of time, the same in both panels, with room for names."""
+    decades = max(math.log10(max(seconds) / min(seconds)), 1.0) / (1 - LEFT - RIGHT) if seconds else 1.0
+    between = FuncFormatter(lambda value, _: _tick(value) if f"{value:.0e}"[0] in "25" else "")
     for axes in panels:
         if seconds:
-            decades = max(math.log10(max(seconds) / min(seconds)), 1.0) / (1 - LEFT - RIGHT)
             axes.set_xlim(min(seconds) / 10 ** (LEFT * decades), max(seconds) * 10 ** (RIGHT * decades))
         axes.xaxis.set_major_locator(LogLocator(10, numticks=9))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_formatter(between if decades < 3 else NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
         axes.tick_params(which="minor", top=False, right=False)
         axes.grid(True, which="major", color=FAINT, lw=0.5)
 
 
 def _tick(seconds: float) -> str:
-    """A power of ten of seconds: 10 µs, 1 ms, 100 s."""
+    """A round number of seconds: 10 µs, 1 ms, 200 s."""
     unit, size = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if seconds > 0.9 * s), ("ns", 1e-9))
     return f"{number(seconds / size, 1)} {unit}"
 
