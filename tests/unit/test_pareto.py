@@ -133,7 +133,7 @@ def test_batch_1_and_the_best_batch_are_of_one_core_or_a_gpu() -> None:
 def crowd(count: int, seed: int = 0) -> list[Any]:
     rng = random.Random(seed)
     return [
-        make_trade(f"generator_{i}", 1e-3 * (1 + 0.3 * rng.random()), 3.0 * 10 ** rng.random(), parameters={"i": i})
+        make_trade(f"generator_{i}", 1e-3 * 3 ** rng.random(), 3.0 * 20 ** rng.random(), parameters={"i": i})
         for i in range(count)
     ]
 
