@@ -622,8 +622,8 @@ def many(folder: Path, count: int) -> Path:
 def test_many_runs_are_listed_exported_and_rendered_in_seconds(tmp_path: Path, count: int) -> None:
     """Against what bare `json.loads` of the same files takes, so that a busy machine does not decide.
 
-    An idle core lists 10 000 runs in about 4 s of CPU and renders them in about 8 s, 2 s of them for the figure, which
-    has as many points of any number; the limits are two to three times that.
+    An idle core lists 10 000 runs in about 4 s of CPU and renders them in about 6 s without the figure, which takes 3 s
+    on a busy one however many entries there are; the limits are two to three times that.
     """
     from simbench import load_results
     from simbench.results.frame import export
