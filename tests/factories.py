@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+from simbench.results.pareto import Pace, Trade
+from simbench.results.ranking import Score
 from simbench.results.schema import (
     Bound,
     EquivalentCount,
@@ -100,6 +102,17 @@ def make_throughput(
         "synchronised": True,
     }
     return Throughput(**fields | changes)
+
+
+def make_trade(
+    label: str, seconds: float | None, value: float, error: float = 0.1, best: float | None = None, **changes: Any
+) -> Trade:
+    """A generator of which less is better, at `seconds` per event alone, and at `best` (a tenth) in its best batch."""
+    single = None if seconds is None else Pace(seconds, 0.9 * seconds, 1.1 * seconds, "cpu, 1 thread", 1)
+    fastest = best or (seconds or 1.0) / 10
+    pace = Pace(fastest, 0.9 * fastest, 1.1 * fastest, "cpu, 1 thread", 100)
+    fields: dict[str, Any] = {"score": Score(value, error, "", ()), "single": single, "best": pace}
+    return Trade(label, value, error, **fields | changes)
 
 
 def make_timing(**changes: Any) -> Timing:

@@ -3,5 +3,5 @@
 from simbench.core.lazy import public_names
 
 __getattr__, __dir__, __all__ = public_names(
-    __name__, {"read_board": "board", "read_entries": "board", "add": "board", "render": "pages", "ranks": "ranking"}
+    __name__, {"read_board": "board", "read_entries": "board", "add": "board", "render": "pages"}
 )

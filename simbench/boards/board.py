@@ -18,7 +18,6 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
-from simbench.boards.ranking import Score
 from simbench.boards.verified import How, verified_how
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import read_bytes, safe_name, write_new
@@ -27,6 +26,8 @@ from simbench.core.text import listed
 from simbench.metrics.direction import Direction, Way
 from simbench.results.comparable import Basis
 from simbench.results.findings import copying, findings
+from simbench.results.pareto import trained_weights
+from simbench.results.ranking import Score
 from simbench.results.schema import (
     PASS_RESULT,
     Measurement,
@@ -187,6 +188,7 @@ class Entry:
     speedup: Speedup | None
     throughput: tuple[Throughput, ...]
     hardware: Mapping[str, str]
+    weights: tuple[str, str] | None
     verified: How | None
     seeds: tuple[int, ...] = ()
 
@@ -195,9 +197,6 @@ class Entry:
         """The entry of an admissible result; `verified`: how it was scored again."""
         found = {measurement.key: measurement for measurement in result.measurements}
         generator, primary = result.generator, found[board.primary]
-        assert primary.value is not None
-        assert primary.stderr is not None
-        kept = primary.replicates
         equivalent, copies = result.equivalent_events, copying(result)
         return cls(
             file=file,
@@ -210,18 +209,14 @@ class Entry:
             created=result.created,
             ranked=generator.name not in board.unranked,
             note=board.unranked.get(generator.name, ""),
-            primary=Score(
-                Direction.of(primary).badness(primary.value),
-                primary.stderr,
-                kept.kind if kept else "",
-                tuple(kept.values) if kept else (),
-            ),
+            primary=Score.of(primary),
             scores={column.metric: _scored(found[column.metric]) for column in board.columns if column.metric in found},
             equivalent=equivalent.headline.value if equivalent and not copies else None,
             equivalent_text="copies" if copies else equivalent_text(equivalent.headline) if equivalent else "",
             speedup=result.speedup,
             throughput=tuple(result.throughput),
             hardware=result.provenance.hardware,
+            weights=trained_weights(result),
             verified=verified,
         )
 

@@ -26,7 +26,7 @@ from simbench.boards.board import (
     read_entries,
     read_published,
 )
-from simbench.boards.ranking import ranks
+from simbench.boards.pareto import MARKS, Quality, board_quality, caption, figure_text
 from simbench.boards.seeds import by_model, telling_first
 from simbench.boards.table import (
     EMPTY,
@@ -43,10 +43,11 @@ from simbench.boards.table import (
 from simbench.boards.verified import How
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import read_bytes, replace_text
-from simbench.core.statistics import pareto_front
 from simbench.core.templates import render_template
 from simbench.core.text import count, duration, listed, number, printable, thread_count, times, with_error
 from simbench.metrics.direction import Direction
+from simbench.results.pareto import TIES, Placed, places
+from simbench.results.ranking import ranks
 from simbench.results.schema import Throughput, many_results
 
 BATCHES = (1, 100, 1000, 10_000)
@@ -69,6 +70,11 @@ SEEDS_CAPTION = (
 
 HEAD = ("rank", "model", "equivalent events")
 NO_BREAK = "\u00a0"
+FIGURE = "pareto.svg"
+IN_README = (
+    "Quality against time per event, alone (left) and at the fastest batch (right). On the dashed line, the Pareto "
+    "front, are the models than which no faster one is as good. How to read it: [docs/speed.md](docs/speed.md)."
+)
 START, END = "<!-- results -->", "<!-- /results -->"
 MAX_README = 4 * 2**20
 
@@ -99,10 +105,14 @@ def render(boards: Path, readme: Path | None = None) -> dict[Path, str]:
         folder = boards / name
         board = read_board(folder)
         entries = read_entries(folder, board)
-        tables = board_tables(board, entries, read_published(folder))
-        pages |= {folder / file: text for file, text in board_pages(board, tables, len(entries)).items()}
+        shown, several = by_model(telling_first(entries))
+        quality = board_quality(board, shown)
+        tables = board_tables(board, shown, several, quality, read_published(folder))
+        drawing = figure_text(quality, folder / FIGURE) if quality else ""
+        texts = board_pages(board, tables, len(entries), quality, drawing)
+        pages |= {folder / file: text for file, text in texts.items()}
         base = os.path.relpath(folder.resolve(), (target or beside).resolve().parent)
-        summaries.append(_summary(board, tables[0], f"{Path(base).as_posix()}/"))
+        summaries.append(_summary(board, tables[0], quality, f"{Path(base).as_posix()}/"))
     if target is not None:
         pages[target] = _between_markers(target, "\n\n".join(summaries))
     return pages
@@ -121,34 +131,43 @@ def drift(pages: dict[Path, str]) -> list[Path]:
     return [path for path, text in pages.items() if not path.is_file() or path.read_bytes() != text.encode("utf-8")]
 
 
-def board_pages(board: Board, tables: Sequence[Table], entries: int) -> dict[str, str]:
-    """The four files of a board."""
+def board_pages(
+    board: Board, tables: Sequence[Table], entries: int, quality: Quality | None, drawing: str
+) -> dict[str, str]:
+    """The files of a board: four, and the figure where something was timed."""
     latex = [to_latex(table.head(LONG), f"simbench-{board.task}-{table.name}") for table in tables if table.rows]
     return {
-        "README.md": _readme(board, tables, entries),
+        "README.md": _readme(board, tables, entries, quality),
         "board.csv": to_csv(tables[0]),
         "board.tex": "% Made by `simbench leaderboard render`. Needs \\usepackage{booktabs}.\n" + "\n".join(latex),
-        "board.html": _html(board, tables, entries),
+        "board.html": _html(board, tables, entries, quality, drawing),
+        **({FIGURE: drawing} if drawing else {}),
     }
 
 
 # Entries -> tables
 
 
-def board_tables(board: Board, entries: Sequence[Entry], published: Published | None) -> list[Table]:
+def board_tables(
+    board: Board,
+    entries: Sequence[Entry],
+    several: Sequence[Sequence[Entry]],
+    quality: Quality | None,
+    published: Published | None,
+) -> list[Table]:
     """The board's own table first, then the spread over training seeds, a table of speeds for each hardware, and the
-    numbers in print."""
-    entries, several = by_model(telling_first(entries))
+    numbers in print. `entries` are those that have a row, `several` those of models with several seeds."""
     ranked = [entry for entry in entries if entry.ranked]
     rank_of = dict(zip((entry.file for entry in ranked), ranks([entry.primary for entry in ranked]), strict=True))
     ordered = sorted(
         entries, key=lambda entry: (not entry.ranked, rank_of.get(entry.file, 0), entry.primary.badness, entry.file)
     )
-    tables = [_main(board, ordered, rank_of), *_seed_tables(board, several), *_speed_tables(board, ordered)]
+    trades = {one.trade.key: one for one in quality.trades} if quality else {}
+    tables = [_main(board, ordered, rank_of, trades), *_seed_tables(board, several), *_speed_tables(board, ordered)]
     return tables if published is None else [*tables, _printed(published)]
 
 
-def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int]) -> Table:
+def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int], trades: dict[str, Placed]) -> Table:
     equivalent = f"How many {board.equivalent} are as far from the truth, where it is fewest: more is better."
     per_core = "Seconds of the Monte Carlo over those of the generator, one CPU core each."
     columns = (
@@ -157,13 +176,14 @@ def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int]) -> Ta
         Column(f"equivalent {board.equivalent}", "equivalent events", meaning=equivalent),
         *(_metric_column(column) for column in board.columns),
         Column("speed-up per core", "speedup per core", meaning=per_core),
+        Column("front", "front", words=True, meaning=f"Quality against time, see the figure. {TIES}"),
         Column("re-scored", "re-scored", words=True, meaning=RESCORED),
         Column("made", "made", words=True),
     )
-    rows = [_row(board, entry, rank_of.get(entry.file)) for entry in ordered]
+    rows = [_row(board, entry, rank_of.get(entry.file), trades.get(entry.id)) for entry in ordered]
     table = Table("board", board.title, _caption(board), columns, (*rows, *_yardsticks(board, ordered)))
-    timed = any(entry.speedup for entry in ordered)
-    return table if timed else table.select([column.key for column in columns if column.key != "speedup per core"])
+    empty = {"speedup per core": not any(entry.speedup for entry in ordered), "front": not trades}
+    return table.select([column.key for column in columns if not empty.get(column.key)])
 
 
 def _metric_column(column: MetricColumn) -> Column:
@@ -180,7 +200,7 @@ def _caption(board: Board) -> str:
     )
 
 
-def _row(board: Board, entry: Entry, rank: int | None) -> Row:
+def _row(board: Board, entry: Entry, rank: int | None, trade: Placed | None) -> Row:
     link = f"entries/{entry.file}"
     cells = [
         Cell(str(rank), rank, link=link) if rank is not None else Cell("–", link=link),
@@ -188,10 +208,19 @@ def _row(board: Board, entry: Entry, rank: int | None) -> Row:
         Cell(entry.equivalent_text, entry.equivalent, link=link),
         *(_score(entry, column, link) for column in board.columns),
         _speedup(entry, link),
+        EMPTY if trade is None else Cell(_front(trade)),
         Cell("re-scored", note=HOW[entry.verified]) if entry.verified else Cell("not re-scored"),
         Cell(f"{entry.created:%Y-%m-%d}"),
     ]
     return Row(tuple(cells), "entry" if rank is not None else "reference")
+
+
+def _front(trade: Placed) -> str:
+    """`● batch 1, best batch`; `● batch 1; ○ best batch`; empty off the front."""
+    if trade.single == trade.best:
+        return f"{MARKS[trade.best]} batch 1, best batch" if MARKS[trade.best] else ""
+    where = (trade.single, "batch 1"), (trade.best, "best batch")
+    return "; ".join(f"{MARKS[place]} {name}" for place, name in where if MARKS[place])
 
 
 def _name(entry: Entry) -> str:
@@ -241,7 +270,7 @@ def _yardsticks(board: Board, entries: Sequence[Entry]) -> list[Row]:
     yardsticks = (("floor", "independent real events", floors), ("memoriser", "training events replayed", memorisers))
     for name, note, cells in yardsticks:
         if name not in present and any(cell is not EMPTY for cell in cells):
-            rows.append(Row((Cell("–"), Cell(name, note=note), EMPTY, *cells, EMPTY, EMPTY, EMPTY), "reference"))
+            rows.append(Row((Cell("–"), Cell(name, note=note), EMPTY, *cells, EMPTY, EMPTY, EMPTY, EMPTY), "reference"))
     return rows
 
 
@@ -286,7 +315,7 @@ def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
                 variant = f"{printable(row.precision, 20)}{', compiled' if row.compiled else ''}"
                 by_hardware.setdefault(_machine(entry, row), {}).setdefault((entry.file, variant), []).append(row)
     primary = _metric_column(board.primary_column)
-    best = "No other model on this hardware is both faster and better in the primary metric."
+    best = "On this hardware no faster model is as good in the primary metric, ties included."
     columns = (
         Column("model", "model", words=True),
         *(
@@ -302,8 +331,9 @@ def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
     for index, hardware in enumerate(sorted(by_hardware), 1):
         found = by_hardware[hardware]
         ranked = [key for key in found if entry_of[key[0]].ranked]
-        trades = [(max(r.events_per_s.p50 for r in found[key]), entry_of[key[0]].primary.badness) for key in ranked]
-        front = {ranked[place] for place in pareto_front(trades)}
+        rates = [max(row.events_per_s.p50 for row in found[key]) for key in ranked]
+        trades = [(-rate, entry_of[key[0]].primary) for key, rate in zip(ranked, rates, strict=True)]
+        front = {key for key, place in zip(ranked, places(trades), strict=True) if place == "front"}
         kept = [key for place, key in enumerate(found) if place < LONG or key in front]
         rows = tuple(_speed_row(board, entry_of[key[0]], key[1], found[key], key in front) for key in kept)
         tables.append(Table(f"speed-{index}", f"Speed on {hardware}", f"Speed on {hardware}.", columns, rows))
@@ -359,7 +389,7 @@ def _as_printed(text: str) -> Cell:
 # Tables -> pages
 
 
-def _readme(board: Board, tables: Sequence[Table], entries: int) -> str:
+def _readme(board: Board, tables: Sequence[Table], entries: int, quality: Quality | None) -> str:
     main, *others = tables
     parts = [
         f"# {board.title}",
@@ -372,11 +402,21 @@ def _readme(board: Board, tables: Sequence[Table], entries: int) -> str:
         f"[board.tex](board.tex). {_counted(entries)}; a model's name leads to its Result file. "
         "Rendered by `simbench leaderboard render`; edits are lost.",
     ]
+    if quality is not None:
+        parts += ["## Quality against time", f"![{_alt(board, quality)}]({FIGURE})", _reading_figure(quality)]
     for table in others:
         caption = [table.caption] if table.name in ("in-print", SEEDS) else []
         parts += [f"## {escape_markdown(table.title)}", *caption, to_markdown(table).rstrip()]
     parts += ["## Add yours", f"```bash\n{_commands(board)}\n```", _conditions(board)]
     return "\n\n".join(parts) + "\n"
+
+
+def _alt(board: Board, quality: Quality) -> str:
+    return f"{quality.label} against time per event: {board.title}"
+
+
+def _reading_figure(quality: Quality) -> str:
+    return f"{caption(quality)} {TIES} The table of it: `simbench pareto --board`."
 
 
 def _counted(entries: int) -> str:
@@ -401,17 +441,23 @@ def _conditions(board: Board) -> str:
     )
 
 
-def _summary(board: Board, main: Table, base: str) -> str:
-    """A board in the project's README: its first columns, ranked rows and yardsticks."""
+def _summary(board: Board, main: Table, quality: Quality | None, base: str) -> str:
+    """A board in the project's README: its first columns, ranked rows and yardsticks; the figure where the Monte Carlo
+    is in it."""
     if not main.rows:
         return f"**{board.title}** ([board]({base}README.md)): no entries yet."
     unchecked = any(cell.display == "not re-scored" for row in main.rows for cell in row.cells)
     columns = [*HEAD, *board.readme, *(["re-scored"] if unchecked else [])]
     rows = to_markdown(main.select(columns).head(LONG), base).rstrip()
-    return f"**{board.title}** ([all columns and speeds]({base}README.md))\n\n{rows}"
+    parts = [f"**{board.title}** ([all columns and speeds]({base}README.md))", rows]
+    if quality is not None and any(one.trade.monte_carlo for one in quality.trades):
+        parts += [f"![{_alt(board, quality)}]({base}{FIGURE})", IN_README]
+    return "\n\n".join(parts)
 
 
-def _html(board: Board, tables: Sequence[Table], entries: int) -> str:
+def _html(board: Board, tables: Sequence[Table], entries: int, quality: Quality | None, drawing: str) -> str:
+    from simbench.report.style import svg_element
+
     script = (resources.files("simbench") / "data" / "board.js").read_text(encoding="utf-8")
     return render_template(
         "board.html.j2",
@@ -422,6 +468,8 @@ def _html(board: Board, tables: Sequence[Table], entries: int) -> str:
         ranked=RANKED.format(primary=board.primary_column.label),
         reading=READING.replace("`", ""),
         rescored=RESCORED.replace("`", ""),
+        drawing=svg_element(drawing, "pareto", _alt(board, quality)) if quality else "",
+        caption=_reading_figure(quality).replace("`", "") if quality else "",
         script=script,
         commands=_commands(board),
         conditions=_conditions(board),

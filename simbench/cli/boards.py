@@ -1,16 +1,19 @@
-"""The verbs for many results: leaderboard add, render, verify; export; table1."""
+"""The verbs for many results: leaderboard add, render, verify; export; table1; pareto."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import answer, print_json, print_table, working
-from simbench.core.errors import DataError
+from simbench.cli.output import answer, print_json, print_table, print_text, working
+from simbench.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from simbench.boards.table import Table
 
 DRIFTED = 1
 
@@ -218,6 +221,97 @@ def table1(
     answer(json, data, f"{output} is written, of {len(found.results)} results." if output else text.rstrip("\n"))
 
 
+def pareto(
+    results: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RESULTS", help="Files, folders, or globs in quotes, of one task; or --board."),
+    ] = None,
+    board: Annotated[
+        Path | None, options.folder("--board", help="The entries of a board, such as leaderboards/zn-geant3.")
+    ] = None,
+    metric: Annotated[
+        str | None, options.name("--metric", help="The score; the board's or the task's primary one if not given.")
+    ] = None,
+    device: Annotated[
+        Literal["all", "cpu", "cuda"], typer.Option("--device", help="Speeds of CPUs, of GPUs, or the fastest of all.")
+    ] = "all",
+    threads: Annotated[
+        int | None,
+        options.number("--threads", help="CPU speeds of N threads; of one, as the Monte Carlo has, if not given."),
+    ] = None,
+    unranked: Annotated[
+        list[str] | None,
+        options.name("--unranked", help="A generator that is shown but never on the front; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None, options.file("--output", "-o", help="Draw the figure: a .svg, .pdf or .png file.")
+    ] = None,
+    format: Annotated[
+        Literal["text", "md"], typer.Option("--format", help="The table for a terminal, or in Markdown.")
+    ] = "text",
+    json: options.Json = False,
+) -> None:
+    """Quality against time per event, at batch 1 and at each generator's best batch, with the Pareto front.
+
+    On the front: no faster generator is as good, and none as fast is better. Two scores are tied where the 95 %
+    interval of their difference holds zero; tied scores do not beat each other on quality alone, so that the faster
+    one is on the front. The Monte Carlo stands at the floor. Yardsticks of a board (floor, memoriser, controls) are in
+    the table, but never on the front nor in the figure.
+
+    \b
+    Examples:
+      simbench pareto --board leaderboards/zn-geant3 -o pareto.svg
+      simbench pareto --board leaderboards/zn-geant3 --metric channel_wasserstein --device cpu --threads 2
+      simbench pareto "runs/zn-geant3/**/*.json" --format md
+    """
+    from simbench.boards import pareto as found
+    from simbench.boards.table import to_markdown
+    from simbench.core.files import check_replaceable, replaced_file
+
+    if (board is None) == (not results):
+        raise UsageError("name results, or a board", got="both" if board else "neither", fix="Leave out one of them.")
+    if output is not None:
+        found.check_figure(output)
+        check_replaceable(output)
+    if board is not None:
+        quality = found.read_board_quality(board, metric, device, threads, unranked or [])
+    else:
+        quality = found.read_quality(results or [], metric, device, threads, unranked or [])
+    if output is not None:
+        from simbench.report.style import save_figure
+
+        drawing = found.figure(quality)
+        with replaced_file(output) as scratch:
+            save_figure(drawing, scratch, output.suffix[1:])
+    table = found.quality_table(quality)
+    if json:
+        print_json(found.as_json(quality) | {"figure": output and str(output)})
+        return
+    if format == "md":
+        print(to_markdown(table))
+    else:
+        _print_trades(table)
+    for line in [*found.notes(quality), *([f"{output} is drawn."] if output else [])]:
+        print_text(line)
+
+
+def _print_trades(table: Table) -> None:
+    """The table, with the marks before the times and where the times are of behind them, to fit a terminal."""
+    from rich.table import Column
+
+    from simbench.core.console import right
+
+    rows = []
+    for name, score, single, first, best, second in (row.cells for row in table.rows):
+        alike = single.note in ("", best.note, best.note.partition(", ")[2])
+        where = best.note if alike else f"{best.note}; batch 1: {single.note}"
+        times = [f"{m.display or ' '} {time.display}" for time, m in ((single, first), (best, second))]
+        rows.append((name.display, score.display, *times, where.removeprefix("batch ").replace("\u202f", "")))
+    head = table.columns[1].title.replace(" ", "\n", 1)
+    columns = [Column("model", no_wrap=True), *right(head, "batch 1", "best batch"), "best at batch"]
+    print_table(columns, rows, styles=["dim" if row.kind == "reference" else "" for row in table.rows])
+
+
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
     leaderboard = typer.Typer(
@@ -228,3 +322,4 @@ def register(app: typer.Typer) -> None:
     app.add_typer(leaderboard, name="leaderboard")
     app.command()(export)
     app.command()(table1)
+    app.command()(pareto)

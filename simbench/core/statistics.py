@@ -1,8 +1,8 @@
-"""Statistics that several folders share: Holm's correction of many tests, and the Pareto front."""
+"""Statistics that several folders share: Holm's correction of many tests."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -19,12 +19,3 @@ def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
         largest = max(largest, min(1.0, p_values[key] * (len(p_values) - index)))
         adjusted[key] = largest
     return adjusted
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points (speed, badness) that no other beats in both, by falling speed."""
-    front: list[int] = []
-    for index in sorted(range(len(points)), key=lambda i: (-points[i][0], points[i][1])):
-        if not front or points[index][1] < points[front[-1]][1]:
-            front.append(index)
-    return front

@@ -5,8 +5,8 @@ The page runs no script and loads nothing: its content policy forbids both, so a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from simbench.core.errors import GeneratorError, SimbenchError, UsageError
 from simbench.core.files import check_writable, replace_text
 from simbench.core.templates import render_template
-from simbench.core.text import count, engine_name, matching, number, printable, thread_count, with_error
+from simbench.core.text import count, engine_name, matching, number, printable, with_error
 from simbench.generators.session import Session
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
@@ -27,9 +27,10 @@ from simbench.report.features import EVENTS, embed, feature_maps
 from simbench.report.interpolation import NOISES, Way, interpolations, outside_sentence, walk, ways
 from simbench.report.latent import class_name, latent_maps, latent_space, probe_sentence
 from simbench.report.showers import mean_showers, pick_conditions, shower_grid
-from simbench.report.speed import Point, quality_against_time
+from simbench.report.speed import quality_against_time
 from simbench.report.style import COLOURS, Series, largest_reference, save_figure, to_svg
 from simbench.results.findings import TOO_GOOD
+from simbench.results.pareto import Trade, monte_carlo, paces, placed, quality_caption
 from simbench.results.schema import Measurement, Result, StratumValue
 from simbench.results.timing import scored_sentence
 from simbench.results.words import (
@@ -534,48 +535,33 @@ def _draw(
         return Drawn(name, title, caption, "", f"Left out: {printable(str(error), 400)}")
     drawn, sentence = made if isinstance(made, tuple) else (made, "")
     if folder is not None:
-        save_figure(drawn, folder, name)
+        for suffix in ("pdf", "png"):
+            save_figure(drawn, folder / f"{name}.{suffix}", suffix)
     return Drawn(name, title, f"{caption} {sentence}".strip(), to_svg(drawn, name, title))
 
 
-def _points(results: Sequence[Result], labels: Sequence[str], key: str) -> Iterator[Point]:
-    for place, (result, label) in enumerate(zip(results, labels, strict=True)):
-        measurement = result.measurement(key)
-        if measurement is None or measurement.value is None or not result.throughput:
-            continue
-        rates = [row.events_per_s.p50 for row in result.throughput if row.device == "cpu" and row.threads == 1]
-        best = max(result.throughput, key=lambda row: row.events_per_s.p50)
-        device = best.device.partition(" ")[2] or best.device
-        if best.device == "cpu":
-            device = f"cpu, {thread_count(best.threads)}"
-        made = result.generator
-        yield Point(
-            label,
-            place,
-            max(rates, default=None),
-            best.events_per_s.p50,
-            device,
-            measurement.value,
-            measurement.stderr,
-            (printable(made.name, 60), made.weights_sha256) if made.weights_sha256 else None,
-        )
-
-
 def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | None) -> Drawn | None:
-    """The equivalent metric against speed, with the Monte Carlo at its floor; None where nothing was timed."""
+    """The equivalent metric against time, with the Monte Carlo at its floor; None where nothing was timed."""
     first = next((m for result in results if (m := headline(result)) is not None), None)
-    points = list(_points(results, labels, first.key)) if first else []
-    if first is None or not points:
+    if first is None:
         return None
-    record = next((result.speedup.monte_carlo for result in results if result.speedup), None)
-    if record is not None and first.floor is not None and record.seconds_per_event > 0:
-        engine = engine_name(record.engine)
-        points.append(Point(engine, None, 1 / record.seconds_per_event, None, record.cpu, first.floor, first.floor_sd))
+    trades = [
+        replace(trade, label=label)
+        for result, label in zip(results, labels, strict=True)
+        if (m := result.measurement(first.key)) is not None
+        and m.value is not None
+        and (trade := Trade.of(result, m, *paces(result.throughput))).best is not None
+    ]
+    if not trades:
+        return None
+    colours = [place for place, result in enumerate(results) for trade in trades if trade.label == labels[place]]
+    found = [*trades, *monte_carlo(results, first)]
     label = f"{metric_label(first)} [{first.unit}]" if first.unit else metric_label(first)
-    caption = "The dashed line joins what nothing here beats in both."
-    if len({point.weights for point in points if point.weights}) < sum(point.weights is not None for point in points):
-        caption += " A solid line joins one training, sampled in several ways."
-    if points[-1].place is None:
-        caption += " The Monte Carlo stands at the floor: independent real events against real events."
-    higher = first.direction == "higher"
-    return _draw("speed", "Quality against time", caption, lambda: quality_against_time(points, label, higher), folder)
+    caption = quality_caption(found)
+    return _draw(
+        "speed",
+        "Quality against time",
+        caption,
+        lambda: quality_against_time(placed(found), label, Direction.of(first), floor=first.floor, colours=colours),
+        folder,
+    )

@@ -1,133 +1,246 @@
-"""Quality against time: where each generator stands between the truth and the speed."""
+"""Quality against time per event: where each generator stands between the truth and the speed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from simbench.core.statistics import pareto_front
 from simbench.core.text import number
-from simbench.report.style import INK, REAL, look_of, make_figure, plain, styled
+from simbench.metrics.direction import Direction
+from simbench.report.style import FAINT, INK, REAL, look_of, make_figure, plain, styled
+from simbench.results.pareto import Pace, Placed, Trade
+
+Line = tuple[tuple[float, float], tuple[float, float]]
+Read = Callable[[Any], Any]
+"""What a panel shows of a trade (its pace) and of a placed trade (its place)."""
+
+PANELS: tuple[tuple[str, Read], ...] = (
+    ("batch 1: one event at a time", lambda of: of.single),
+    ("best batch of each", lambda of: of.best),
+)
 
 
 @dataclass(frozen=True)
-class Point:
-    """One generator, or the Monte Carlo (`place` None), with its score.
+class _Point:
+    """A trade in a panel, in the figure's coordinates: seconds per event, and what the axis of quality shows."""
 
-    `core` and `best` are events per second on one CPU core and on the fastest device measured; at least one is there.
-    `weights` are the name and the checksum of one training: the points of one that was sampled in several ways (a
-    diffusion in few and in many steps) are joined.
+    trade: Trade
+    pace: Pace
+    front: bool
+    y: float
+    colour: str
+    marker: str
+
+
+def quality_against_time(
+    trades: Sequence[Placed],
+    label: str,
+    direction: Direction,
+    *,
+    floor: float | None = None,
+    colours: Sequence[int] = (),
+) -> Figure:
+    """Two panels, batch 1 and best batch, with a point for each generator, the Monte Carlo (a star) and the front.
+
+    Quality is the score, named `label`; of one that has a target, its distance from that. `colours` are the places of
+    the generators in the palette, if they have some already. The `floor` is a line where no Monte Carlo stands at it.
     """
-
-    label: str
-    place: int | None
-    core: float | None
-    best: float | None
-    device: str
-    value: float
-    error: float | None
-    weights: tuple[str, str] | None = None
-
-    @property
-    def x(self) -> float:
-        """Where it stands: events per second on one core, else on the fastest device."""
-        return self.core or self.best or 1.0
-
-
-def quality_against_time(points: Sequence[Point], label: str, higher: bool) -> Figure:
-    """A point for each generator, on one CPU core (filled) and on the fastest device (hollow), and the Monte Carlo."""
     with styled():
-        figure = make_figure(8.5, 4.8)
-        axes = figure.subplots()
-        axes.set_xscale("log")
-        at = [(point.x, point.value) for point in points]
-        front = pareto_front([(speed, -score if higher else score) for speed, score in at])
-        axes.step(*zip(*(at[i] for i in front), strict=True), where="post", color=REAL, lw=1.2, ls=(0, (4, 2)))
-        names, chains = [], _chains(points)
-        for chain in chains.values():
-            axes.plot([p.x for p in chain], [p.value for p in chain], color=look_of(chain[0].place or 0)[0], lw=1.2)
-        for point, (x, y) in zip(points, at, strict=True):
-            chain = chains.get(point.weights, [point])
-            colour, marker = (INK, "*") if point.place is None else look_of(chain[0].place or 0)
-            size, fill = 14 if point.place is None else 8, "none" if point.core is None else colour
-            axes.errorbar(x, y, point.error, fmt=marker, ms=size, color=colour, mfc=fill, capsize=0, lw=1.2)
-            if point.core is not None and point.best is not None and point.best > 1.05 * point.core:
-                axes.plot([point.core, point.best], [y, y], color=colour, lw=0.8, ls=":")
-                axes.plot(point.best, y, marker=marker, ms=size, mfc="none", mec=colour, mew=1.4)
-                names.append(Name(plain(point.device, 32), point.best, y, colour, 8.5, BELOW))
-            label, height = plain(point.label), 10.0
-            if len(chain) > 1 and point.weights:  # what differs along a line; the name stands once, at its slow end
-                label, height = plain(point.label.removeprefix(point.weights[0]).strip(" ()")), 8.5
-                if point is chain[0]:
-                    names.append(Name(plain(point.weights[0]), x, y, colour, 10.0, RIGHT))
-            names.append(Name(label, x, y, colour, height, RIGHT))
-        speeds = [speed for point in points for speed in (point.core, point.best) if speed]
-        axes.set_xlim(min(speeds) / 4, max(speeds) * 8)
-        _quality_axis(axes, [point.value for point in points], higher)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 1)))
-        axes.set_xlabel("events per second (filled: one CPU core; hollow: fastest device measured)")
-        axes.set_ylabel(plain(label, 60))
-        y, side, arrow = (0.965, "top", "↗") if higher else (0.035, "bottom", "↘")
+        figure = make_figure(10.0, 5.2, wspace=0.03)
+        left, right = figure.subplots(1, 2, sharey=True)
+        shown = [one for one in trades if one.trade.ranked]
+        looks = _looks(shown, colours)
+        heights = [_height(one.trade, direction) for one in shown]
+        if floor is not None and not any(one.trade.monte_carlo for one in shown):
+            heights.append(direction.badness(floor) if direction.target is not None else floor)
+        _quality_axis(left, heights, direction)
+        lowest = left.get_ylim()[0]
+        panels = []
+        for axes, (title, read) in zip((left, right), PANELS, strict=True):
+            points = [
+                _Point(one.trade, pace, read(one) == "front", max(y, lowest), *look)
+                for one, look, y in zip(shown, looks, heights, strict=False)
+                if (pace := read(one.trade)) is not None
+            ]
+            panels.append((axes, points, *_draw_panel(axes, points)))
+            if len(heights) > len(shown):
+                axes.axhline(heights[-1], color=REAL, lw=1.0, ls=(0, (1, 1.5)))
+                at = axes.get_yaxis_transform()
+                axes.annotate("floor", (0.98, heights[-1]), (0, 2), at, "offset points", ha="right", color=REAL)
+            axes.set_title(title, loc="left")
+            axes.set_xlabel("time per event")
+        away = "" if direction.target is None else f", distance from {direction.target:g}"
+        left.set_ylabel(plain(f"{label}{away}", 60))
+        _time_axes((left, right), [point.pace.seconds for _, points, *_ in panels for point in points])
         figure.draw_without_rendering()  # the layout is known then
-        _write(axes, names)
-        axes.text(0.985, y, f"better {arrow}", transform=axes.transAxes, ha="right", va=side, color=REAL)
+        for axes, points, names, lines in panels:
+            _write(axes, names, [(point.pace.seconds, point.y) for point in points], lines)
+            y, side, arrow = (0.965, "top", "↖") if direction.way == "higher" else (0.035, "bottom", "↙")
+            axes.text(0.02, y, f"better {arrow}", transform=axes.transAxes, ha="left", va=side, color=REAL)
     return figure
 
 
-def _chains(points: Sequence[Point]) -> dict[tuple[str, str] | None, list[Point]]:
+def _looks(trades: Sequence[Placed], colours: Sequence[int]) -> list[tuple[str, str]]:
+    """Colour and marker of each; those of one training share them."""
+    looks: list[tuple[str, str]] = []
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for place, one in enumerate(trades):
+        look = (INK, "*") if one.trade.monte_carlo else look_of(colours[place] if place < len(colours) else place)
+        looks.append(first.setdefault(one.trade.weights, look) if one.trade.weights else look)
+    return looks
+
+
+def _height(trade: Trade, direction: Direction) -> float:
+    return trade.score.badness if direction.target is not None else trade.value
+
+
+def _draw_panel(axes: Axes, points: Sequence[_Point]) -> tuple[list[Name], list[Line]]:
+    """The points of a panel, the front and the lines of one training; returns the names to be written, and the lines
+    that they should not cover."""
+    axes.set_xscale("log")
+    if not points:
+        axes.text(0.5, 0.5, "nothing was timed", transform=axes.transAxes, ha="center", color=REAL)
+        return [], []
+    line: list[tuple[float, float]] = []
+    best = math.inf
+    for point in sorted((p for p in points if p.front), key=lambda p: (p.pace.seconds, p.trade.score.badness)):
+        if point.trade.score.badness < best:  # of those that are tied and equally fast the better one
+            best = point.trade.score.badness
+            line += [(point.pace.seconds, line[-1][1])] if line else []
+            line.append((point.pace.seconds, point.y))
+    if len(line) > 1:
+        axes.plot(*zip(*line, strict=True), color=REAL, lw=1.2, ls=(0, (4, 2)), zorder=1)
+    chains = _chains(points)
+    for chain in chains.values():
+        axes.plot([p.pace.seconds for p in chain], [p.y for p in chain], color=chain[0].colour, lw=1.2, zorder=1.5)
+    names, lines = [], list(pairwise(line))
+    for point in sorted(points, key=lambda p: (not p.front, p.trade.score.badness)):
+        x, y, pace, colour = point.pace.seconds, point.y, point.pace, point.colour
+        low, high = pace.low or x, pace.high or x
+        lines.append(((low, y), (high, y)))
+        bars = [[max(x - low, 0.0)], [max(high - x, 0.0)]]
+        look: dict[str, Any] = {"fmt": point.marker, "ms": 13 if point.trade.monte_carlo else 6.5, "color": colour}
+        look |= {"mfc": "none" if pace.gpu else colour, "capsize": 0, "lw": 1.0, "zorder": 3 if point.front else 2}
+        axes.errorbar(x, y, point.trade.error, bars, **look)
+        chain, label = chains.get(point.trade.weights, [point]), point.trade.label
+        if len(chain) > 1 and point.trade.weights:  # what differs along a line; the name stands once, at its slow end
+            label = label.removeprefix(point.trade.weights[0]).strip(" ()")
+            if point is chain[0]:
+                names.append(Name(plain(point.trade.weights[0]), x, y, colour, 9.0, point.front))
+        names.append(Name(plain(label), x, y, colour, 9.0, point.front))
+    return names, lines
+
+
+def _chains(points: Sequence[_Point]) -> dict[tuple[str, str] | None, list[_Point]]:
     """The points of each training that has more than one, the slowest first."""
-    found: dict[tuple[str, str] | None, list[Point]] = {}
-    for point in sorted(points, key=lambda point: point.x):
-        if point.weights is not None:
-            found.setdefault(point.weights, []).append(point)
+    found: dict[tuple[str, str] | None, list[_Point]] = {}
+    for point in sorted(points, key=lambda point: -point.pace.seconds):
+        if point.trade.weights is not None:
+            found.setdefault(point.trade.weights, []).append(point)
     return {weights: chain for weights, chain in found.items() if len(chain) > 1}
+
+
+LEFT, RIGHT = 0.32, 0.13
+"""Shares of the axis of time that are left to names."""
+
+
+def _time_axes(panels: Sequence[Axes], seconds: Sequence[float]) -> None:
+    """The logarithmic axis of time, the same in both panels, with room for names."""
+    decades = max(math.log10(max(seconds) / min(seconds)), 1.0) / (1 - LEFT - RIGHT) if seconds else 1.0
+    between = FuncFormatter(lambda value, _: _tick(value) if f"{value:.0e}"[0] in "25" else "")
+    for axes in panels:
+        if seconds:
+            axes.set_xlim(min(seconds) / 10 ** (LEFT * decades), max(seconds) * 10 ** (RIGHT * decades))
+        axes.xaxis.set_major_locator(LogLocator(10, numticks=9))
+        axes.xaxis.set_minor_formatter(between if decades < 3 else NullFormatter())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+        axes.tick_params(which="minor", top=False, right=False)
+        axes.grid(True, which="major", color=FAINT, lw=0.5)
+
+
+def _tick(seconds: float) -> str:
+    """A round number of seconds: 10 µs, 1 ms, 200 s."""
+    unit, size = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if seconds > 0.9 * s), ("ns", 1e-9))
+    return f"{number(seconds / size, 1)} {unit}"
 
 
 @dataclass(frozen=True)
 class Name:
-    """A text beside the point (x, y), in a size in points; `sides` are tried first."""
+    """A text beside the point (x, y), in a size in points."""
 
     text: str
     x: float
     y: float
     colour: str
     size: float
-    sides: tuple[tuple[int, int, str], ...]
+    bold: bool
 
 
-RIGHT, BELOW = ((7, 7, "left"), (7, -15, "left")), ((0, -17, "center"),)
-ANYWHERE = tuple((x, y, side) for y in (7, -15, 19, -27, 31, -39, 43, 55) for x, side in ((7, "left"), (-7, "right")))
+ANYWHERE = tuple(
+    (x, y, side)
+    for y in (-4, 5, -13, 14, -22, 23, -31, 32, -40, 41, -52, 53, -64, 65, -76, 77)
+    for x, side in ((8, "left"), (-8, "right"))
+)
 """Where a name may stand: an offset from its point in points of print, and which end of the text is there."""
 
+FAR, NEAR = 14, 24
+"""Points of print beyond which a thin line leads from the point to its name; and within which a name would rather stand
+on a line than further away."""
 
-def _write(axes: Axes, names: Sequence[Name]) -> None:
-    """Write each name where it covers no other, as near to its point as can be; the limits of the axes are set."""
+
+def _write(axes: Axes, names: Sequence[Name], points: Sequence[tuple[float, float]], lines: Sequence[Line]) -> None:
+    """Write each name where it covers no other, no point and no line, as near to its own point as can be.
+
+    One that has no such place is left out, unless it is bold.
+
+    The axes' limits are set.
+    """
     scale = 72 / axes.figure.dpi
 
-    def at_point(name: Name) -> tuple[float, float]:
-        x, y = axes.transData.transform((name.x, name.y)) * scale
+    def on_paper(x: float, y: float) -> tuple[float, float]:
+        x, y = axes.transData.transform((x, y)) * scale
         return float(x), float(y)
 
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in map(at_point, names)]
+    (left, bottom), (right_, top) = axes.transAxes.transform([(0, 0), (1, 1)]) * scale
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in (on_paper(*point) for point in points)]
+    ends = [(*on_paper(*start), *on_paper(*end)) for start, end in lines]
+    crossed = [(min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1) for a, b, c, d in ends]
     for name in names:
-        x, y = at_point(name)
+        x, y = on_paper(name.x, name.y)
         boxes = []
-        for right, up, side in (*name.sides, *ANYWHERE):
-            width = 0.62 * name.size * len(name.text)
-            start = x + right - width * {"left": 0, "center": 0.5, "right": 1}[side]
-            boxes.append((start, y + up, start + width, y + up + 1.1 * name.size))
-        free = [at for at, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
-        at = free[0] if free else 0
-        right, up, side = (*name.sides, *ANYWHERE)[at]
+        weight = "bold" if name.bold else "normal"
+        measured = axes.text(0, 0, name.text, fontsize=name.size, weight=weight)
+        width = measured.get_window_extent().width * scale
+        measured.remove()
+        for right, up, side in ANYWHERE:
+            start = x + right - width * {"left": 0, "right": 1}[side]
+            boxes.append((start, y + up, start + width, y + up + 1.05 * name.size))
+        inside = [
+            at
+            for at, box in enumerate(boxes)
+            if box[0] > left + 3 and box[2] < right_ - 3 and box[1] > bottom and box[3] < top
+        ]
+        free = [at for at in inside if not any(_overlap(boxes[at], other) for other in taken)]
+        clear = [at for at in free if not any(_overlap(boxes[at], line) for line in crossed)]
+        near = [at for at in (*clear, *free) if abs(ANYWHERE[at][1]) < NEAR]
+        if not free and not name.bold:
+            continue  # the table has it
+        at = (near or clear or free or inside or [0])[0]
+        right, up, side = ANYWHERE[at]
         taken.append(boxes[at])
         look: dict[str, Any] = {"ha": side, "va": "bottom", "fontsize": name.size, "color": name.colour}
-        look |= {"weight": "normal" if name.sides is BELOW else "bold", "textcoords": "offset points"}
+        look |= {"weight": weight, "textcoords": "offset points"}
+        if abs(up + name.size / 2) > FAR:
+            line = {"arrowstyle": "-", "color": name.colour, "lw": 0.5, "shrinkA": 0, "shrinkB": 3}
+            look["arrowprops"] = line | {"relpos": (0.0 if side == "left" else 1.0, 0.0 if up > 0 else 1.0)}
         axes.annotate(name.text, (name.x, name.y), xytext=(right, up), **look)
 
 
@@ -135,17 +248,22 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _quality_axis(axes: Any, values: Sequence[float], higher: bool) -> None:
-    """A logarithmic axis where less is better and all scores are positive, else a linear one; names have room."""
-    low, high = min(values), max(values)
-    if low > 0 and not higher:
+def _quality_axis(axes: Any, values: Sequence[float], direction: Direction) -> None:
+    """A logarithmic axis where less is better and scores are positive, else a linear one; names have room.
+
+    A score of nothing or less, as a floor of about 0 may have, stands at the lower end of a logarithmic axis.
+    """
+    positive = [value for value in values if value > 0]
+    if positive and direction.way != "higher" and 2 * len(positive) > len(values):
+        low, high = min(positive), max(positive)
         axes.set_yscale("log")
-        room = max((high / low) ** 0.25, 1.6)
+        room = max((high / low) ** 0.12, 1.5)
         axes.set_ylim(low / room, high * room)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 2)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 1)))
         some = FuncFormatter(lambda value, _: number(value, 1) if f"{value:.0e}"[0] in "235" else "")
         axes.yaxis.set_minor_formatter(some if high * room**2 / low < 30 else NullFormatter())
         return
-    room = max(0.25 * (high - low), 0.05 * max(abs(high), 1e-12), 1e-12)
+    low, high = min(values), max(values)
+    room = max(0.15 * (high - low), 0.05 * max(abs(high), 1e-12), 1e-12)
     axes.set_ylim(low - room, high + room)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if np.isfinite(value) else ""))

@@ -24,10 +24,10 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from simbench.core.text import THIN, printable
-from simbench.metrics.base import Comparison
 
 if TYPE_CHECKING:
     from simbench.generators.session import Session
+    from simbench.metrics.base import Comparison
 
 INK, REAL, FAINT, PAPER = "#1b1f24", "#868c95", "#d4d8dd", "#fffffe"
 """Text and axes; the reference events; grids and frames; the ground."""
@@ -54,7 +54,7 @@ CLASS_COLOURS = (
 """One a class of events, whatever the generator."""
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (1, 1.8)))
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*", "h", "p")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "d", "h", "p")
 VARIABLES = {INK: "ink", REAL: "real", FAINT: "faint", PAPER: "paper"}
 VARIABLES |= {colour: f"g{place}" for place, colour in enumerate(COLOURS, 1)}
 """The CSS variable behind each colour of the palette."""
@@ -65,7 +65,7 @@ DIFFERENCES = "PuOr"
 
 def look_of(place: int) -> tuple[str, str]:
     """Colour and marker of the generator at a place."""
-    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+    return COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
 
 
 @dataclass(frozen=True)
@@ -254,18 +254,42 @@ def as_array(tensor: Any) -> NDArray[np.float64]:
     return np.asarray(tensor.detach().cpu().numpy(), dtype=np.float64)
 
 
-def to_svg(figure: Figure, name: str, title: str) -> str:
-    """The figure as an `<svg>` element for a page, themed by CSS variables, with ids that start with `name`."""
+def svg_file(figure: Figure, *, transparent: bool = False) -> str:
+    """The figure as the text of an SVG file, in the colours of light paper, with or without its ground."""
     buffer = io.StringIO()
     with styled():
-        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+        figure.savefig(
+            buffer, format="svg", transparent=transparent, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
+    return _compact(buffer.getvalue())
+
+
+def _compact(text: str) -> str:
+    """An SVG file without what nobody sees, about half of it: comments, names of groups, indents, and of coordinates
+    what is less than a hundredth of a point."""
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'<(g|image)( [^>]*?)? id="[^"]*"', r"<\1\2", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    text = re.sub(r' (?:d|x|y)="[^"]*"|translate\([^)]*\)', lambda found: _DECIMALS.sub(r"\1", found[0]), text)
+    short = {name: f"{place:x}" for place, name in enumerate(dict.fromkeys(re.findall(r' id="([^"]*)"', text)))}
+    return re.sub(r'( id="|href="#|url\(#)([^")]*)', lambda found: f"{found[1]}i{short.get(found[2], found[2])}", text)
+
+
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
+
+
+def to_svg(figure: Figure, name: str, title: str) -> str:
+    """The figure as an `<svg>` element for a page, themed by CSS variables, with ids that start with `name`."""
+    return svg_element(svg_file(figure, transparent=True), name, title)
+
+
+def svg_element(text: str, name: str, title: str) -> str:
+    """The text of an SVG file as an element for a page, as `to_svg`."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    width = float(figure.get_size_inches()[0]) * 96
+    found = re.search(r'^<svg[^>]*? width="([0-9.]+)pt"', text)
+    width = float(found[1]) / 72 * 96 if found else 960.0
     size = f"width:100%;max-width:{width:.0f}px;min-width:{0.68 * width:.0f}px"
     opening = f'<svg role="img" aria-label="{escape(title)}" style="{size}"'
     text = re.sub(r'<svg( [^>]*?)? width="[^"]*"', lambda found: opening + (found[1] or ""), text, count=1)
@@ -275,9 +299,10 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
     return text
 
 
-def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write `name`.pdf and `name`.png, for a talk or a paper."""
+def save_figure(figure: Figure, path: Path, kind: str) -> None:
+    """Write a figure as pdf, png or svg, for a talk or a paper; the bytes do not say when."""
+    if kind == "svg":
+        path.write_text(svg_file(figure), encoding="utf-8")
+        return
     with styled():
-        for suffix in ("pdf", "png"):
-            metadata = {"CreationDate": None} if suffix == "pdf" else None
-            figure.savefig(folder / f"{name}.{suffix}", dpi=200, metadata=metadata)
+        figure.savefig(path, dpi=200, format=kind, metadata={"CreationDate": None} if kind == "pdf" else None)

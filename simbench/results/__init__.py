@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = public_names(
         "json_schema": "schema",
         "load_results": "frame",
         "Difference": "compare",
+        "ranks": "ranking",
         "verdict": "words",
     },
 )

@@ -16,7 +16,6 @@ from factories import make_result
 from torch import Tensor
 
 from simbench.boards.board import objections
-from simbench.boards.ranking import Score, ranks
 from simbench.core.progress import Progress
 from simbench.evaluation.equivalent import equivalent_events
 from simbench.evaluation.evaluate import Options, evaluate
@@ -28,6 +27,7 @@ from simbench.metrics.base import Comparison, Metric
 from simbench.metrics.registry import metric_named
 from simbench.metrics.resampling import values_only
 from simbench.results.findings import copying, findings
+from simbench.results.ranking import Score, ranks
 from simbench.results.schema import EquivalentCount, Measurement, Result
 from simbench.results.words import equivalent_sentence, floor_test, verdict
 from simbench.tasks import get_task

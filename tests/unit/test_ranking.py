@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from simbench.boards.ranking import WIDEST, Score, ranks
+from simbench.results.ranking import WIDEST, Score, ranks
 
 
 def score(value: float, error: float = 1.0) -> Score:

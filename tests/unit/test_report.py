@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from browser import needs_chromium, opened
-from factories import make_measurement, make_result, zn_measurements
+from factories import make_measurement, make_result, make_trade, zn_measurements
 
 from simbench.core.cache import Once
 from simbench.core.errors import DataError, UsageError
-from simbench.core.statistics import pareto_front
 from simbench.metrics.base import Comparison
+from simbench.metrics.direction import Direction
 from simbench.report.channels import rank_correlations
 from simbench.report.page import ReportEntry, entry_labels, write_report
 from simbench.report.showers import pick_conditions
-from simbench.report.speed import Point, quality_against_time
+from simbench.report.speed import quality_against_time
 from simbench.report.style import plain, to_svg
+from simbench.results.pareto import placed
 from simbench.tasks.mnist import Mnist, find
 from simbench.tasks.zn import ZnGeant3
 
@@ -234,31 +235,23 @@ def test_rank_correlations_are_spearmans() -> None:
     assert np.isnan(rank_correlations(values)[2]).all()
 
 
-def test_the_pareto_front_holds_what_nothing_beats() -> None:
-    points = [(1.0, 4.0), (100.0, 9.0), (50.0, 10.0), (10.0, 6.0)]
-    assert pareto_front(points) == [1, 3, 0]
-    assert pareto_front([(speed, -score) for speed, score in points]) == [1, 2]
-
-
 @pytest.mark.parametrize("name", ["$x$", "$", "_hidden", "\\frac$", "名前 🦊", "x" * 500, "\x00\x1b[31m"])
 def test_any_name_can_label_a_figure(name: str) -> None:
     assert len(plain(name).replace("\\$", "$")) <= 29
-    figure = quality_against_time([Point(name, 0, 10.0, 2000.0, name, 3.0, 0.1)], name, higher=False)
+    figure = quality_against_time(placed([make_trade(name, 0.1, 3.0)]), name, Direction("lower"))
     assert to_svg(figure, "x", name).startswith("<svg")
 
 
 def test_one_training_sampled_in_several_ways_is_one_line() -> None:
-    some = [(1, 400.0, 9.0), (8, 100.0, 5.0), (2, 300.0, 6.0)]
-    points = [
-        Point(f"flow (steps={steps})", place, speed, None, "cpu", value, 0.1, ("flow", "abc"))
-        for place, (steps, speed, value) in enumerate(some)
+    flows = [
+        make_trade(f"flow (steps={steps})", seconds, value, weights=("flow", "abc"))
+        for steps, seconds, value in ((1, 1.0, 9.0), (8, 100.0, 5.0), (2, 10.0, 6.0))
     ]
-    axes = quality_against_time(
-        [*points, Point("vae", 3, 900.0, None, "cpu", 8.0, 0.1, ("vae", "def"))], "W", False
-    ).axes
-    (line,) = [line for line in axes[0].lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 3]
-    assert list(line.get_xdata()) == [100.0, 300.0, 400.0]
-    texts = [text.get_text() for text in axes[0].texts]
+    trades = placed([*flows, make_trade("vae", 0.5, 8.0, weights=("vae", "def"))])
+    axes = quality_against_time(trades, "W", Direction("lower")).axes[0]
+    (line,) = [line for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 3]
+    assert list(line.get_xdata()) == [100.0, 10.0, 1.0]
+    texts = [text.get_text() for text in axes.texts]
     assert {"flow", "steps=1", "steps=2", "steps=8", "vae"} <= set(texts)
     assert texts.count("flow") == 1
 

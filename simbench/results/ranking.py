@@ -21,19 +21,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simbench.metrics.direction import Direction
+from simbench.results.schema import Measurement
+
 Z = 1.96
 WIDEST = 3.0
 
 
 @dataclass(frozen=True)
 class Score:
-    """An entry's primary metric: `badness` is larger the worse it is; `replicates` are of badness or of the value, the
-    sign does not matter."""
+    """An entry's score: `badness` is larger the worse it is; `replicates` are of badness, up to a constant."""
 
     badness: float
     stderr: float
     kind: str
     replicates: tuple[float, ...]
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> Score:
+        """The score of a measurement that has a value; one without an error counts as exact."""
+        assert measurement.value is not None
+        way, kept = Direction.of(measurement), measurement.replicates
+        below = way.target is not None and measurement.value < way.target
+        values = tuple(kept.values) if kept else ()
+        turned = tuple(-value for value in values) if below or way.way == "higher" else values
+        return cls(way.badness(measurement.value), measurement.stderr or 0.0, kept.kind if kept else "", turned)
 
 
 def ranks(scores: Sequence[Score]) -> list[int]:
@@ -43,15 +55,22 @@ def ranks(scores: Sequence[Score]) -> list[int]:
     rank = 0
     for place, index in enumerate(np.argsort([score.badness for score in scores], kind="stable"), 1):
         score = scores[index]
-        if best is None or not _as_good(score, best):
+        if best is None or not as_good(score, best):
             best, rank = score, place
         found[index] = rank
     return found
 
 
-def _as_good(score: Score, best: Score) -> bool:
+def as_good(score: Score, best: Score) -> bool:
+    """Whether a score that is no better than `best` is as good for all that is known."""
     known = score.stderr <= WIDEST * best.stderr or score.badness == best.badness
-    return known and score.badness - best.badness <= Z * _error_of_difference(score, best)
+    return known and not surely_worse(score, best)
+
+
+def surely_worse(score: Score, than: Score) -> bool:
+    """Whether the 95 % interval of the difference leaves out zero, on the side of being worse."""
+    worse = score.badness - than.badness
+    return worse > 0 and worse > Z * _error_of_difference(score, than)
 
 
 def _error_of_difference(one: Score, other: Score) -> float:
