@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
@@ -33,6 +34,7 @@ from simbench.results.schema import (
     Measurement,
     Plain,
     Result,
+    Speeds,
     Speedup,
     StrictRecord,
     Throughput,
@@ -168,7 +170,8 @@ class Entry:
     """A submitted result, as far as a board shows it: a tenth of the memory that the Result takes.
 
     `parameters` are without the file of weights where `training_seed` says which they are. `seeds` are the training
-    seeds that the model has entries of, in a row that stands for them all.
+    seeds that the model has entries of, in a row that stands for them all. `elsewhere` are speeds on other devices than
+    the entry's own run had.
     """
 
     file: str
@@ -191,10 +194,18 @@ class Entry:
     weights: tuple[str, str] | None
     verified: How | None
     seeds: tuple[int, ...] = ()
+    elsewhere: tuple[Throughput, ...] = ()
 
     @classmethod
-    def of(cls, result: Result, file: str, board: Board, verified: How | None = None) -> Entry:
-        """The entry of an admissible result; `verified`: how it was scored again."""
+    def of(
+        cls,
+        result: Result,
+        file: str,
+        board: Board,
+        verified: How | None = None,
+        elsewhere: Mapping[tuple[str, str], Sequence[Throughput]] = MappingProxyType({}),
+    ) -> Entry:
+        """The entry of an admissible result; `verified`: how it was scored again; `elsewhere`: see `read_speeds`."""
         found = {measurement.key: measurement for measurement in result.measurements}
         generator, primary = result.generator, found[board.primary]
         equivalent, copies = result.equivalent_events, copying(result)
@@ -218,6 +229,7 @@ class Entry:
             hardware=result.provenance.hardware,
             weights=trained_weights(result),
             verified=verified,
+            elsewhere=tuple(elsewhere.get((generator.name, generator.weights_sha256 or ""), ())),
         )
 
 
@@ -269,7 +281,7 @@ def entry_files(folder: Path) -> list[Path]:
 
 def read_entries(folder: Path, board: Board) -> list[Entry]:
     """All entries of a board, each held to the rules again. Raises DataError that names those that break them."""
-    entries, broken = [], []
+    entries, broken, elsewhere = [], [], read_speeds(folder, board)
     for path in entry_files(folder):
         try:
             content = read_bytes(path, fix=PASS_RESULT)
@@ -279,7 +291,7 @@ def read_entries(folder: Path, board: Board) -> list[Entry]:
         except DataError as error:
             broken.append(str(error))
             continue
-        entries.append(Entry.of(result, path.name, board, how))
+        entries.append(Entry.of(result, path.name, board, how, elsewhere))
     if broken:
         raise DataError(
             f"{len(broken)} of {len(broken) + len(entries)} entries of {folder} are not what "
@@ -287,6 +299,31 @@ def read_entries(folder: Path, board: Board) -> list[Entry]:
             fix="Restore them from version control, or remove them.",
         )
     return entries
+
+
+def read_speeds(folder: Path, board: Board) -> dict[tuple[str, str], list[Throughput]]:
+    """Speeds on GPUs, of `speeds/*.json` (`simbench bench --out`), by the generator's name and its weights' checksum.
+
+    An entry of the very weights shows them beside its own. Those of a CPU are left out: a row does not name its CPU.
+
+    Raises:
+        DataError: a file is not what `simbench bench --out` wrote, or is of another task.
+    """
+    found: dict[tuple[str, str], list[Throughput]] = {}
+    for path in sorted(folder.glob("speeds/*.json")):
+        fix = "Write it again: `simbench bench --out FILE`."
+        try:
+            made = Speeds.model_validate_json(read_bytes(path, fix=fix))
+        except ValidationError as error:
+            where, wrong = first_error(error)
+            raise DataError(f"{path}: the field {where or 'file'!r} is wrong", **wrong, fix=fix) from error
+        if (made.task, made.task_version) != (board.task, board.task_version):
+            got, expected = f"{made.task} {made.task_version}", f"{board.task} {board.task_version}"
+            raise DataError(f"{path} is of another task", got=got, expected=expected)
+        for each in made.speeds:
+            rows = [row for row in each.throughput if row.device != "cpu"]
+            found.setdefault((each.generator.name, each.generator.weights_sha256 or ""), []).extend(rows)
+    return found
 
 
 def _misnamed(path: Path, result: Result) -> Iterator[str]:

@@ -310,7 +310,7 @@ def _speed_tables(board: Board, ordered: Sequence[Entry]) -> list[Table]:
     by_hardware: dict[str, dict[tuple[str, str], list[Throughput]]] = {}
     entry_of = {entry.file: entry for entry in ordered}
     for entry in ordered:
-        for row in entry.throughput:
+        for row in (*entry.throughput, *entry.elsewhere):
             if row.batch in BATCHES:
                 variant = f"{printable(row.precision, 20)}{', compiled' if row.compiled else ''}"
                 by_hardware.setdefault(_machine(entry, row), {}).setdefault((entry.file, variant), []).append(row)

@@ -266,6 +266,9 @@ def bench(
     pytest_benchmark: Annotated[
         Path | None, options.file("--pytest-benchmark", help="Write a new file for `pytest-benchmark compare`, too.")
     ] = None,
+    out: Annotated[
+        Path | None, options.file("--out", "-o", help="Write a new file with the speeds, for a leaderboard's `speeds`.")
+    ] = None,
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
@@ -283,7 +286,7 @@ def bench(
     """
     from simbench.core.files import check_new, write_new
     from simbench.core.text import engine_name, times
-    from simbench.evaluation.bench import bench, pytest_benchmark_json
+    from simbench.evaluation.bench import bench, pytest_benchmark_json, speeds_json
     from simbench.evaluation.evaluate import Options
     from simbench.generators.resolve import resolve
 
@@ -292,17 +295,20 @@ def bench(
     if params and len(generator) > 1:
         fix = "Leave it out, or time them one by one."
         raise UsageError("--param is for one generator", got=f"{len(generator)} generators", fix=fix)
-    if pytest_benchmark is not None:
-        check_new(pytest_benchmark)
+    for file in (pytest_benchmark, out):
+        if file is not None:
+            check_new(file)
     with working(json) as progress:
         resolved = [resolve(spec, params) for spec in generator]
         timed = bench(resolved, chosen, Options(root_seed=seed, **timing), progress)
     if pytest_benchmark is not None:
         write_new(pytest_benchmark, pytest_benchmark_json(timed, task=chosen.name, command=command_line()))
+    if out is not None:
+        write_new(out, speeds_json(timed, chosen, command_line()))
     if json:
         shown = [
             {
-                "generator": each.name,
+                "generator": each.generator.name,
                 "task": chosen.name,
                 "throughput": [row.model_dump() for row in each.rows],
                 "speedup": each.speedup.model_dump() if each.speedup else None,
@@ -317,7 +323,7 @@ def bench(
 
     for each in timed:
         if len(timed) > 1:
-            print_text(each.name, "bold")
+            print_text(each.generator.name, "bold")
         stdout_console().print(speed_table(each.rows))
         for note in each.notes:
             print_text(note, "yellow")

@@ -21,7 +21,7 @@ from simbench.evaluation.evaluate import Options, generator_record, open_session
 from simbench.evaluation.provenance import collect
 from simbench.evaluation.throughput import Rounds, speedup
 from simbench.generators.resolve import Resolved
-from simbench.results.schema import Provenance, Speedup, Throughput
+from simbench.results.schema import GeneratorRecord, GeneratorSpeeds, Provenance, Speeds, Speedup, Throughput
 from simbench.tasks.base import Task
 
 FORMAT = "5.1.0"
@@ -32,7 +32,7 @@ FORMAT = "5.1.0"
 class Timed:
     """A generator's rows of the ladder with their repeats, the speed-up over the Monte Carlo, and what was left out."""
 
-    name: str
+    generator: GeneratorRecord
     rows: list[Throughput]
     rounds: list[Rounds]
     speedup: Speedup | None
@@ -55,12 +55,21 @@ def bench(generators: Sequence[Resolved], task: Task, options: Options, progress
             openings, reference.conditions, options.devices, options.modes, options.ladder(task), on_batch=advance
         )
     timed = []
-    for resolved, each, found in zip(generators, opened, ladders, strict=True):
+    for opening, each, found in zip(openings, opened, ladders, strict=True):
         if not found.rows:
-            raise GeneratorError(f"{resolved.name} cannot be timed", got=found.error or "no time for a single batch")
+            raise GeneratorError(
+                f"{opening.record.name} cannot be timed", got=found.error or "no time for a single batch"
+            )
         notes = [*each.preflight.warnings, *found.notes, *(f"not timed: {error}" for error in found.errors)]
-        timed.append(Timed(resolved.name, found.rows, found.rounds, speedup(found.rows, task.monte_carlo), notes))
+        timed.append(Timed(opening.record, found.rows, found.rounds, speedup(found.rows, task.monte_carlo), notes))
     return timed
+
+
+def speeds_json(timed: Sequence[Timed], task: Task, command: str) -> str:
+    """The text of a file for the folder `speeds` of a leaderboard."""
+    speeds = [GeneratorSpeeds(generator=each.generator, throughput=each.rows) for each in timed]
+    made = Speeds(task=task.name, task_version=task.version, speeds=speeds, provenance=collect(command))
+    return made.model_dump_json(indent=1, by_alias=True) + "\n"
 
 
 def pytest_benchmark_json(timed: Sequence[Timed], *, task: str, command: str) -> str:
@@ -76,7 +85,7 @@ def pytest_benchmark_json(timed: Sequence[Timed], *, task: str, command: str) ->
             "project": "simbench",
             "branch": "(unknown)",
         },
-        "benchmarks": [_benchmark(kept, each.name, task) for each in timed for kept in each.rounds],
+        "benchmarks": [_benchmark(kept, each.generator.name, task) for each in timed for kept in each.rounds],
         "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
         "version": FORMAT,
     }

@@ -375,6 +375,23 @@ def many_results() -> Iterator[None]:
             gc.enable()
 
 
+class GeneratorSpeeds(StrictRecord):
+    """The speeds of one generator."""
+
+    generator: GeneratorRecord
+    throughput: list[Throughput]
+
+
+class Speeds(StrictRecord):
+    """The file that `simbench bench --out` leaves: speeds of generators on one machine, without scores."""
+
+    schema_: Literal["simbench.speeds/1"] = Field("simbench.speeds/1", alias="schema")
+    task: Short
+    task_version: Short
+    speeds: list[GeneratorSpeeds]
+    provenance: Provenance
+
+
 def parse_result(data: bytes, path: Path, *, of_many: bool = False) -> Result:
     """The Result in the bytes of a file; `path` is for messages. JSON is parsed and validated in one pass.
 
