@@ -76,11 +76,8 @@ class Engine(abc.ABC):
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Around all calls of `simulate`."""
+        """Around all calls of `simulate`; an exception within ends those that are under way in other threads."""
         yield
-
-    def stop(self) -> None:  # noqa: B027: an engine that ends soon by itself need not do anything
-        """End the calls of `simulate` that are under way, from another thread: they raise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +89,18 @@ class Program(Engine):
     _running: set[subprocess.Popen[bytes]] = field(default_factory=set)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """See Engine."""
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._stopped.set()
+                for process in self._running:
+                    process.terminate()
+            raise
 
     def simulate(self, particles: Particles, seed: int, folder: Path) -> Showers:
         """See Engine."""
@@ -145,13 +154,6 @@ class Program(Engine):
         if not (np.isfinite(seconds).all() and seconds.min() >= 0):
             raise GeneratorError(f"{self.engine} gave impossible CPU seconds", got=f"{seconds.min():g} among them")
         return Showers(photons.astype(np.uint16), seconds.astype(np.float32))
-
-    def stop(self) -> None:
-        """See Engine."""
-        with self._lock:
-            self._stopped.set()
-            for process in self._running:
-                process.terminate()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,14 +110,12 @@ def simulate(
 
     pool = ThreadPoolExecutor(count)
     try:
-        with progress.step("simulating", len(particles)) as advance, engine.working():
+        with engine.working(), progress.step("simulating", len(particles)) as advance:
             advance(sum(len(particles[rows_of(block)]) for block in blocks if block not in todo))
             for future in as_completed([pool.submit(one, block) for block in todo]):
                 advance(future.result())
     except BaseException as error:
-        pool.shutdown(wait=False, cancel_futures=True)
-        engine.stop()
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)
         if isinstance(error, KeyboardInterrupt):
             done = sum(parts.path(block).exists() for block in blocks)
             what = f"stopped: {done} of {len(blocks)} blocks of events are kept in {parts.folder}"
