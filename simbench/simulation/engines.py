@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.files import file_sha256
 from simbench.core.plugins import entry_points
-from simbench.core.text import printable
 from simbench.core.threads import torch_threads
 from simbench.generators.resolve import GROUP, resolve
 from simbench.generators.session import Session
+from simbench.simulation.children import last_words, same_modules
 from simbench.simulation.particles import Particles
 from simbench.tasks.zn import ZnGeant3, data_file
 
@@ -85,7 +85,6 @@ class Program(Engine):
     """A program called as `COMMAND PRIMARIES OUTPUT SEED`; transport.F says what is in the two files."""
 
     command: Sequence[str]
-    environment: Mapping[str, str] = field(default_factory=dict)
     _running: set[subprocess.Popen[bytes]] = field(default_factory=set)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -113,7 +112,7 @@ class Program(Engine):
         expected = len(particles) * produce.RECORD.itemsize
         if status or size != expected:
             ended = f"signal {-status}" if status < 0 else f"exit code {status}"
-            got = f"{ended}, {size} bytes of output; its last words: {_last_words(folder / 'log.txt')}"
+            got = f"{ended}, {size} bytes of output; its last words: {last_words(_end_of(folder / 'log.txt'))}"
             what = f"{self.engine} failed on {len(particles)} particles"
             fix = f"The program is {self.command[0]}: build or install it anew."
             raise GeneratorError(what, got=got, expected=f"exit code 0, {expected} bytes", fix=fix)
@@ -131,7 +130,7 @@ class Program(Engine):
                     process = subprocess.Popen(
                         command,
                         cwd=folder,
-                        env={**os.environ, **self.environment},
+                        env=same_modules(),
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,
@@ -233,23 +232,21 @@ GEANT4 = (
 
 def _geant4() -> Engine:
     command = [sys.executable, "-m", "simbench.simulation.geant4"]
-    environment = {"PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path)}
     try:
         done = subprocess.run(
             [*command, "--check"],
-            env={**os.environ, **environment},
+            env=same_modules(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=CHECK_SECONDS,
         )
         said = done.stdout.strip().splitlines() if done.returncode == 0 else []
-        errors = done.stderr.strip().splitlines()
+        problem = last_words(done.stderr)
     except subprocess.TimeoutExpired:
-        said, errors = [], [f"no answer in {CHECK_SECONDS:g} s"]
+        said, problem = [], f"no answer in {CHECK_SECONDS:g} s"
     if not said:
-        got = printable(errors[-1] if errors else "no answer", 300)
-        raise UsageError("--engine geant4 cannot be used here", got=got, fix=GEANT4)
+        raise UsageError("--engine geant4 cannot be used here", got=problem, fix=GEANT4)
     found: dict[str, str] = json.loads(said[-1])
     return Program(
         engine=found["version"],
@@ -259,7 +256,6 @@ def _geant4() -> Engine:
         block=20,
         identity={"geant4": found["version"], "data": found["data"]},
         command=command,
-        environment=environment,
     )
 
 
@@ -287,9 +283,8 @@ def generated(spec: str, task: ZnGeant3) -> Engine:
     )
 
 
-def _last_words(log: Path) -> str:
-    """The last line that a program wrote."""
+def _end_of(log: Path) -> str:
+    """The last 4 KB of a log."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
-        lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    return printable(lines[-1], 200) if lines else "none"
+        return file.read().decode("utf-8", "replace")

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
+import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simbench.core.errors import UsageError
+from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.seeds import derive_seed
-from simbench.tasks.zn import ZnGeant3
+from simbench.simulation.children import last_words, same_modules
+from simbench.tasks.zn import ZnGeant3, data_file
 
 Conditions = Literal["test", "train", "validation"]
+
+PRIMARIES = data_file().with_name("zn_geant3") / "primaries.py"
+"""The program that drew the particles of the task."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +71,30 @@ def of_split(task: ZnGeant3, split: Conditions, events: int, repeats: int | None
 
 
 def of_collisions(events: int, repeats: int | None, seed: int) -> Particles:
-    """New particles of p-p collisions at 13 TeV, from Sibyll, as those of the task were made.
+    """New particles of p-p collisions at 13 TeV, from Sibyll, drawn by the program that drew those of the task.
 
     Raises:
         UsageError: `chromo` is not installed, or `events` are not `repeats` (default: 1) of each particle.
+        GeneratorError: the program failed.
     """
     repeats = repeats or 1
     count = _count(events, repeats)
-    try:
-        primaries = importlib.import_module("simbench.data.zn_geant3.primaries")
-    except ImportError as error:
+    if find_spec("chromo") is None:
         fix = "Install it: pip install 'simbench[generators]' (or pip install chromo)."
-        raise UsageError("--primaries chromo needs the package chromo", got=str(error), fix=fix) from error
-    conditions, pdg = primaries.draw(count, derive_seed(seed, "primaries"))
-    return Particles(conditions, pdg, np.arange(count, dtype=np.int32)).repeated(repeats)
+        raise UsageError("--primaries chromo needs the package chromo", got="no such package", fix=fix)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "primaries.npz")
+        # a process of its own: the state of Sibyll is global, and it prints
+        command = [sys.executable, str(PRIMARIES), str(count), str(derive_seed(seed, "primaries")), str(path)]
+        done = subprocess.run(
+            command, env=same_modules(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
+        if done.returncode or not path.exists():
+            got = f"exit code {done.returncode}; its last words: {last_words(done.stderr)}"
+            raise GeneratorError(f"{PRIMARIES.name} failed to draw {count} particles", got=got)
+        with np.load(path, allow_pickle=False) as drawn:
+            known = Particles(drawn["conditions"], drawn["pdg"], np.arange(count, dtype=np.int32))
+    return known.repeated(repeats)
 
 
 def _count(events: int, repeats: int) -> int:

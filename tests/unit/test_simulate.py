@@ -21,7 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from simbench.cli.main import app
-from simbench.core.errors import SimbenchError, UsageError
+from simbench.core.errors import GeneratorError, SimbenchError, UsageError
 from simbench.core.progress import Progress
 from simbench.results.schema import MonteCarloRecord
 from simbench.samples.files import read_samples
@@ -337,27 +337,37 @@ def test_without_geant4_the_error_says_what_to_do(folder: Path, monkeypatch: pyt
 
 
 def test_without_chromo_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "chromo", None)
-    monkeypatch.delitem(sys.modules, "simbench.data.zn_geant3.primaries", raising=False)
+    monkeypatch.setattr("simbench.simulation.particles.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"needs the package chromo.*pip install 'simbench\[generators\]'"):
         of_collisions(4, None, 0)
 
 
-def test_new_particles_come_from_the_program_that_made_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    import types
+DRAW = """
+import sys
+import numpy as np
+print("SIBYLL 2.3d")
+count, seed, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if count == 7:
+    raise SystemExit("no such particle")
+np.savez(out, conditions=np.arange(9.0 * count).reshape(count, 9) + seed % 1000, pdg=np.full(count, 22, np.int32))
+"""
 
-    seeds = []
 
-    def draw(count: int, seed: int) -> tuple[Any, Any]:
-        seeds.append(seed)
-        return np.arange(9.0 * count).reshape(count, 9), np.full(count, 22, np.int32)
-
-    monkeypatch.setitem(sys.modules, "simbench.data.zn_geant3.primaries", types.SimpleNamespace(draw=draw))
+def test_new_particles_come_from_the_program_that_drew_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A small program in its place, of the same arguments."""
+    (tmp_path / "primaries.py").write_text(DRAW)
+    monkeypatch.setattr("simbench.simulation.particles.find_spec", lambda name: "there")
+    monkeypatch.setattr("simbench.simulation.particles.PRIMARIES", tmp_path / "primaries.py")
     found = of_collisions(6, 2, 5)
-    assert found.conditions[:, 0].tolist() == [0, 0, 9, 9, 18, 18]
+    assert (found.conditions[:, 0] - found.conditions[0, 0]).tolist() == [0, 0, 9, 9, 18, 18]
     assert found.condition_id.tolist() == [0, 0, 1, 1, 2, 2]
-    of_collisions(6, 2, 6)
-    assert seeds[0] != seeds[1]
+    assert found.pdg.tolist() == [22] * 6
+    assert of_collisions(6, 2, 6).conditions[0, 0] != found.conditions[0, 0]
+    assert capfd.readouterr().out == ""  # stdout is for --json
+    with pytest.raises(GeneratorError, match=r"primaries.py failed to draw 7 particles.*no such particle"):
+        of_collisions(7, None, 0)
 
 
 # --- a record that is no record ---------------------------------------------------------------------------------------
