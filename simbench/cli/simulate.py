@@ -44,7 +44,7 @@ def simulate(
     seed: Annotated[int, options.number("--seed", min=0, help="Of everything random in the events.")] = 0,
     json: options.Json = False,
 ) -> None:
-    """Simulate showers of zn-geant3 here, and measure what each one costs this machine.
+    """Make Monte Carlo events here, and measure what each one costs: showers of zn-geant3.
 
     The file holds photons, conditions, pdg, condition_id and the CPU seconds of each event; its attributes say how they
     were made. Ctrl-C stops it; the same command goes on from there. Events of test conditions can be scored:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -117,7 +117,7 @@ class Program(Engine):
             fix = f"The program is {self.command[0]}: build or install it anew."
             raise GeneratorError(what, got=got, expected=f"exit code 0, {expected} bytes", fix=fix)
         events = np.fromfile(output, produce.RECORD)
-        return self._checked(events["photons"], events["seconds"])
+        return _showers(self.engine, events["photons"], events["seconds"])
 
     def _run(self, seed: int, folder: Path) -> int:
         """The exit status of the program. In a process group of its own: Ctrl-C of the terminal is ours to handle."""
@@ -145,14 +145,16 @@ class Program(Engine):
             self._running.discard(process)
         return status
 
-    def _checked(self, photons: NDArray[np.int32], seconds: NDArray[np.float64]) -> Showers:
-        low, high = int(photons.min()), int(photons.max())
-        if low < 0 or high > MOST_PHOTONS:
-            what = f"{self.engine} gave impossible photon counts"
-            raise GeneratorError(what, got=f"{low} to {high}", expected=f"0 to {MOST_PHOTONS}")
-        if not (np.isfinite(seconds).all() and seconds.min() >= 0):
-            raise GeneratorError(f"{self.engine} gave impossible CPU seconds", got=f"{seconds.min():g} among them")
-        return Showers(photons.astype(np.uint16), seconds.astype(np.float32))
+
+def _showers(engine: str, photons: NDArray[Any], seconds: NDArray[np.float64]) -> Showers:
+    """Counts and seconds as they are kept. Raises GeneratorError where they are impossible."""
+    low, high = photons.min(), photons.max()
+    if low < 0 or high > MOST_PHOTONS:
+        what = f"{engine} gave impossible photon counts"
+        raise GeneratorError(what, got=f"{low:g} to {high:g}", expected=f"0 to {MOST_PHOTONS}")
+    if not (np.isfinite(seconds).all() and seconds.min() >= 0):
+        raise GeneratorError(f"{engine} gave impossible CPU seconds", got=f"{seconds.min():g} among them")
+    return Showers(photons.astype(np.uint16), seconds.astype(np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +177,8 @@ class Generated(Engine):
         start = time.process_time()
         samples = self.session.call(conditions, seed)
         seconds = (time.process_time() - start) / len(particles)
-        photons = self.session.checked(samples, len(particles)).clamp(max=MOST_PHOTONS).round()
-        return Showers(photons.numpy().astype(np.uint16), np.full(len(particles), seconds, np.float32))
+        photons = self.session.checked(samples, len(particles)).round().numpy()
+        return _showers(self.engine, photons, np.full(len(particles), seconds))
 
 
 def open_engine(name: EngineName, task: ZnGeant3, transport: Path | None = None) -> Engine:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from simbench.core.errors import SimbenchError, UsageError
+from simbench.core.errors import GeneratorError, SimbenchError, UsageError
 from simbench.core.files import check_new, read_bytes, replace_text, replaced_file
 from simbench.core.progress import Progress
 from simbench.core.seeds import derive_seed
@@ -225,6 +225,9 @@ def _assemble(out: Path, parts: Parts, blocks: int, particles: Particles, record
             total += float(part["seconds"].sum(dtype=np.float64))
             machines.add(str(part["cpu"]))
             workers.add(int(part["workers"]))
+    if total == 0:
+        what, fix = f"{record['engine']} measured no CPU seconds at all", "Look at how it takes them."
+        raise GeneratorError(what, got=f"0 s for {len(particles)} events", fix=fix)
     record |= {
         "events": len(particles),
         "seconds_per_event": total / len(particles),

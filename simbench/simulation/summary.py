@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from simbench.core.text import count, number, percent
+from simbench.core.text import count, duration, percent
 from simbench.samples.monte_carlo import read_record
 from simbench.tasks.zn import ZnGeant3
 
@@ -45,12 +45,12 @@ def summary(path: Path, task: ZnGeant3) -> Summary:
     }
     lines = [
         f"{path} holds {count(record.events)} events of {record.engine} ({record.physics}), {percent(empty)} empty.",
-        f"{number(record.seconds_per_event)} s per event, {number(1000 * per_gev)} ms per GeV, on {record.cpu}: "
+        f"{duration(record.seconds_per_event)} per event, {duration(per_gev)} per GeV, on {record.cpu}: "
         f"{record.measured}.",
     ]
     if recorded is not None:
         was = task.monte_carlo
-        lines.append(f"Recorded for the same conditions: {number(recorded)} s per event, {was.engine} on {was.cpu}.")
+        lines.append(f"Recorded for the same conditions: {duration(recorded)} per event, {was.engine} on {was.cpu}.")
     return Summary(data, lines)
 
 

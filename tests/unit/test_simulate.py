@@ -307,6 +307,10 @@ def test_without_the_program_the_error_says_how_to_build_it(folder: Path) -> Non
         ("open(sys.argv[2], 'r+b').write(struct.pack('<i', -1))", "impossible photon counts: got -1 to"),
         ("open(sys.argv[2], 'r+b').write(struct.pack('<i', 70000))", "expected 0 to 65535"),
         ("f = open(sys.argv[2], 'r+b'); f.seek(7744); f.write(struct.pack('<d', -1))", "impossible CPU seconds"),
+        (
+            "f = open(sys.argv[2], 'r+b')\nfor n in range(4): f.seek(7752 * n + 7744); f.write(bytes(8))",
+            "measured no CPU seconds at all: got 0 s for 4 events",
+        ),
     ],
 )
 def test_a_program_that_fails_is_one_clear_error(folder: Path, more: str, said: str) -> None:
