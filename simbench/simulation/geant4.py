@@ -39,8 +39,14 @@ WORLD = (50 * g4.cm, 50 * g4.cm, 114 * g4.m)
 CUT_EM, CUT_HADRON = 1 * g4.MeV, 10 * g4.MeV
 CUTS = "1 MeV e/gamma (production and tracking), 10 MeV hadrons and muons; delta rays above 1 MeV"
 LEPTONS_AND_PHOTONS = (11, -11, 22)
-DATA = ("G4EMLOW", "PhotonEvaporation", "G4PARTICLEXS", "G4ENSDFSTATE", "G4SAIDDATA")
-"""The data sets that FTFP_BERT reads."""
+DATA = {
+    "G4EMLOW": "G4LEDATA",
+    "PhotonEvaporation": "G4LEVELGAMMADATA",
+    "G4PARTICLEXS": "G4PARTICLEXSDATA",
+    "G4ENSDFSTATE": "G4ENSDFSTATEDATA",
+    "G4SAIDDATA": "G4SAIDXSDATA",
+}
+"""The data sets that FTFP_BERT reads, and the variables that can name their folders."""
 
 
 class Detector(g4.G4VUserDetectorConstruction):
@@ -218,11 +224,12 @@ def version() -> str:
 
 def check() -> None:
     """Print version, physics, cuts and the data sets as JSON on stdout. SystemExit where data sets are missing."""
-    roots = [os.environ.get("GEANT4_DATA_DIR"), str(Path.home() / ".geant4_pybind")]
-    found = {name: folder for root in roots if root for name in DATA for folder in Path(root).glob(f"{name}*")}
-    missing = [name for name in DATA if name not in found]
+    root = Path(os.environ.get("GEANT4_DATA_DIR") or Path.home() / ".geant4_pybind")
+    found = {name: Path(os.environ[variable]) for name, variable in DATA.items() if os.environ.get(variable)}
+    found = {name: folder for name in DATA for folder in root.glob(f"{name}*")} | found
+    missing = [name for name in DATA if name not in found or not found[name].is_dir()]
     if missing:
-        raise SystemExit(f"the physics data {', '.join(missing)} are not in {' or '.join(filter(None, roots))}")
+        raise SystemExit(f"no physics data {', '.join(missing)} in {root}")
     data = " ".join(sorted(folder.name for folder in found.values()))
     print(json.dumps({"version": version(), "physics": "FTFP_BERT", "cuts": CUTS, "data": data}))
 

@@ -174,3 +174,20 @@ os._exit(0)
 """
     names = ("G4LEDATA", "G4LEVELGAMMADATA", "G4PARTICLEXSDATA", "G4SAIDXSDATA")
     assert answer(code, tmp_path, **dict.fromkeys(names, str(tmp_path))) == pytest.approx([1.0, 10.0, 1.0, 1.0])
+
+
+def test_the_check_names_the_data_that_are_missing_and_those_that_are_there(tmp_path: Path) -> None:
+    code = """
+try:
+    geant4.check()
+except SystemExit as stop:
+    print(json.dumps(str(stop)))
+"""
+    names = ("G4EMLOW8.8", "PhotonEvaporation6.1.2", "G4PARTICLEXS4.2", "G4SAIDDATA2.0")
+    for name in names[:3]:
+        (tmp_path / name).mkdir()
+    assert answer(code, tmp_path) == f"no physics data G4SAIDDATA in {tmp_path}"
+    (tmp_path / names[3]).mkdir()
+    found = answer(code, tmp_path)
+    assert found["version"].startswith("Geant4 11.")
+    assert found["data"].split() == sorted([*names, "data"])  # that of the nuclides is named by its variable
