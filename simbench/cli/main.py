@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from simbench.cli import boards, files, gates, judge, look, measure, train
+from simbench.cli import boards, files, gates, judge, look, measure, simulate, train
 from simbench.core.errors import SimbenchError
 from simbench.core.text import printable
 from simbench.core.version import __version__
@@ -22,7 +22,7 @@ from simbench.core.version import __version__
 INTERNAL_ERROR, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 
 SECTIONS = {
-    "Measure": ("run", "score", "compare", "train", "report"),
+    "Measure": ("run", "score", "compare", "train", "simulate", "report"),
     "Guard in CI": ("gate", "gate-speed", "bench"),
     "Write a generator": ("init", "check", "conditions"),
     "Look around": ("tasks", "metrics", "generators", "doctor", "selftest"),
@@ -106,7 +106,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 pass, 1 regression, 2 usage, 3 invalid generator, 4 data or provenance mismatch, "
     "5 nothing was measured, 70 an error of simbench itself, 130 interrupted. SIMBENCH_DEBUG=1 shows tracebacks.",
 )
-for module in (measure, train, judge, files, look, gates, boards):
+for module in (measure, train, simulate, judge, files, look, gates, boards):
     module.register(app)
 
 

@@ -1,4 +1,5 @@
-"""Files of samples: events that a generator made, written by simbench or by another program."""
+"""Files of samples: events that a generator made, written by simbench or by another program; Monte
+Carlo events and what they cost."""
 
 from simbench.core.lazy import public_names
 
@@ -8,6 +9,8 @@ __getattr__, __dir__, __all__ = public_names(
         "SampleSet": "files",
         "read_samples": "files",
         "write_samples": "files",
+        "MonteCarloFile": "monte_carlo",
+        "read_record": "monte_carlo",
         "save_samples": "repetitions",
         "read_repetitions": "repetitions",
     },

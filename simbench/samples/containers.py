@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from simbench.core.errors import DataError
 
-KEYS = ("samples", "condition_index", "conditions")
+KEYS = ("samples", "condition_index", "conditions", "mc_seconds")
 SCALARS = ("task", "generator", "seed", "result")
 MAX_TEXT = 200
 MAX_CHUNK_BYTES = 2**30

@@ -182,6 +182,19 @@ class ZnGeant3(Task):
         """All showers of a split."""
         return _load_split(self.path, split, self.file_sha256)
 
+    def particles(self, split: Split) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]:
+        """The particle of each condition of a split, in the order of condition_id.
+
+        Returns:
+            conditions (condition, 9) in task units, as precise as GEANT was given them; PDG codes (condition,);
+            condition_id (condition,).
+        """
+        _verify(self.path, self.file_sha256)
+        with h5py.File(self.path, "r") as file:
+            group = file[split]
+            condition_id, first = np.unique(group["condition_id"][:], return_index=True)
+            return group["conditions"][:][first], group["pdg"][:][first], condition_id
+
     @property
     def monte_carlo(self) -> MonteCarlo:
         """GEANT's own seconds, as they were recorded with the events."""

@@ -18,7 +18,7 @@ FORBIDDEN = {"simbench": {"simbench_baselines", "simbench_models"}, "baselines/s
 PACKAGES = ("baselines/simbench_baselines", "reference_models/simbench_models")
 
 FOLDERS = (
-    *("cli", "gates", "selftest", "boards", "report", "evaluation", "training", "generators"),
+    *("cli", "gates", "selftest", "boards", "report", "simulation", "evaluation", "training", "generators"),
     *("samples", "tasks", "results", "metrics", "features", "core"),
 )
 """The folders of simbench: each may import those that come after it."""
