@@ -13,7 +13,7 @@ from simbench.core.errors import DataError, UsageError
 from simbench.core.events import Events
 from simbench.tasks.base import Task
 from simbench.training.augment import mirror_exchange
-from simbench.training.weights import fill, load_weights, read_config, read_seed
+from simbench.training.weights import fill, load_weights, read_config, read_seconds, read_seed
 from simbench_baselines.blocks import Conditions
 
 FOLDER = Path(__file__).parent / "weights"
@@ -57,6 +57,7 @@ class TrainedModel(nn.Module):
             raise UsageError(f"{self.model_name} needs steps of at least 1", got=str(self.config["steps"]))
         self.weights_path: Path | None = None
         self.training_seed: int | None = None
+        self.training_seconds: float | None = None
 
     @property
     def effective_parameters(self) -> dict[str, Any]:
@@ -121,6 +122,6 @@ class TrainedModel(nn.Module):
             raise DataError(f"{path} is damaged", got=f"config {config}"[:300], fix="Fetch the file again.") from error
         fill(self, state, path)
         self.weights_path = path
-        self.training_seed = read_seed(metadata)
+        self.training_seed, self.training_seconds = read_seed(metadata), read_seconds(metadata)
         self.to(device).eval()
         return self

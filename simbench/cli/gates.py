@@ -262,6 +262,7 @@ def bench(
     batches: options.Batches = None,
     precision: options.Precision = "fp32",
     compile: options.Compile = False,
+    monte_carlo: options.MonteCarlo = None,
     seed: options.Seed = 0,
     pytest_benchmark: Annotated[
         Path | None, options.file("--pytest-benchmark", help="Write a new file for `pytest-benchmark compare`, too.")
@@ -300,7 +301,7 @@ def bench(
             check_new(file)
     with working(json) as progress:
         resolved = [resolve(spec, params) for spec in generator]
-        timed = bench(resolved, chosen, Options(root_seed=seed, **timing), progress)
+        timed = bench(resolved, chosen, Options(root_seed=seed, monte_carlo=monte_carlo, **timing), progress)
     if pytest_benchmark is not None:
         write_new(pytest_benchmark, pytest_benchmark_json(timed, task=chosen.name, command=command_line()))
     if out is not None:

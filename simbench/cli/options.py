@@ -39,6 +39,13 @@ Batches = Annotated[
 ]
 Precision = Annotated[str, name("--precision", help="fp32, bf16 (torch.autocast), or both with a comma.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Time it compiled by torch.compile, too.")]
+MonteCarlo = Annotated[
+    Path | None,
+    file(
+        "--monte-carlo",
+        help="The speed-up is over this file of `simbench simulate`.  [default: over the recorded seconds]",
+    ),
+]
 Fast = Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")]
 Out = Annotated[Path, folder("--out", "-o", help="Results go to FOLDER/<task>/<generator>/<id>.json.")]
 DataDir = Annotated[

@@ -17,9 +17,10 @@ from pytest_benchmark.stats import Stats
 from simbench.core.errors import GeneratorError
 from simbench.core.progress import Progress
 from simbench.evaluation.devices import Opening, time_on_devices
-from simbench.evaluation.evaluate import Options, generator_record, open_session
+from simbench.evaluation.evaluate import Options, generator_record, open_session, training_of
 from simbench.evaluation.provenance import collect
-from simbench.evaluation.throughput import Rounds, speedup
+from simbench.evaluation.speedup import speedup
+from simbench.evaluation.throughput import Rounds
 from simbench.generators.resolve import Resolved
 from simbench.results.schema import GeneratorRecord, GeneratorSpeeds, Provenance, Speeds, Speedup, Throughput
 from simbench.tasks.base import Task
@@ -44,7 +45,7 @@ def bench(generators: Sequence[Resolved], task: Task, options: Options, progress
 
     Raises GeneratorError where one cannot be used, or no batch of it succeeds.
     """
-    reference = task.load("test")
+    reference, cost = task.load("test"), options.cost(task)
     opened = [open_session(resolved, task, options, progress) for resolved in generators]
     openings = [
         Opening(resolved, each.session, generator_record(resolved, each.preflight))
@@ -61,7 +62,8 @@ def bench(generators: Sequence[Resolved], task: Task, options: Options, progress
                 f"{opening.record.name} cannot be timed", got=found.error or "no time for a single batch"
             )
         notes = [*each.preflight.warnings, *found.notes, *(f"not timed: {error}" for error in found.errors)]
-        timed.append(Timed(opening.record, found.rows, found.rounds, speedup(found.rows, task.monte_carlo), notes))
+        sped = speedup(found.rows, cost, opening.session, training_of(opening.resolved, task))
+        timed.append(Timed(opening.record, found.rows, found.rounds, sped, notes))
     return timed
 
 

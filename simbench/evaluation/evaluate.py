@@ -23,14 +23,15 @@ from simbench.evaluation.devices import Opening, time_on_devices
 from simbench.evaluation.equivalent import equivalent_events
 from simbench.evaluation.provenance import collect
 from simbench.evaluation.scoring import Scaled, measure_all
-from simbench.evaluation.throughput import Clock, Ladder, device_name, is_compiled, ladder, precision_name, speedup
+from simbench.evaluation.speedup import Cost, measured_cost, recorded_cost, speedup
+from simbench.evaluation.throughput import Clock, Ladder, device_name, is_compiled, ladder, precision_name
 from simbench.evaluation.witness import Witness
 from simbench.generators.preflight import Preflight, preflight
 from simbench.generators.session import PLAIN, Mode, Session
 from simbench.metrics.base import Comparison
 from simbench.metrics.registry import metric_named
 from simbench.results.findings import TOO_GOOD, findings
-from simbench.results.schema import GeneratorRecord, Result, ScoredOn, Spec, Timing
+from simbench.results.schema import GeneratorRecord, Result, ScoredOn, Spec, Speedup, Timing, Training
 from simbench.results.timing import timing_findings
 from simbench.samples.repetitions import read_repetitions
 from simbench.tasks.base import Task
@@ -75,7 +76,8 @@ class Options:
     """What is asked for beside generator and task: the options of `simbench run`.
 
     `events` None: the whole test split. `batches` empty: the whole ladder. The events that are scored are made on the
-    first device in the first mode; all are timed. `score_files` uses the last four alone.
+    first device in the first mode; all are timed. `monte_carlo`: a file of `simbench simulate`; None: the
+    cost that came with the task's events. `score_files` uses `fast` to `command` alone.
     """
 
     root_seed: int = 0
@@ -88,11 +90,16 @@ class Options:
     definitions: str = DEFINITIONS
     metrics: str = ""
     command: str = ""
+    monte_carlo: Path | None = None
 
     def __post_init__(self) -> None:
         for option, values in (("--repetitions", [self.repetitions]), ("--batches", self.batches)):
             if any(value < 1 for value in values):
                 raise UsageError(f"{option} must be positive", got=", ".join(map(str, values)))
+
+    def cost(self, task: Task) -> Cost | None:
+        """What the Monte Carlo took. Raises UsageError or DataError where `monte_carlo` is no record of it."""
+        return recorded_cost(task) if self.monte_carlo is None else measured_cost(self.monte_carlo, task)
 
     def ladder(self, task: Task) -> tuple[int, ...]:
         """The batch sizes to time, from the smallest up."""
@@ -137,7 +144,7 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
         DataError, UsageError: the task's data are missing, or the request makes no sense.
     """
     metric_keys(task, options.definitions, options.metrics)
-    reference = task.load("test", options.events)
+    reference, cost = task.load("test", options.events), options.cost(task)
     opened = open_session(resolved, task, options, progress)
     session, checked = opened.session, opened.preflight
     record = generator_record(resolved, checked)
@@ -165,10 +172,17 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
     first = pairs[0].generated.samples
     if any(not torch.equal(first, pair.generated.samples) for pair in pairs[1:]):
         record = record.model_copy(update={"stochastic": True})
+    sped = speedup(timed.rows, cost, session, training_of(resolved, task))
     timing = scored.record(timed.witnesses, opened.setup_seconds) if timed.rows else None
     warnings += timed.notes
-    result = _result(task, pairs, resolved.spec, record, options, progress, factor, timed, timing, warnings)
+    result = _result(task, pairs, resolved.spec, record, options, progress, factor, timed, timing, sped, warnings)
     return Evaluated(result, pairs[0], session)
+
+
+def training_of(resolved: Resolved, task: Task) -> Training | None:
+    """What the training of a generator that is set up took, where it says so. Raises GeneratorError."""
+    seconds = resolved.training_seconds()
+    return None if seconds is None else Training(seconds=seconds, events=len(task.load("train")))
 
 
 def generator_record(resolved: Resolved, checked: Preflight) -> GeneratorRecord:
@@ -302,6 +316,7 @@ def _result(
     factor: float | None = None,
     timed: Ladder | None = None,
     timing: Timing | None = None,
+    sped: Speedup | None = None,
     warnings: Sequence[str] = (),
 ) -> Result:
     """Score the pairs, one a repetition, and put the Result together."""
@@ -341,7 +356,7 @@ def _result(
         throughput=timed.rows if timed else [],
         throughput_error=timed.error if timed else None,
         timing=timing,
-        speedup=speedup(timed.rows, task.monte_carlo) if timed else None,
+        speedup=sped,
         equivalent_events=equivalent_events(task, measurements, len(reference), len(reference.condition_id.unique())),
         warnings=[warning[:2000] for warning in warnings],
         provenance=collect(options.command),

@@ -1,9 +1,9 @@
-"""The clock: events per second over a ladder of batch sizes, and the speed-up over the Monte Carlo.
+"""The clock: events per second over a ladder of batch sizes.
 
 Every call is timed from conditions on the device to events on the device, after synchronisation and after a value of
 every event has been read; the copy to the host is apart. A generator cannot tell a timed call from a scored one: rows,
-seed and (by a few events) size are drawn from the system's random numbers. Definition: METRICS `throughput/1`,
-`speedup/1`; what can still be cheated: docs/speed.md.
+seed and (by a few events) size are drawn from the system's random numbers. Definition: METRICS `throughput/1`;
+what can still be cheated: docs/speed.md.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from simbench.core.threads import torch_threads
 from simbench.evaluation.witness import Witness
 from simbench.generators.session import Session
 from simbench.generators.user_code import is_out_of_memory
-from simbench.results.schema import Latency, MonteCarloRecord, Percentiles, Speedup, Throughput
-from simbench.tasks.base import MonteCarlo, Task
+from simbench.results.schema import Latency, Percentiles, Throughput
+from simbench.tasks.base import Task
 
 LADDER = (1, 100, 1000, 10_000)
 REPEATS = 10
@@ -455,26 +455,3 @@ def _recorded(ladder: Ladder, where: str, paces: dict[int, Pace], place: int) ->
             raise
         ladder.errors.append(f"{where}: {str(error) or 'out of memory'}")
         del paces[place]
-
-
-def speedup(measured: Sequence[Throughput], monte_carlo: MonteCarlo | None) -> Speedup | None:
-    """Mean Monte Carlo seconds an event of the whole test split over the generator's, at its fastest batch size.
-
-    `value` is the best of all rows, `per_core` the best of those on one CPU thread (the Monte Carlo ran on one core).
-    None where the task recorded no Monte Carlo cost or nothing was timed.
-    """
-    if monte_carlo is None or not measured:
-        return None
-
-    def rate(row: Throughput) -> float:
-        return row.events_per_s.p50
-
-    best = max(measured, key=rate)
-    core = max((rate(row) for row in measured if row.device == "cpu" and row.threads == 1), default=None)
-    return Speedup(
-        value=rate(best) * monte_carlo.seconds_per_event,
-        per_core=None if core is None else core * monte_carlo.seconds_per_event,
-        batch=best.batch,
-        device=f"{best.device}, {thread_count(best.threads)}" if best.device == "cpu" else best.device,
-        monte_carlo=MonteCarloRecord(**vars(monte_carlo)),
-    )

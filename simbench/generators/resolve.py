@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import math
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -101,6 +102,14 @@ class Resolved:
             return seed
         what, expected = f"{self.spec}: `training_seed` is no seed", "an int from 0 to 2**63 - 1, or None"
         raise GeneratorError(what, got=repr(seed)[:80], expected=expected, fix="Set it to the seed of the training.")
+
+    def training_seconds(self) -> float | None:
+        """What its training took, known after `setup`, if the generator names it. Raises GeneratorError otherwise."""
+        seconds: object = getattr(self.generator, "training_seconds", None)
+        if seconds is None or (isinstance(seconds, int | float) and 0 <= seconds < math.inf):
+            return None if seconds is None else float(seconds)
+        what, expected = f"{self.spec}: `training_seconds` is no time", "seconds, or None"
+        raise GeneratorError(what, got=repr(seconds)[:80], expected=expected, fix="Set it to what the training took.")
 
 
 class FunctionGenerator:

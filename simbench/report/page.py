@@ -29,6 +29,7 @@ from simbench.report.latent import class_name, latent_maps, latent_space, probe_
 from simbench.report.showers import mean_showers, pick_conditions, shower_grid
 from simbench.report.speed import quality_against_time
 from simbench.report.style import COLOURS, Series, largest_reference, save_figure, to_svg
+from simbench.results.cost import cost_sentences
 from simbench.results.findings import TOO_GOOD
 from simbench.results.pareto import Trade, monte_carlo, paces, placed, quality_caption
 from simbench.results.schema import Measurement, Result, StratumValue
@@ -192,6 +193,7 @@ def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
         "standing": standing(first).text if first else "",
         "standing_of": _standing_of(first) if first else "",
         "speed": speed_sentence(result),
+        "costs": cost_sentences(result),
         "scored": scored_sentence(result),
         "measured_energy": any(row.joules_per_event is not None for row in result.throughput),
         "findings": [warning for warning in warnings if warning.startswith(TOO_GOOD)],

@@ -12,6 +12,7 @@ from rich.text import Text
 from simbench.core.console import cells, right, text_table
 from simbench.core.text import count, duration, matching, number, printable, with_error
 from simbench.metrics.direction import Direction
+from simbench.results.cost import cost_sentences
 from simbench.results.schema import Measurement, Result, Throughput
 from simbench.results.timing import scored_sentence
 from simbench.results.words import equivalent_sentence, metric_label, speed_sentence, standing, verdict
@@ -39,6 +40,8 @@ def print_result(result: Result, path: Path | None, console: Console) -> None:
         console.print(Text(f"Not timed: {printable(result.throughput_error, 500)}", style="yellow"))
     if result.throughput or result.speedup:
         console.print(Text(speed_sentence(result)))
+    for sentence in cost_sentences(result):
+        console.print(Text(sentence))
     if told := scored_sentence(result):
         console.print(Text(f"{told}."))
     _print_section(console, "Warnings", (printable(warning, 500) for warning in result.warnings), "yellow")

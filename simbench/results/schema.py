@@ -240,14 +240,35 @@ class MonteCarloRecord(StrictRecord):
     measured: Short
 
 
+class StratumSpeedup(StrictRecord):
+    """Seconds per event within a stratum; `events` of the Monte Carlo. The generator's on one CPU thread, or on the GPU
+    that it was scored on."""
+
+    monte_carlo_s: FiniteFloat
+    generator_s: FiniteFloat
+    events: Count
+
+
+class Training(StrictRecord):
+    """What the training took, in the generator's own words, and how many events it could learn from."""
+
+    seconds: FiniteFloat
+    events: Count
+
+
 class Speedup(StrictRecord):
-    """Mean Monte Carlo seconds of the test split over the generator's: at its fastest, and one CPU core against one."""
+    """Mean Monte Carlo seconds of the test split over the generator's: at its fastest, and one CPU core against one.
+
+    `strata`: the same by species and energy (`species=neutron`); `training`: None where the generator does not say.
+    """
 
     value: FiniteFloat
     per_core: FiniteFloat | None
     batch: Count
     device: Short
     monte_carlo: MonteCarloRecord
+    strata: dict[Short, StratumSpeedup] = Field(default_factory=dict)
+    training: Training | None = None
 
 
 Bound = Literal["exact", "at least", "below"]

@@ -102,6 +102,15 @@ def read_seed(metadata: Mapping[str, str]) -> int | None:
     return int(seed) if seed.isdecimal() and len(seed) <= 18 else None
 
 
+def read_seconds(metadata: Mapping[str, str]) -> float | None:
+    """The seconds of the training in the metadata, validation included; None where they are not told."""
+    try:
+        seconds = float(metadata["seconds"])
+    except (KeyError, ValueError):
+        return None
+    return seconds if 0 <= seconds < math.inf else None
+
+
 def validation_score_of(path: Path) -> float:
     """The score of a file's weights on the validation split, lower is better; infinite where none is told.
 

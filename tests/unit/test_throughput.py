@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from factories import make_throughput
 from toys import ToyTask
 
 from simbench.core.errors import GeneratorError
 from simbench.core.threads import torch_threads
-from simbench.evaluation.throughput import Clock, Ladder, is_compiled, measure_ladder, speedup
+from simbench.evaluation.throughput import Clock, Ladder, is_compiled, measure_ladder, measure_ladders
 from simbench.evaluation.witness import Witness
-from simbench.generators.session import Session
+from simbench.generators.session import Mode, Session
 from simbench.tasks import get_task
 
 
@@ -147,24 +146,6 @@ def test_running_out_of_memory_in_the_clock_itself_is_no_end_either(monkeypatch:
     assert climb(Costs(1e-3, 0)).error == "batch 1 on cpu with 1 thread: out of memory"
 
 
-def test_the_speedup_is_the_mean_monte_carlo_seconds_of_the_test_split_at_the_fastest_batch() -> None:
-    task = get_task("zn-geant3")
-    seconds = task.load("test").mc_seconds
-    assert seconds is not None
-    rows = [make_throughput(100, 5000.0), make_throughput(10_000, 4000.0), make_throughput(100, 6000.0, threads=2)]
-    result = speedup(rows, task.monte_carlo)
-    assert result is not None
-    assert result.value == pytest.approx(6000 * float(seconds.mean()))
-    assert result.per_core == pytest.approx(5000 * float(seconds.mean()))
-    assert result.batch == 100
-    assert result.monte_carlo.engine.startswith("GEANT")
-
-
-def test_no_monte_carlo_record_no_speedup() -> None:
-    assert speedup([make_throughput()], None) is None
-    assert speedup([], get_task("zn-geant3").monte_carlo) is None
-
-
 def test_threads_are_given_back() -> None:
     before = torch.get_num_threads()
     with torch_threads(1):
@@ -187,3 +168,45 @@ def test_a_compiled_module_is_found_wherever_the_generator_holds_it() -> None:
     assert compiled(Holder(torch.nn.Sequential(torch.compile(network))))  # type: ignore[arg-type]
     network.compile()
     assert compiled(Holder(network))
+
+
+class Linear(Zeros):
+    """Calls a module, and keeps the order in which generators were called."""
+
+    def __init__(self, name: str = "a", order: list[str] | None = None) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(9, 1)
+        self.name, self.order = name, [] if order is None else order
+        self.seen: list[torch.dtype] = []
+
+    def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+        self.order.append(self.name)
+        self.seen.append(self.layer(conditions).dtype)
+        return super().sample(conditions, seed=seed)
+
+
+def test_the_repeats_of_several_clocks_alternate() -> None:
+    task, order = get_task("zn-geant3"), list[str]()
+    clocks = [Clock(Session(Linear(name, order), task, name)) for name in "ab"]
+    found = measure_ladders([(clock, Witness()) for clock in clocks], torch.zeros(50, 9), batches=(20_000,))
+    assert [len(ladder.rows) for ladder in found] == [2 if torch.get_num_threads() > 1 else 1] * 2
+    warm_up = len(order) - sum(row.repeats for ladder in found for row in ladder.rows)
+    tail = "".join(order[-2 * found[0].rows[-1].repeats :])
+    assert tail.replace("abba", "").replace("ab", "") == ""
+    assert warm_up > 0
+
+
+def test_the_mode_of_a_session_reaches_the_modules_and_leaves_them_as_they_were() -> None:
+    generator = Linear()
+    session = Session(generator, get_task("zn-geant3"), "m")
+    rows = {}
+    for mode in (Mode(), Mode("bf16"), Mode(compiled=True)):
+        rows[mode] = Clock(session.in_mode(mode)).measure(torch.zeros(4, 9), 1, repeats=3)
+        assert generator.layer._compiled_call_impl is None
+    assert {(row.precision, row.compiled) for row in rows.values()} == {
+        ("float32", False),
+        ("bfloat16", False),
+        ("float32", True),
+    }
+    assert set(generator.seen) == {torch.float32, torch.bfloat16}
+    assert session.mode == Mode()
