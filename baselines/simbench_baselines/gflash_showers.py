@@ -1,0 +1,274 @@
+"""Parametrised showers: where in the block a particle begins to shower, and the energy spots that it leaves.
+
+Lengths along the beam are in cm from the face, across it in mm; energies in GeV.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from simbench.tasks.base import Fibres
+from simbench_baselines.gflash_constants import Constants
+
+RADIATION_LENGTH = 0.3976
+"""Of the tungsten alloy, in cm: 93 % W, 3 % Fe, 4 % Ni at 17.6 g/cm3."""
+
+QUARTZ_RADIATION_LENGTH, QUARTZ_INTERACTION_LENGTH = 10.25, 37.0
+"""In cm: 27.05 and 97.8 g/cm2 at 2.64 g/cm3."""
+
+CRITICAL_ENERGY = 0.0085
+"""GeV, of the alloy."""
+
+CHARGE_NUMBER = 71.0
+"""Mean atomic number of the alloy, Z of GFLASH's formulas."""
+
+MARCH = 100
+"""Points of the straight flight through the block at which its material is looked up."""
+
+SLICES = 6
+"""Depths of an electromagnetic shower, each with a sixth of its energy."""
+
+WIDTHS = 3
+"""Gaussians that stand for one term 2 r R^2 / (r^2 + R^2)^2 of GFLASH's radial profile."""
+
+GENERATIONS, SECONDARIES = 3, 3
+"""Interactions of the leading hadron that are followed, and secondary cascades from each."""
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Round Gaussian spots of energy in the block, K for each of P particles: (P, K) each.
+
+    Attributes:
+        energy: in GeV, as deposited.
+        brightness: light per energy, over that of electromagnetic energy.
+        x, y: the centre, in mm from the beam.
+        width: sigma on each axis, in mm.
+    """
+
+    energy: Tensor
+    brightness: Tensor
+    x: Tensor
+    y: Tensor
+    width: Tensor
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a particle begins to shower: depth in cm (infinite: it leaves the block first), whether it entered the
+    face beside the metal, and whether it begins in a fibre: (P,) each."""
+
+    depth: Tensor
+    beside: Tensor
+    in_quartz: Tensor
+
+
+def normal(like: Tensor, *shape: int, rng: torch.Generator) -> Tensor:
+    """Standard normal numbers, (*like.shape, *shape)."""
+    return torch.randn((*like.shape, *shape), generator=rng, device=like.device, dtype=like.dtype)
+
+
+def exponential(like: Tensor, *shape: int, rng: torch.Generator) -> Tensor:
+    """Exponential numbers of mean 1, (*like.shape, *shape)."""
+    drawn = torch.empty((*like.shape, *shape), device=like.device, dtype=like.dtype)
+    return drawn.exponential_(generator=rng)
+
+
+def materials(impact: Tensor, slope: Tensor, depth: Tensor, geometry: Fibres) -> tuple[Tensor, Tensor]:
+    """Whether a straight flight is in metal, and in quartz, at each depth: (P, 2) m, (P, 2), (D,) m -> (P, D) each."""
+    place = (impact[:, None] + slope[:, None] * depth[:, None]) / geometry.pitch + (geometry.number - 1) / 2
+    away = (place - place.round()).abs() * geometry.pitch
+    return away.amax(2) >= geometry.groove, away.square().sum(2) < geometry.core**2
+
+
+def first_interaction(
+    impact: Tensor, slope: Tensor, lengths: tuple[Tensor, Tensor], geometry: Fibres, rng: torch.Generator
+) -> Start:
+    """Draw where a particle first interacts on its straight flight through metal, quartz and air.
+
+    Args:
+        impact, slope: (P, 2), on the face in m, and slope.
+        lengths: mean free paths in metal and in quartz in cm, (P,) each.
+        geometry: the calorimeter.
+        rng: where it is drawn from.
+    """
+    step = 100 * geometry.depth / MARCH
+    depth = (torch.arange(MARCH, device=impact.device) + 0.5) * geometry.depth / MARCH
+    metal, quartz = materials(impact, slope, depth.to(impact.dtype), geometry)
+    passed = step * (metal / lengths[0][:, None] + quartz / lengths[1][:, None])
+    total = passed.cumsum(1)
+    wanted = exponential(lengths[0], rng=rng)[:, None]
+    index = torch.searchsorted(total, wanted).clamp(max=MARCH - 1)
+    before = total.gather(1, index) - passed.gather(1, index)
+    part = ((wanted - before) / passed.gather(1, index).clamp(min=1e-9)).clamp(0, 1)
+    found = ((index + part) * step)[:, 0]
+    leaves = wanted[:, 0] > total[:, -1]
+    return Start(found.masked_fill(leaves, torch.inf), ~metal[:, 0], quartz.gather(1, index)[:, 0])
+
+
+def gamma_quantiles(shape: Tensor, count: int) -> Tensor:
+    """The middles of `count` equal shares of a Gamma distribution of scale 1, by Wilson and Hilferty: (P,) -> (P, count)."""
+    share = (torch.arange(count, device=shape.device, dtype=shape.dtype) + 0.5) / count
+    deviate = torch.special.ndtri(share)
+    root = 1 - 1 / (9 * shape[:, None]) + deviate / (3 * shape[:, None].sqrt())
+    return shape[:, None] * root.clamp(min=0.05) ** 3
+
+
+def term_widths(radius: Tensor) -> Tensor:
+    """Widths of the equal Gaussians that stand for R^2 / (pi (r^2 + R^2)^2): (...) -> (..., WIDTHS).
+
+    That density is a mixture of Gaussians with sigma^2 = R^2 / (2 u), u exponential; u takes the middles of equal
+    shares.
+    """
+    share = (torch.arange(WIDTHS, device=radius.device, dtype=radius.dtype) + 0.5) / WIDTHS
+    return radius[..., None] / (-2 * (-share).log1p()).sqrt()
+
+
+def radial_profile(tau: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+    """The Gaussians of an electromagnetic shower at depth tau (1 is its maximum): (...) -> weights and widths in mm,
+    (..., 2 WIDTHS) each; the weights sum to 1."""
+    core = (constants.core_radius + constants.core_growth * tau).clamp(min=0.2)
+    tail = constants.tail_radius * (constants.tail_growth * tau).clamp(max=6).exp()
+    rise = (constants.core_peak - tau) / constants.core_decline
+    share = (constants.core_weight * (rise - rise.exp()).exp()).clamp(0, 1)[..., None].expand(*tau.shape, WIDTHS)
+    return torch.cat([share, 1 - share], -1) / WIDTHS, torch.cat([term_widths(core), term_widths(tail)], -1)
+
+
+def density_of_block(geometry: Fibres) -> float:
+    """Share of the block's section that is metal: depths in it are longer than in the bare alloy by 1 over this."""
+    return 1 - (2 * geometry.groove / geometry.pitch) ** 2
+
+
+def longitudinal_profile(energy: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Alpha and beta (per radiation length) of the Gamma profiles of electromagnetic showers, eq. for homogeneous
+    media: ln T and ln alpha normal and correlated. (P,) -> (P,) each."""
+    log_y = (energy / CRITICAL_ENERGY).clamp(min=20).log()
+    log_t = (log_y - 0.858).log()
+    log_alpha = (0.21 + (0.492 + 2.38 / CHARGE_NUMBER) * log_y).log()
+    spread_t, spread_alpha = 1 / (-1.4 + 1.26 * log_y), 1 / (-0.58 + 0.86 * log_y)
+    together, apart = ((1 + 0.705 - 0.023 * log_y) / 2).sqrt(), ((1 - 0.705 + 0.023 * log_y) / 2).sqrt()
+    one, other = normal(energy, 2, rng=rng).unbind(-1)
+    maximum = (log_t + spread_t * (together * one + apart * other)).exp()
+    alpha = (log_alpha + spread_alpha * (together * one - apart * other)).exp().clamp(min=1.2)
+    return alpha, (alpha - 1) / maximum
+
+
+def electromagnetic_spots(
+    energy: Tensor, depth: Tensor, impact: Tensor, slope: Tensor, geometry: Fibres, constants: Constants, rng: torch.Generator
+) -> Spots:
+    """Showers of photons and electrons that begin at `depth`: (P,) GeV, (P,) cm, (P, 2) mm, (P, 2) -> P x K spots."""
+    alpha, beta = longitudinal_profile(energy, rng)
+    length = RADIATION_LENGTH / density_of_block(geometry)
+    left = ((100 * geometry.depth - depth) / length).clamp(min=0)
+    contained = torch.special.gammainc(alpha, beta * left)
+    share = (SLICES * contained[:, None] - torch.arange(SLICES, device=energy.device)).clamp(0, 1) / SLICES
+    reached = gamma_quantiles(alpha, SLICES)
+    weights, widths = radial_profile(reached / (alpha - 1)[:, None], constants)
+    place = depth.clamp(max=100 * geometry.depth)[:, None] + length * reached / beta[:, None]
+    centre = impact[:, None] + 10 * slope[:, None] * place[..., None]
+    spots = ((energy[:, None] * share)[..., None] * weights).flatten(1)
+    x, y = (axis[..., None].expand_as(weights).flatten(1) for axis in centre.unbind(-1))
+    return Spots(spots, torch.ones_like(spots), x, y, widths.flatten(1))
+
+
+@dataclass(frozen=True)
+class Cascades:
+    """The parts of hadronic showers, C for each of P: energies in GeV, electromagnetic and hadronic; where they begin,
+    in cm; how far they are off the axis, in mm. (P, C) each, `off` (P, C, 2)."""
+
+    electromagnetic: Tensor
+    hadronic: Tensor
+    depth: Tensor
+    off: Tensor
+
+
+def hadronic_share(energy: Tensor, constants: Constants, rng: torch.Generator) -> Tensor:
+    """Share of a secondary cascade that stays hadronic, (E/E0)^(m-1) (Groom), with its fluctuation."""
+    mean = (energy / constants.cascade_energy).clamp(min=1.05) ** (constants.cascade_power - 1)
+    return (mean.clamp(max=0.999).logit() + constants.cascade_spread * normal(energy, rng=rng)).sigmoid()
+
+
+def cascades(energy: Tensor, depth: Tensor, length: Tensor, constants: Constants, rng: torch.Generator) -> Cascades:
+    """Break hadrons of (P,) GeV that first interact at (P,) cm, with (P,) cm between interactions, into cascades.
+
+    At each interaction the leading hadron loses a share of its energy, part of it to pi0, which shower on the spot, the
+    rest to secondaries, which fly on to interact off the axis; energy is conserved.
+    """
+    leading, axis = energy, torch.zeros_like(depth)[:, None].expand(-1, 2)
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for _ in range(GENERATIONS):
+        draws = normal(leading, 2, rng=rng)
+        lost = leading * (constants.inelasticity + constants.inelasticity_spread * draws[:, 0]).sigmoid()
+        median = constants.pion_share + constants.pion_share_slope * (leading / 1000).clamp(min=1e-3).log()
+        pions = lost * (median + constants.pion_share_spread * draws[:, 1]).sigmoid()
+        parts.append((pions[:, None], torch.zeros_like(pions)[:, None], depth[:, None], axis[:, None]))
+        shares = (constants.sharing * normal(leading, SECONDARIES, rng=rng)).softmax(1)
+        secondary = (lost - pions)[:, None] * shares
+        parts.append(_secondaries(secondary, depth, axis, constants, rng))
+        leading = leading - lost
+        way = length * exponential(length, rng=rng)
+        angle = constants.leading_momentum * normal(leading, 2, rng=rng) / leading.clamp(min=1)[:, None]
+        depth, axis = depth + way, axis + 10 * way[:, None] * angle
+    parts.append(_secondaries(leading[:, None], depth - way, axis, constants, rng))
+    return Cascades(*(torch.cat(column, 1) for column in zip(*parts, strict=True)))
+
+
+def _secondaries(
+    energy: Tensor, depth: Tensor, axis: Tensor, constants: Constants, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The cascades of secondaries of (P, S) GeV from an interaction at (P,) cm, (P, 2) mm."""
+    way = constants.secondary_length * exponential(energy, rng=rng)
+    angle = constants.transverse_momentum * normal(energy, 2, rng=rng) / energy.clamp(min=1)[..., None]
+    hadronic = energy * hadronic_share(energy, constants, rng)
+    return energy - hadronic, hadronic, depth[:, None] + way, axis[:, None] + 10 * way[..., None] * angle.clamp(-1, 1)
+
+
+def hadronic_spots(
+    energy: Tensor,
+    depth: Tensor,
+    length: Tensor,
+    impact: Tensor,
+    slope: Tensor,
+    geometry: Fibres,
+    constants: Constants,
+    rng: torch.Generator,
+) -> Spots:
+    """Showers of hadrons that first interact at `depth`: (P,) GeV, cm and cm between interactions, (P, 2) mm, (P, 2)."""
+    parts = cascades(energy, depth, length, constants, rng)
+    end = 100 * geometry.depth
+    left = (end - parts.depth).clamp(min=0)
+    radiation = RADIATION_LENGTH / density_of_block(geometry)
+    log_y = (parts.electromagnetic / CRITICAL_ENERGY).clamp(min=20).log()
+    alpha = 0.21 + (0.492 + 2.38 / CHARGE_NUMBER) * log_y
+    inside = torch.special.gammainc(alpha, (alpha - 1) / (log_y - 0.858) * left / radiation)
+    middle = torch.tensor([0.6, 1.5], device=energy.device, dtype=energy.dtype)
+    weights, widths = (part.flatten() for part in radial_profile(middle, constants))
+    bright = parts.electromagnetic * inside
+    count = len(weights)
+    centre = impact[:, None] + 10 * slope[:, None] * parts.depth.clamp(max=end)[..., None] + parts.off
+    em_energy = (bright[..., None] * weights / 2).flatten(1)
+    em_x, em_y = (axis[..., None].expand(-1, -1, count).flatten(1) for axis in centre.unbind(-1))
+    em_width = widths.expand(*bright.shape, count).flatten(1)
+
+    shape = torch.full_like(left, constants.hadron_shape)
+    deposited = parts.hadronic * torch.special.gammainc(shape, left / constants.hadron_scale)
+    total = deposited.sum(1)
+    middle_of = (deposited[..., None] * centre).sum(1) / total.clamp(min=1e-6)[:, None]
+    core = (constants.hadron_core_weight + constants.hadron_core_spread * normal(energy, rng=rng)).sigmoid()
+    radii = torch.tensor([constants.hadron_core_radius, constants.hadron_tail_radius], device=energy.device)
+    wide = term_widths(radii.to(energy.dtype)).flatten().expand(len(energy), -1)
+    shares = torch.stack([core, 1 - core], 1).repeat_interleave(WIDTHS, 1) / WIDTHS
+    spread = constants.hadron_light_spread
+    light = constants.hadron_light * (spread * normal(energy, rng=rng) - spread**2 / 2).exp()
+    soft = total[:, None] * shares
+    return Spots(
+        torch.cat([em_energy, soft], 1),
+        torch.cat([torch.ones_like(em_energy), light[:, None].expand_as(soft)], 1),
+        torch.cat([em_x, middle_of[:, :1].expand_as(soft)], 1),
+        torch.cat([em_y, middle_of[:, 1:].expand_as(soft)], 1),
+        torch.cat([em_width, wide], 1),
+    )
