@@ -24,9 +24,9 @@ from simbench_baselines.gflash_showers import (
     RADIATION_LENGTH,
     Spots,
     electromagnetic_spots,
-    exponential,
     first_interaction,
     hadronic_spots,
+    released,
 )
 from simbench_baselines.trained import FOLDER
 
@@ -89,27 +89,32 @@ class GFlash:
                 fix="Call setup(task, device) once, as `simbench run` does.",
             )
         rng = torch.Generator(conditions.device).manual_seed(seed)
-        particles = particles_at_face(conditions, self.names, self.geometry, self.constants.short_lived_share, rng)
-        number = self.geometry.number
+        return photons(self.mean_light(conditions, rng), self.constants.photons_per_track, rng)
+
+    def mean_light(self, conditions: Tensor, rng: torch.Generator) -> Tensor:
+        """Showers, before photons are drawn: (B, 9) -> (B, 44, 44) mean photons."""
+        constants, number = self._ready, self.geometry.number
+        particles = particles_at_face(conditions, self.names, self.geometry, constants.short_lived_share, rng)
         mean = torch.zeros(len(conditions), number, number, device=conditions.device)
         electromagnetic = particles.of("electromagnetic").bool()
         for kinds, shower in ((electromagnetic, self._electromagnetic), (~electromagnetic, self._hadronic)):
             for rows in kinds.nonzero()[:, 0].split(CHUNK):
                 chosen = particles.take(rows)
-                light = mean_light(shower(chosen, rng), self.geometry, self.constants)
+                light = fibre_light(shower(chosen, rng), self.geometry, constants.light_yield)
                 mean.index_add_(0, chosen.event, light)
-        return photons(mean, self.constants.photons_per_track, rng)
+        return mean
 
     def _electromagnetic(self, particles: Particles, rng: torch.Generator) -> Spots:
         """Showers of photons and electrons: (P,) -> P x K spots."""
         energy, impact, slope = (part.float() for part in (particles.energy, particles.impact, particles.slope))
         constants = self._ready
         path = torch.where(particles.of("charge") == 0, PHOTON_PATH, 0.1).float()
-        lengths = path * RADIATION_LENGTH, path * QUARTZ_RADIATION_LENGTH
-        start = first_interaction(impact, slope, lengths, self.geometry, rng)
-        delay = torch.where(start.in_quartz, constants.quartz_length, constants.grazing_length * start.beside)
-        depth = start.depth + delay * exponential(energy, rng=rng)
-        return electromagnetic_spots(energy, depth, 1000 * impact, slope, self.geometry, constants, rng)
+        paths = path * RADIATION_LENGTH, path * QUARTZ_RADIATION_LENGTH
+        start = first_interaction(impact, slope, paths, self.geometry, rng)
+        end = 100 * self.geometry.depth
+        lengths = constants.grazing_length, constants.quartz_length
+        energy = energy * released(start, *lengths, constants, end, rng)
+        return electromagnetic_spots(energy, start.depth, 1000 * impact, slope, self.geometry, constants, rng)
 
     def _hadronic(self, particles: Particles, rng: torch.Generator) -> Spots:
         """Showers of hadrons: (P,) -> P x K spots."""
@@ -118,8 +123,10 @@ class GFlash:
         factor = 1 + (constants.meson_factor - 1) * particles.of("meson").float()
         lengths = factor * constants.interaction_length, factor * QUARTZ_INTERACTION_LENGTH
         start = first_interaction(impact, slope, lengths, self.geometry, rng)
-        depth = start.depth + constants.hadron_delay * start.beside * exponential(energy, rng=rng)
-        return hadronic_spots(energy, depth, lengths[0], 1000 * impact, slope, self.geometry, constants, rng)
+        end = 100 * self.geometry.depth
+        ways = constants.hadron_grazing_length, constants.hadron_quartz_length
+        energy = energy * released(start, *ways, constants, end, rng)
+        return hadronic_spots(energy, start.depth, lengths[0], 1000 * impact, slope, self.geometry, constants, rng)
 
     @property
     def _ready(self) -> Constants:
@@ -127,10 +134,10 @@ class GFlash:
         return self.constants
 
 
-def mean_light(spots: Spots, geometry: Fibres, constants: Constants) -> Tensor:
+def fibre_light(spots: Spots, geometry: Fibres, light_yield: float) -> Tensor:
     """Mean photons of each fibre: P x K spots -> (P, number, number), indexed [particle, y, x].
 
-    A spot's energy density on a fibre's core times the area of a cell; `light_yield` says how bright a core in it is.
+    A spot's energy density on a fibre's core times the area of a cell, times `light_yield` in photons per GeV.
     """
     pitch, core = 1000 * geometry.pitch, 1000 * geometry.core
     fibre = (torch.arange(geometry.number, device=spots.x.device) - (geometry.number - 1) / 2) * pitch
@@ -138,7 +145,7 @@ def mean_light(spots: Spots, geometry: Fibres, constants: Constants) -> Tensor:
     columns, rows = (
         torch.exp(-((fibre - centre[..., None]) * scale[..., None]).square()) for centre in (spots.x, spots.y)
     )
-    height = constants.light_yield * pitch**2 / torch.pi * spots.energy * spots.brightness * scale.square()
+    height = light_yield * pitch**2 / torch.pi * spots.energy * spots.brightness * scale.square()
     return (rows * height[..., None]).transpose(1, 2) @ columns
 
 

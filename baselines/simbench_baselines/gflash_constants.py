@@ -33,11 +33,15 @@ class Constants:
     core_peak: float = _constant("1", "tau at which the core weighs most (p2)", 0.517, -2, 3)
     core_decline: float = _constant("1", "width in tau of the weight of the core (p3)", 0.9745, 0.05, 5)
 
-    grazing_length: float = _constant("cm", "mean delay of an electromagnetic shower that starts on a groove's wall", 6, 0, 60)
-    quartz_length: float = _constant("cm", "mean delay of an electromagnetic shower that starts in a fibre", 12, 0, 60)
-    hadron_delay: float = _constant("cm", "mean delay of a hadron's shower that starts from within a groove", 5, 0, 60)
+    grazing_length: float = _constant("cm", "mean way in which an electromagnetic shower that skims a groove's wall enters the metal", 12, 0.1, 100)
+    quartz_length: float = _constant("cm", "mean way in which one that starts in a fibre does", 50, 0.1, 500)
+    release_shape: float = _constant("1", "alpha of the Gamma distribution of the way out of a fibre", 2, 0.3, 10)
+    air_share: float = _constant("1", "how much a cm of air counts in it, beside a cm of quartz", 0.3, 0, 1)
+    release_spread: float = _constant("1", "spread of the logarithms of these ways", 0.5, 0, 3)
+    hadron_grazing_length: float = _constant("cm", "as grazing_length, of hadrons", 12, 0.1, 100)
+    hadron_quartz_length: float = _constant("cm", "as quartz_length, of hadrons", 30, 0.1, 500)
 
-    interaction_length: float = _constant("cm", "of baryons in the tungsten alloy", 10.6, 5, 25)
+    interaction_length: float = _constant("cm", "of baryons in the tungsten alloy", 10.6, 9, 12.5)
     meson_factor: float = _constant("1", "interaction length of mesons over that of baryons", 1.1, 0.7, 2)
     inelasticity: float = _constant("logit", "share of its energy that the leading hadron loses, median", 0.0, -3, 3)
     inelasticity_spread: float = _constant("logit", "its spread", 0.9, 0.05, 4)
@@ -49,11 +53,10 @@ class Constants:
     cascade_spread: float = _constant("logit", "spread of the electromagnetic share of a secondary cascade", 0.7, 0.02, 4)
     sharing: float = _constant("1", "spread of the logarithms of the secondaries' energies", 1.0, 0, 4)
     secondary_length: float = _constant("cm", "mean way of a secondary to its own interaction", 11, 1, 40)
-    transverse_momentum: float = _constant("GeV", "of secondaries, spread on each axis", 0.4, 0, 3)
-    leading_momentum: float = _constant("GeV", "transverse momentum of the leading hadron, spread on each axis", 0.4, 0, 3)
+    transverse_momentum: float = _constant("GeV", "of secondaries, spread on each axis", 0.4, 0.2, 1.5)
+    leading_momentum: float = _constant("GeV", "transverse momentum of the leading hadron, spread on each axis", 0.4, 0.2, 1.5)
 
     hadron_light: float = _constant("1", "light of hadronic energy over that of as much electromagnetic energy", 0.4, 0.02, 3)
-    hadron_light_spread: float = _constant("1", "event by event, of its logarithm", 0.15, 0.0, 1)
     hadron_core_radius: float = _constant("mm", "inner radius of the hadronic profile", 8, 1, 40)
     hadron_tail_radius: float = _constant("mm", "outer radius of the hadronic profile", 35, 5, 150)
     hadron_core_weight: float = _constant("logit", "share of the inner radius, median", 0.0, -5, 5)
@@ -79,12 +82,10 @@ def read_constants(path: Path) -> Constants:
         DataError: the file is missing or damaged, a constant is missing, unknown, or out of its bounds.
     """
     fix = "Fetch the file again, or fit it anew: python -m simbench_baselines.gflash_tuning."
+    content = read_bytes(path, LARGEST_FILE, fix)
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise ValueError("too large")
-        stored = json.loads(path.read_text(encoding="utf-8"))["constants"]
-        values = {name: entry["value"] for name, entry in stored.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        values = {name: entry["value"] for name, entry in json.loads(content)["constants"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} holds no constants of gflash", got=type(error).__name__, fix=fix) from error
     known = {entry.name: entry.metadata for entry in fields(Constants)}
     if values.keys() != known.keys():

@@ -26,17 +26,21 @@ CRITICAL_ENERGY = 0.0085
 CHARGE_NUMBER = 71.0
 """Mean atomic number of the alloy, Z of GFLASH's formulas."""
 
+DENSITY = 1 - (0.6 / 1.6) ** 2
+"""Share of the block's section that is metal: showers are longer in it than in the bare alloy by 1 over this."""
+
 MARCH = 100
 """Points of the straight flight through the block at which its material is looked up."""
 
-SLICES = 6
-"""Depths of an electromagnetic shower, each with a sixth of its energy."""
+SLICES, WIDTHS = 6, 3
+"""Depths of an electromagnetic shower, each with the same share of its energy, and Gaussians that stand there for one
+term 2 r R^2 / (r^2 + R^2)^2 of GFLASH's radial profile."""
 
-WIDTHS = 3
-"""Gaussians that stand for one term 2 r R^2 / (r^2 + R^2)^2 of GFLASH's radial profile."""
+PART_SLICES, PART_WIDTHS, PART_SHAPE = 3, 2, 6.5
+"""The same for the many electromagnetic parts of a hadron's shower, and the alpha of their Gamma profile there."""
 
-GENERATIONS, SECONDARIES = 3, 3
-"""Interactions of the leading hadron that are followed, and secondary cascades from each."""
+GENERATIONS, SECONDARIES, PIONS = 2, 3, 3
+"""Interactions of the leading hadron that are followed; secondary cascades and pi0 from each."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,21 @@ class Spots:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a particle begins to shower: depth in cm (infinite: it leaves the block first), whether it entered the
-    face beside the metal, and whether it begins in a fibre: (P,) each."""
+    """Where particles begin to shower: (P,) each.
+
+    Attributes:
+        depth: of the first interaction in cm; infinite where the particle leaves the block first.
+        beside: it entered the face beside the metal, in a groove or a fibre.
+        in_quartz: the first interaction is in a fibre.
+        in_fibre: way in quartz after the first interaction, up to the wall, in cm.
+        wall: depth at which the straight flight meets metal, from the first interaction on; the end where it does not.
+    """
 
     depth: Tensor
     beside: Tensor
     in_quartz: Tensor
+    in_fibre: Tensor
+    wall: Tensor
 
 
 def normal(like: Tensor, *shape: int, rng: torch.Generator) -> Tensor:
@@ -107,7 +120,30 @@ def first_interaction(
     part = ((wanted - before) / passed.gather(1, index).clamp(min=1e-9)).clamp(0, 1)
     found = ((index + part) * step)[:, 0]
     leaves = wanted[:, 0] > total[:, -1]
-    return Start(found.masked_fill(leaves, torch.inf), ~metal[:, 0], quartz.gather(1, index)[:, 0])
+    end = 100 * depth + step / 2
+    onwards = metal & (end >= found[:, None])
+    wall = torch.where(onwards, end, 100 * geometry.depth).amin(1).maximum(found)
+    in_fibre = step * (quartz & (end >= found[:, None]) & (end <= wall[:, None])).sum(1)
+    return Start(found.masked_fill(leaves, torch.inf), ~metal[:, 0], quartz.gather(1, index)[:, 0], in_fibre, wall)
+
+
+def released(
+    start: Start, grazing: float, quartz: float, constants: Constants, end: float, rng: torch.Generator
+) -> Tensor:
+    """Share of a shower's energy that goes over into the metal before the end; the rest flies out along the fibres.
+
+    A shower that skims a groove's wall enters the metal on an exponential way, of mean `grazing` cm, from the wall on;
+    one that begins in a fibre leaves it on a way of Gamma's distribution, of mean `quartz` cm; way in the air beside
+    the fibre counts in part. The means fluctuate by exp(spread x normal). (P,)
+    """
+    shape = constants.release_shape
+    longer = (constants.release_spread * normal(start.wall, rng=rng)).exp()
+    from_wall = 1 - (-(end - start.wall) / (grazing * longer)).exp()
+    in_air = (start.wall - start.depth - start.in_fibre).clamp(min=0)
+    way = (start.in_fibre + constants.air_share * in_air) * shape / (quartz * longer)
+    inside = torch.special.gammainc(torch.full_like(way, shape), way)
+    share = torch.where(start.in_quartz, inside + (1 - inside) * from_wall, from_wall)
+    return torch.where(start.beside, share, torch.ones_like(share))
 
 
 def gamma_quantiles(shape: Tensor, count: int) -> Tensor:
@@ -118,29 +154,25 @@ def gamma_quantiles(shape: Tensor, count: int) -> Tensor:
     return shape[:, None] * root.clamp(min=0.05) ** 3
 
 
-def term_widths(radius: Tensor) -> Tensor:
-    """Widths of the equal Gaussians that stand for R^2 / (pi (r^2 + R^2)^2): (...) -> (..., WIDTHS).
+def term_widths(radius: Tensor, count: int) -> Tensor:
+    """Widths of the equal Gaussians that stand for R^2 / (pi (r^2 + R^2)^2): (...) -> (..., count).
 
     That density is a mixture of Gaussians with sigma^2 = R^2 / (2 u), u exponential; u takes the middles of equal
     shares.
     """
-    share = (torch.arange(WIDTHS, device=radius.device, dtype=radius.dtype) + 0.5) / WIDTHS
+    share = (torch.arange(count, device=radius.device, dtype=radius.dtype) + 0.5) / count
     return radius[..., None] / (-2 * (-share).log1p()).sqrt()
 
 
-def radial_profile(tau: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
-    """The Gaussians of an electromagnetic shower at depth tau (1 is its maximum): (...) -> weights and widths in mm,
-    (..., 2 WIDTHS) each; the weights sum to 1."""
+def radial_profile(tau: Tensor, count: int, constants: Constants) -> tuple[Tensor, Tensor]:
+    """The Gaussians of an electromagnetic shower at depth tau (1 is its maximum), `count` for each term: (...) ->
+    weights and widths in mm, (..., 2 count) each; the weights sum to 1."""
     core = (constants.core_radius + constants.core_growth * tau).clamp(min=0.2)
     tail = constants.tail_radius * (constants.tail_growth * tau).clamp(max=6).exp()
     rise = (constants.core_peak - tau) / constants.core_decline
-    share = (constants.core_weight * (rise - rise.exp()).exp()).clamp(0, 1)[..., None].expand(*tau.shape, WIDTHS)
-    return torch.cat([share, 1 - share], -1) / WIDTHS, torch.cat([term_widths(core), term_widths(tail)], -1)
-
-
-def density_of_block(geometry: Fibres) -> float:
-    """Share of the block's section that is metal: depths in it are longer than in the bare alloy by 1 over this."""
-    return 1 - (2 * geometry.groove / geometry.pitch) ** 2
+    share = (constants.core_weight * (rise - rise.exp()).exp()).clamp(0, 1)[..., None].expand(*tau.shape, count)
+    widths = torch.cat([term_widths(core, count), term_widths(tail, count)], -1)
+    return torch.cat([share, 1 - share], -1) / count, widths
 
 
 def longitudinal_profile(energy: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -162,12 +194,12 @@ def electromagnetic_spots(
 ) -> Spots:
     """Showers of photons and electrons that begin at `depth`: (P,) GeV, (P,) cm, (P, 2) mm, (P, 2) -> P x K spots."""
     alpha, beta = longitudinal_profile(energy, rng)
-    length = RADIATION_LENGTH / density_of_block(geometry)
+    length = RADIATION_LENGTH / DENSITY
     left = ((100 * geometry.depth - depth) / length).clamp(min=0)
     contained = torch.special.gammainc(alpha, beta * left)
     share = (SLICES * contained[:, None] - torch.arange(SLICES, device=energy.device)).clamp(0, 1) / SLICES
     reached = gamma_quantiles(alpha, SLICES)
-    weights, widths = radial_profile(reached / (alpha - 1)[:, None], constants)
+    weights, widths = radial_profile(reached / (alpha - 1)[:, None], WIDTHS, constants)
     place = depth.clamp(max=100 * geometry.depth)[:, None] + length * reached / beta[:, None]
     centre = impact[:, None] + 10 * slope[:, None] * place[..., None]
     spots = ((energy[:, None] * share)[..., None] * weights).flatten(1)
@@ -199,32 +231,45 @@ def cascades(energy: Tensor, depth: Tensor, length: Tensor, constants: Constants
     rest to secondaries, which fly on to interact off the axis; energy is conserved.
     """
     leading, axis = energy, torch.zeros_like(depth)[:, None].expand(-1, 2)
-    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    parts: list[Cascades] = []
     for _ in range(GENERATIONS):
         draws = normal(leading, 2, rng=rng)
         lost = leading * (constants.inelasticity + constants.inelasticity_spread * draws[:, 0]).sigmoid()
         median = constants.pion_share + constants.pion_share_slope * (leading / 1000).clamp(min=1e-3).log()
         pions = lost * (median + constants.pion_share_spread * draws[:, 1]).sigmoid()
-        parts.append((pions[:, None], torch.zeros_like(pions)[:, None], depth[:, None], axis[:, None]))
-        shares = (constants.sharing * normal(leading, SECONDARIES, rng=rng)).softmax(1)
-        secondary = (lost - pions)[:, None] * shares
-        parts.append(_secondaries(secondary, depth, axis, constants, rng))
-        leading = leading - lost
-        way = length * exponential(length, rng=rng)
+        pion = _shared(pions, PIONS, constants, rng)
+        off = axis[:, None] + _deflected(pion, shower_depth(pion), constants, rng)
+        parts.append(Cascades(pion, torch.zeros_like(pion), depth[:, None].expand_as(pion), off))
+        parts.append(_secondaries(_shared(lost - pions, SECONDARIES, constants, rng), depth, axis, constants, rng))
+        leading, way = leading - lost, length * exponential(length, rng=rng)
         angle = constants.leading_momentum * normal(leading, 2, rng=rng) / leading.clamp(min=1)[:, None]
         depth, axis = depth + way, axis + 10 * way[:, None] * angle
     parts.append(_secondaries(leading[:, None], depth - way, axis, constants, rng))
-    return Cascades(*(torch.cat(column, 1) for column in zip(*parts, strict=True)))
+    return Cascades(*(torch.cat([getattr(part, name) for part in parts], 1) for name in Cascades.__dataclass_fields__))
 
 
-def _secondaries(
-    energy: Tensor, depth: Tensor, axis: Tensor, constants: Constants, rng: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def shower_depth(energy: Tensor) -> Tensor:
+    """Depth of an electromagnetic shower's maximum in the block, in cm, of showers of (...) GeV."""
+    return RADIATION_LENGTH / DENSITY * ((energy / CRITICAL_ENERGY).clamp(min=20).log() - 0.858)
+
+
+def _shared(energy: Tensor, count: int, constants: Constants, rng: torch.Generator) -> Tensor:
+    """(P,) GeV shared out to `count` particles: (P, count)."""
+    return energy[:, None] * (constants.sharing * normal(energy, count, rng=rng)).softmax(1)
+
+
+def _deflected(energy: Tensor, way: Tensor, constants: Constants, rng: torch.Generator) -> Tensor:
+    """How far, in mm, transverse momentum takes particles of (P, S) GeV off the axis in (P, S) cm: (P, S, 2)."""
+    angle = constants.transverse_momentum * normal(energy, 2, rng=rng) / energy.clamp(min=1)[..., None]
+    return 10 * way[..., None] * angle.clamp(-1, 1)
+
+
+def _secondaries(energy: Tensor, depth: Tensor, axis: Tensor, constants: Constants, rng: torch.Generator) -> Cascades:
     """The cascades of secondaries of (P, S) GeV from an interaction at (P,) cm, (P, 2) mm."""
     way = constants.secondary_length * exponential(energy, rng=rng)
-    angle = constants.transverse_momentum * normal(energy, 2, rng=rng) / energy.clamp(min=1)[..., None]
+    off = axis[:, None] + _deflected(energy, way + shower_depth(energy), constants, rng)
     hadronic = energy * hadronic_share(energy, constants, rng)
-    return energy - hadronic, hadronic, depth[:, None] + way, axis[:, None] + 10 * way[..., None] * angle.clamp(-1, 1)
+    return Cascades(energy - hadronic, hadronic, depth[:, None] + way, off)
 
 
 def hadronic_spots(
@@ -241,16 +286,16 @@ def hadronic_spots(
     parts = cascades(energy, depth, length, constants, rng)
     end = 100 * geometry.depth
     left = (end - parts.depth).clamp(min=0)
-    radiation = RADIATION_LENGTH / density_of_block(geometry)
+    radiation = RADIATION_LENGTH / DENSITY
     log_y = (parts.electromagnetic / CRITICAL_ENERGY).clamp(min=20).log()
     alpha = 0.21 + (0.492 + 2.38 / CHARGE_NUMBER) * log_y
     inside = torch.special.gammainc(alpha, (alpha - 1) / (log_y - 0.858) * left / radiation)
-    middle = torch.tensor([0.6, 1.5], device=energy.device, dtype=energy.dtype)
-    weights, widths = (part.flatten() for part in radial_profile(middle, constants))
+    tau = gamma_quantiles(energy.new_tensor([PART_SHAPE]), PART_SLICES)[0] / (PART_SHAPE - 1)
+    weights, widths = (part.flatten() for part in radial_profile(tau, PART_WIDTHS, constants))
     bright = parts.electromagnetic * inside
     count = len(weights)
     centre = impact[:, None] + 10 * slope[:, None] * parts.depth.clamp(max=end)[..., None] + parts.off
-    em_energy = (bright[..., None] * weights / 2).flatten(1)
+    em_energy = (bright[..., None] * weights / PART_SLICES).flatten(1)
     em_x, em_y = (axis[..., None].expand(-1, -1, count).flatten(1) for axis in centre.unbind(-1))
     em_width = widths.expand(*bright.shape, count).flatten(1)
 
@@ -260,14 +305,12 @@ def hadronic_spots(
     middle_of = (deposited[..., None] * centre).sum(1) / total.clamp(min=1e-6)[:, None]
     core = (constants.hadron_core_weight + constants.hadron_core_spread * normal(energy, rng=rng)).sigmoid()
     radii = torch.tensor([constants.hadron_core_radius, constants.hadron_tail_radius], device=energy.device)
-    wide = term_widths(radii.to(energy.dtype)).flatten().expand(len(energy), -1)
+    wide = term_widths(radii.to(energy.dtype), WIDTHS).flatten().expand(len(energy), -1)
     shares = torch.stack([core, 1 - core], 1).repeat_interleave(WIDTHS, 1) / WIDTHS
-    spread = constants.hadron_light_spread
-    light = constants.hadron_light * (spread * normal(energy, rng=rng) - spread**2 / 2).exp()
     soft = total[:, None] * shares
     return Spots(
         torch.cat([em_energy, soft], 1),
-        torch.cat([torch.ones_like(em_energy), light[:, None].expand_as(soft)], 1),
+        torch.cat([torch.ones_like(em_energy), torch.full_like(soft, constants.hadron_light)], 1),
         torch.cat([em_x, middle_of[:, :1].expand_as(soft)], 1),
         torch.cat([em_y, middle_of[:, 1:].expand_as(soft)], 1),
         torch.cat([em_width, wide], 1),
