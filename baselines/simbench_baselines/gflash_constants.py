@@ -41,7 +41,7 @@ class Constants:
     hadron_grazing_length: float = _constant("cm", "as grazing_length, of hadrons", 12, 0.1, 100)
     hadron_quartz_length: float = _constant("cm", "as quartz_length, of hadrons", 30, 0.1, 500)
 
-    interaction_length: float = _constant("cm", "of baryons in the tungsten alloy", 10.6, 9, 12.5)
+    interaction_length: float = _constant("cm", "of baryons in the tungsten alloy", 10.6, 5, 25)
     meson_factor: float = _constant("1", "interaction length of mesons over that of baryons", 1.1, 0.7, 2)
     inelasticity: float = _constant("logit", "share of its energy that the leading hadron loses, median", 0.0, -3, 3)
     inelasticity_spread: float = _constant("logit", "its spread", 0.9, 0.05, 4)
@@ -53,8 +53,8 @@ class Constants:
     cascade_spread: float = _constant("logit", "spread of the electromagnetic share of a secondary cascade", 0.7, 0.02, 4)
     sharing: float = _constant("1", "spread of the logarithms of the secondaries' energies", 1.0, 0, 4)
     secondary_length: float = _constant("cm", "mean way of a secondary to its own interaction", 11, 1, 40)
-    transverse_momentum: float = _constant("GeV", "of secondaries, spread on each axis", 0.4, 0.2, 1.5)
-    leading_momentum: float = _constant("GeV", "transverse momentum of the leading hadron, spread on each axis", 0.4, 0.2, 1.5)
+    transverse_momentum: float = _constant("GeV", "of secondaries, spread on each axis", 0.4, 0, 3)
+    leading_momentum: float = _constant("GeV", "transverse momentum of the leading hadron, spread on each axis", 0.4, 0, 3)
 
     hadron_light: float = _constant("1", "light of hadronic energy over that of as much electromagnetic energy", 0.4, 0.02, 3)
     hadron_core_radius: float = _constant("mm", "inner radius of the hadronic profile", 8, 1, 40)

@@ -33,7 +33,7 @@ from simbench.training.validation import sample_like, validation_events, validat
 from simbench_baselines.flight import impact_on_face
 from simbench_baselines.gflash import GFlash
 from simbench_baselines.gflash_constants import Constants, starting_constants, write_constants
-#from simbench_baselines.gflash_figure import draw_constants
+from simbench_baselines.gflash_figure import draw_constants
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def ring_sums(
     fibre = (torch.arange(geometry.number) - (geometry.number - 1) / 2) * geometry.pitch
     across, down = fibre - impact[:, :1], fibre - impact[:, 1:]
     distance = 1000 * (across[:, None, :].square() + down[:, :, None].square()).sqrt()
-    ring = torch.bucketize(distance, torch.tensor(rings))
+    ring = torch.bucketize(distance, torch.tensor(rings), right=True)
     sums = torch.zeros(len(samples), len(rings) + 1, dtype=torch.float64)
     return sums.scatter_add_(1, ring.flatten(1), samples.double().flatten(1))[:, 1:-1]
 
