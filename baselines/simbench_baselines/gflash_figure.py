@@ -12,8 +12,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from simbench_baselines.gflash_constants import Constants
-from simbench_baselines.gflash_showers import hadronic_share, longitudinal_profile, radial_profile, shower_depth
-from simbench_baselines.gflash_showers import pion_share as drawn_pion_share
+from simbench_baselines.gflash_showers import (
+    hadronic_share,
+    longitudinal_profile,
+    pion_share,
+    radial_profile,
+    shower_depth,
+)
 
 DRAWS = 2000
 """Showers behind each band of 16 to 84 %."""
@@ -29,7 +34,7 @@ def draw_constants(constants: Constants, path: Path) -> None:
     axes = figure.subplots(2, 3).flat
     band(axes[0], energy, ((alpha - 1) / beta).numpy(), "depth of the maximum T\nradiation lengths", "electromagnetic")
     band(axes[1], energy, alpha.numpy(), r"shape $\alpha$ of the Gamma profile", "electromagnetic")
-    band(axes[2], energy, drawn_pion_share(many, constants, rng).numpy(), r"$\pi^0$ share of the lost energy", "hadron")
+    band(axes[2], energy, pion_share(many, constants).numpy(), r"$\pi^0$ share of the lost energy", "leading hadron")
     band(axes[3], energy, hadronic_share(many, constants, rng).numpy(), "hadronic share", "secondary cascade")
     for name, momentum in (("secondary", constants.transverse_momentum), ("leading", constants.leading_momentum)):
         axes[4].loglog(energy, 1000 * momentum / energy, label=f"{name} hadron")

@@ -224,10 +224,9 @@ def hadronic_share(energy: Tensor, constants: Constants, rng: torch.Generator) -
     return (mean.clamp(max=0.999).logit() + constants.cascade_spread * normal(energy, rng=rng)).sigmoid()
 
 
-def pion_share(energy: Tensor, constants: Constants, rng: torch.Generator) -> Tensor:
+def pion_share(energy: Tensor, constants: Constants) -> Tensor:
     """Share of the energy that a leading hadron of (...) GeV loses which goes into pi0."""
-    median = constants.pion_share + constants.pion_share_slope * (energy / 1000).clamp(min=1e-3).log()
-    return (median + constants.pion_share_spread * normal(energy, rng=rng)).sigmoid()
+    return (constants.pion_share + constants.pion_share_slope * (energy / 1000).clamp(min=1e-3).log()).sigmoid()
 
 
 def cascades(energy: Tensor, depth: Tensor, length: Tensor, constants: Constants, rng: torch.Generator) -> Cascades:
@@ -239,9 +238,8 @@ def cascades(energy: Tensor, depth: Tensor, length: Tensor, constants: Constants
     leading, axis = energy, torch.zeros_like(depth)[:, None].expand(-1, 2)
     parts: list[Cascades] = []
     for _ in range(GENERATIONS):
-        draw = normal(leading, rng=rng)
-        lost = leading * (constants.inelasticity + constants.inelasticity_spread * draw).sigmoid()
-        pions = lost * pion_share(leading, constants, rng)
+        lost = leading / (1 + math.exp(-constants.inelasticity))
+        pions = lost * pion_share(leading, constants)
         pion = _shared(pions, PIONS, constants, rng)
         off = axis[:, None] + _deflected(pion, shower_depth(pion), constants, rng)
         parts.append(Cascades(pion, torch.zeros_like(pion), depth[:, None].expand_as(pion), off))

@@ -56,7 +56,7 @@ PROFILE = ("light_yield", "core_radius", "core_growth", "tail_radius", "tail_gro
 GROOVES = ("grazing_length", "quartz_length", "release_shape", "air_share", "release_spread")
 HADRON_GROOVES = ("hadron_grazing_length", "hadron_quartz_length")
 HADRONS = (
-    *("interaction_length", "inelasticity", "inelasticity_spread", "pion_share", "pion_share_spread"),
+    *("interaction_length", "inelasticity", "pion_share"),
     *("pion_share_slope", "cascade_energy", "cascade_power", "cascade_spread", "sharing", "secondary_length"),
     *("transverse_momentum", "leading_momentum", "hadron_light", "hadron_core_radius", "hadron_tail_radius"),
     *("hadron_core_weight", "hadron_core_spread", "hadron_shape", "hadron_scale"),
