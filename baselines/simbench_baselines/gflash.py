@@ -36,6 +36,12 @@ CHUNK = 256
 PHOTON_PATH = 9 / 7
 """Mean free path of a photon in radiation lengths."""
 
+ELECTRON_PATH = 0.1
+"""An electron radiates at once: the way to its first hard photon, in radiation lengths."""
+
+MESON_PATH = 1.1
+"""Interaction length of mesons over that of baryons, in tungsten (Particle Data Group)."""
+
 
 class GFlash:
     """Photon counts of parametrised showers: (B, 9) conditions -> (B, 44, 44) whole photons.
@@ -94,7 +100,7 @@ class GFlash:
     def mean_light(self, conditions: Tensor, rng: torch.Generator) -> Tensor:
         """Showers, before photons are drawn: (B, 9) -> (B, 44, 44) mean photons."""
         constants, number = self._ready, self.geometry.number
-        particles = particles_at_face(conditions, self.names, self.geometry, constants.short_lived_share, rng)
+        particles = particles_at_face(conditions, self.names, self.geometry, rng)
         mean = torch.zeros(len(conditions), number, number, device=conditions.device)
         electromagnetic = particles.of("electromagnetic").bool()
         for kinds, shower in ((electromagnetic, self._electromagnetic), (~electromagnetic, self._hadronic)):
@@ -108,7 +114,7 @@ class GFlash:
         """Showers of photons and electrons: (P,) -> P x K spots."""
         energy, impact, slope = (part.float() for part in (particles.energy, particles.impact, particles.slope))
         constants = self._ready
-        path = torch.where(particles.of("charge") == 0, PHOTON_PATH, 0.1).float()
+        path = torch.where(particles.of("charge") == 0, PHOTON_PATH, ELECTRON_PATH).float()
         paths = path * RADIATION_LENGTH, path * QUARTZ_RADIATION_LENGTH
         start = first_interaction(impact, slope, paths, self.geometry, rng)
         end = 100 * self.geometry.depth
@@ -120,7 +126,7 @@ class GFlash:
         """Showers of hadrons: (P,) -> P x K spots."""
         energy, impact, slope = (part.float() for part in (particles.energy, particles.impact, particles.slope))
         constants = self._ready
-        factor = 1 + (constants.meson_factor - 1) * particles.of("meson").float()
+        factor = 1 + (MESON_PATH - 1) * particles.of("meson").float()
         lengths = factor * constants.interaction_length, factor * QUARTZ_INTERACTION_LENGTH
         start = first_interaction(impact, slope, lengths, self.geometry, rng)
         end = 100 * self.geometry.depth

@@ -22,18 +22,22 @@ class Constants:
     """What the fit has found. The values are in `weights/gflash-zn-geant3.json`; a share p whose unit is `logit` is
     stored as x = ln(p / (1 - p))."""
 
-    light_yield: float = _constant("photons/GeV", "light of electromagnetic energy, were every cell as bright as its fibre", 1.5, 0.1, 10)
+    light_yield: float = _constant(
+        "photons/GeV", "light of electromagnetic energy, were every cell as bright as its fibre", 1.45, 0.1, 10
+    )
     photons_per_track: float = _constant("photons", "mean of one charged track that crosses a fibre", 0.7, 0.01, 10)
 
-    core_radius: float = _constant("mm", "R_C at the depth tau = 0 (z1 of GFLASH)", -0.5, -2, 5)
-    core_growth: float = _constant("mm", "growth of R_C per unit of tau (z2)", 2.2, 0, 10)
-    tail_radius: float = _constant("mm", "R_T at tau = 0 (k1)", 4, 0.5, 50)
-    tail_growth: float = _constant("1", "R_T grows as exp(k4 tau)", 0.6, 0, 3)
-    core_weight: float = _constant("1", "height of the weight of the core over tau (p1)", 2.63, 0, 10)
-    core_peak: float = _constant("1", "tau at which the core weighs most (p2)", 0.54, -2, 3)
-    core_decline: float = _constant("1", "width in tau of the weight of the core (p3)", 1, 0.05, 5)
+    core_radius: float = _constant("mm", "R_C at the depth tau = 0 (z1 of GFLASH)", -0.75, -2, 5)
+    core_growth: float = _constant("mm", "growth of R_C per unit of tau (z2)", 2.45, 0, 10)
+    tail_radius: float = _constant("mm", "R_T at tau = 0 (k1)", 3.8, 0.5, 50)
+    tail_growth: float = _constant("1", "R_T grows as exp(k4 tau)", 0.7, 0, 3)
+    core_weight: float = _constant("1", "height of the weight of the core over tau (p1)", 2.75, 0, 10)
+    core_peak: float = _constant("1", "tau at which the core weighs most (p2)", 0.52, -2, 3)
+    core_decline: float = _constant("1", "width in tau of the weight of the core (p3)", 0.97, 0.05, 5)
 
-    grazing_length: float = _constant("cm", "mean way in which an electromagnetic shower that skims a groove's wall enters the metal", 12, 0.1, 100)
+    grazing_length: float = _constant(
+        "cm", "mean way in which an electromagnetic shower that skims a groove's wall enters the metal", 12, 0.1, 100
+    )
     quartz_length: float = _constant("cm", "mean way in which one that starts in a fibre does", 50, 0.1, 500)
     release_shape: float = _constant("1", "alpha of the Gamma distribution of the way out of a fibre", 2, 0.3, 10)
     air_share: float = _constant("1", "how much a cm of air counts in it, beside a cm of quartz", 0.3, 0, 1)
@@ -42,26 +46,34 @@ class Constants:
     hadron_quartz_length: float = _constant("cm", "as quartz_length, of hadrons", 40, 0.1, 500)
 
     interaction_length: float = _constant("cm", "of baryons in the tungsten alloy", 10.6, 9, 13)
-    meson_factor: float = _constant("1", "interaction length of mesons over that of baryons", 1.1, 0.7, 2)
     inelasticity: float = _constant("logit", "share of its energy that the leading hadron loses", 0, -3, 3)
     pion_share: float = _constant("logit", "share of that energy that goes into pi0, median", -2, -4, 3)
-    pion_share_slope: float = _constant("logit", "growth of the median per e-fold of the hadron's energy over 1 TeV", 0.5, -1, 1)
-    cascade_energy: float = _constant("GeV", "energy at which a secondary hadron's cascade makes its first pi0 (E0 of Groom's law)", 3, 0.05, 20)
-    cascade_power: float = _constant("1", "hadronic share falls as (E/E0)^(m-1): m", 0.95, 0.5, 0.99)
+    pion_share_slope: float = _constant(
+        "logit", "growth of the median per e-fold of the hadron's energy over 1 TeV", 0.7, -1, 1
+    )
+    cascade_energy: float = _constant(
+        "GeV", "energy at which a secondary hadron's cascade makes its first pi0 (E0 of Groom's law)", 3, 0.05, 20
+    )
+    cascade_power: float = _constant("1", "hadronic share falls as (E/E0)^(m-1): m", 0.97, 0.5, 0.99)
     cascade_spread: float = _constant("logit", "spread of the electromagnetic share of a secondary cascade", 2, 0.02, 4)
-    sharing: float = _constant("1", "spread of the logarithms of the secondaries' energies", 1.5, 0, 4)
+    sharing: float = _constant("1", "spread of the logarithms of the secondaries' energies", 2.3, 0, 4)
     secondary_length: float = _constant("cm", "mean way of a secondary to its own interaction", 13, 1, 40)
     transverse_momentum: float = _constant("GeV", "of secondaries, spread on each axis", 0.35, 0.2, 3)
-    leading_momentum: float = _constant("GeV", "transverse momentum of the leading hadron, spread on each axis", 0.5, 0, 3)
+    leading_momentum: float = _constant(
+        "GeV", "transverse momentum of the leading hadron, spread on each axis", 0.5, 0, 3
+    )
 
-    hadron_light: float = _constant("1", "light of hadronic energy over that of as much electromagnetic energy", 0.6, 0.02, 3)
+    hadron_light: float = _constant(
+        "1", "light of hadronic energy over that of as much electromagnetic energy", 0.6, 0.02, 3
+    )
     hadron_core_radius: float = _constant("mm", "inner radius of the hadronic profile", 5, 1, 40)
     hadron_tail_radius: float = _constant("mm", "outer radius of the hadronic profile", 20, 5, 150)
     hadron_core_weight: float = _constant("logit", "share of the inner radius, median", -0.4, -5, 5)
     hadron_core_spread: float = _constant("logit", "its spread", 0.3, 0.0, 3)
-    hadron_shape: float = _constant("1", "alpha of the longitudinal Gamma profile of a secondary's hadronic energy", 1.5, 0.5, 8)
+    hadron_shape: float = _constant(
+        "1", "alpha of the longitudinal Gamma profile of a secondary's hadronic energy", 1.5, 0.5, 8
+    )
     hadron_scale: float = _constant("cm", "1/beta of that profile", 10, 1, 60)
-    short_lived_share: float = _constant("1", "share of K0S among neutral kaons that point at the face", 0.46, 0, 1)
 
 
 LARGEST_FILE = 100_000

@@ -65,7 +65,7 @@ def radial(axis: Axes, constants: Constants) -> None:
     distance = torch.logspace(-1, 1.6, 80)
     for tau in (0.5, 1.0, 1.5):
         weights, widths = radial_profile(torch.tensor([tau]), 3, constants)
-        density = weights / (2 * torch.pi * widths.square()) * (-distance[:, None] ** 2 / (2 * widths.square())).exp()
+        density = weights / (2 * torch.pi * widths.square()) * (-(distance[:, None] ** 2) / (2 * widths.square())).exp()
         axis.loglog(distance, density.sum(1), label=rf"$\tau$ = {tau:g}")
     axis.set(ylim=(1e-6, 1), xlabel="distance from the axis, mm", ylabel="energy share per mm²")
     axis.set_title("electromagnetic, at every energy", fontsize=9)

@@ -17,7 +17,7 @@ from simbench_baselines.flight import impact_on_face
 
 @dataclass(frozen=True)
 class Kind:
-    """A species. Mass in MeV, c tau in m (infinite: it reaches the calorimeter), decays as (fraction, two daughters)."""
+    """A species: mass in MeV; c tau in m, infinite where it counts as stable; decays as (fraction, two daughters)."""
 
     mass: float
     charge: int
@@ -47,6 +47,10 @@ KINDS = {
 NAMES = tuple(KINDS)
 ASKED = ("photon", "electron", "pion", "kaon", "K0", "proton", "neutron", "Lambda", "Sigma+", "Sigma-", "Xi0")
 """What conditions can name; K0 is K0L or K0S, which have one mass and charge."""
+
+
+SHORT_LIVED = 0.0186 / (0.0186 + 0.0215)
+"""Share of K0S among neutral kaons: the species mix of the data (simbench/data/zn_geant3/primaries.py)."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +92,13 @@ def kinds_of(mass: Tensor, charge: Tensor) -> Tensor:
     return torch.tensor([NAMES.index(name) for name in ASKED], device=mass.device)[nearest]
 
 
-def particles_at_face(
-    conditions: Tensor, names: tuple[str, ...], geometry: Fibres, short_lived: float, rng: torch.Generator
-) -> Particles:
+def particles_at_face(conditions: Tensor, names: tuple[str, ...], geometry: Fibres, rng: torch.Generator) -> Particles:
     """The particles that enter the block: the one asked for, or what it decays into; none where all of them miss.
 
     Args:
         conditions: (B, C) in task units.
         names: the C names, `task.condition_names`.
         geometry: the calorimeter.
-        short_lived: share of K0S among neutral kaons.
         rng: where the decays are drawn from.
     """
     rows = conditions.double()
@@ -106,7 +107,7 @@ def particles_at_face(
     event = torch.arange(len(rows), device=rows.device)
     flying = Particles(event, kind, rows[:, names.index("Energy")].clamp(min=0), impact, slope, way)
     kaon = kind == NAMES.index("K0")
-    coin = torch.rand(len(rows), generator=rng, device=rows.device) < short_lived
+    coin = torch.rand(len(rows), generator=rng, device=rows.device) < SHORT_LIVED
     kind = torch.where(kaon & coin, NAMES.index("K0S"), kind)
     flying = Particles(event, kind, rows[:, names.index("Energy")].clamp(min=0), impact, slope, way)
     arrived, flying = _decayed(flying, rng)
@@ -142,7 +143,9 @@ def _daughters(parents: Particles, flown: Tensor, rng: torch.Generator) -> Parti
             first[chosen], second[chosen] = NAMES.index(one), NAMES.index(other)
             below += fraction
     mass = parents.of("mass") / 1000
-    masses = [torch.tensor([kind.mass / 1000 for kind in KINDS.values()], device=device).double()[d] for d in (first, second)]
+    masses = [
+        torch.tensor([kind.mass / 1000 for kind in KINDS.values()], device=device).double()[d] for d in (first, second)
+    ]
     at_rest = [(mass.square() + (-1) ** i * (masses[0].square() - masses[1].square())) / (2 * mass) for i in (0, 1)]
     momentum = (at_rest[0].square() - masses[0].square()).clamp(min=0).sqrt()
     cosine = 2 * torch.rand(len(flown), generator=rng, device=device, dtype=torch.float64) - 1

@@ -147,7 +147,7 @@ def released(
 
 
 def gamma_quantiles(shape: Tensor, count: int) -> Tensor:
-    """The middles of `count` equal shares of a Gamma distribution of scale 1, by Wilson and Hilferty: (P,) -> (P, count)."""
+    """The middles of `count` equal shares of a Gamma distribution (Wilson and Hilferty): (P,) alpha -> (P, count)."""
     share = (torch.arange(count, device=shape.device, dtype=shape.dtype) + 0.5) / count
     deviate = torch.special.ndtri(share)
     root = 1 - 1 / (9 * shape[:, None]) + deviate / (3 * shape[:, None].sqrt())
@@ -190,7 +190,13 @@ def longitudinal_profile(energy: Tensor, rng: torch.Generator) -> tuple[Tensor, 
 
 
 def electromagnetic_spots(
-    energy: Tensor, depth: Tensor, impact: Tensor, slope: Tensor, geometry: Fibres, constants: Constants, rng: torch.Generator
+    energy: Tensor,
+    depth: Tensor,
+    impact: Tensor,
+    slope: Tensor,
+    geometry: Fibres,
+    constants: Constants,
+    rng: torch.Generator,
 ) -> Spots:
     """Showers of photons and electrons that begin at `depth`: (P,) GeV, (P,) cm, (P, 2) mm, (P, 2) -> P x K spots."""
     alpha, beta = longitudinal_profile(energy, rng)
@@ -285,7 +291,7 @@ def hadronic_spots(
     constants: Constants,
     rng: torch.Generator,
 ) -> Spots:
-    """Showers of hadrons that first interact at `depth`: (P,) GeV, cm and cm between interactions, (P, 2) mm, (P, 2)."""
+    """Showers of hadrons of (P,) GeV that first interact at `depth`, again after `length` cm; impact in mm, slope."""
     parts = cascades(energy, depth, length, constants, rng)
     end = 100 * geometry.depth
     left = (end - parts.depth).clamp(min=0)

@@ -2,7 +2,7 @@
 
 Three steps, each with fixed random numbers so that the showers change with the constants alone:
 
-1. electromagnetic profile and yield: photons that meet metal; mean light in rings around the impact point;
+1. electromagnetic profile, yield and noise: photons that meet metal; mean light in rings around the impact point;
 2. grooves and fibres: particles that enter beside the metal; conditional energy distance of the channels;
 3. hadrons: neutrons that meet metal; means of the rings, and covariances of the repeats of one condition.
 
@@ -43,16 +43,29 @@ FIGURE = Path(__file__).parents[2] / "docs" / "gflash.svg"
 RINGS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 100.0)
 """Distances from the impact point in mm: the photons between them are compared."""
 
-FINE_RINGS = (*(0.1 * ring for ring in range(3, 20)), *(2.0, 2.5, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0, 16.0), 20, 25, 30, 40)
+FINE_RINGS = (
+    *(0.1 * ring for ring in range(3, 20)),
+    *(2.0, 2.5, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0, 16.0),
+    20,
+    25,
+    30,
+    40,
+)
 """The same for the electromagnetic profile."""
 
 ENERGIES = (1200.0, 2500.0, 4000.0)
 """Edges in GeV of the energy bins of the hadrons' statistics."""
 
-FANO = 1.7
-"""Variance over mean of the photons of one fibre at a given shower, as the training split has it."""
-
-PROFILE = ("light_yield", "core_radius", "core_growth", "tail_radius", "tail_growth", "core_weight", "core_peak", "core_decline")
+PROFILE = (
+    "light_yield",
+    "core_radius",
+    "core_growth",
+    "tail_radius",
+    "tail_growth",
+    "core_weight",
+    "core_peak",
+    "core_decline",
+)
 GROOVES = ("grazing_length", "quartz_length", "release_shape", "air_share", "release_spread")
 HADRON_GROOVES = ("hadron_grazing_length", "hadron_quartz_length")
 HADRONS = (
@@ -109,10 +122,15 @@ class Fit:
         )
         return float(conditional_energies(made, real, self.group, int(self.group.max()) + 1)[0].mean())
 
-    def profile(self, samples: Tensor) -> tuple[Array, Array]:
-        """Photons per GeV in each fine ring, and their relative error, at least 1 %."""
+    def fano(self) -> float:
+        """Variance over mean of the photons of one fibre over the repeats of a condition."""
+        repeats = self.events.samples.unflatten(0, (-1, self.repeats))
+        return float(repeats.var(1).mean() / repeats.mean())
+
+    def profile(self, samples: Tensor, fano: float) -> tuple[Array, Array]:
+        """Photons per GeV in each fine ring, and their error, at least 1 %; `fano` is that of `fano()`."""
         sums = self.rings(samples, FINE_RINGS).sum(0)
-        relative = (1e-4 + FANO / sums.clamp(min=1)).sqrt()
+        relative = (1e-4 + fano / sums.clamp(min=1)).sqrt()
         value = sums / self.energy.sum()
         return value.numpy(), (value * relative).numpy()
 
@@ -123,10 +141,10 @@ class Fit:
         counting (`fano` times the mean); variance and third moment of their sum; spread of the centre of gravity.
         """
         shape = (-1, self.repeats)
-        perGeV = (self.rings(samples, RINGS) / self.energy[:, None]).unflatten(0, shape)
+        per_gev = (self.rings(samples, RINGS) / self.energy[:, None]).unflatten(0, shape)
         energy = self.energy.unflatten(0, shape)[:, :1]
-        mean, sums = perGeV.mean(1), perGeV.sum(2)
-        apart = perGeV - mean[:, None]
+        mean, sums = per_gev.mean(1), per_gev.sum(2)
+        apart = per_gev - mean[:, None]
         covariance = torch.einsum("nri,nrj->nij", apart, apart) / (self.repeats - 1)
         covariance = covariance - torch.diag_embed(fano * mean / energy)
         upper = torch.triu_indices(mean.shape[1], mean.shape[1])
@@ -172,27 +190,35 @@ def least_squares(
 ) -> Constants:
     """Levenberg and Marquardt's method; large residuals count less: r / sqrt(1 + |r| / 4)."""
 
-    def at(steps: Array) -> Array:
-        raw = residuals(bounded(constants, names, steps))
+    def at(tried: Constants) -> Array:
+        raw = residuals(tried)
         return raw / np.sqrt(1 + np.abs(raw) / 4)
 
-    steps, damping = np.zeros(len(names)), 1.0
-    now = at(steps)
+    now, damping = at(constants), 1.0
     for iteration in range(iterations):
-        slopes = np.stack([(at(steps + 0.3 * unit) - now) / 0.3 for unit in np.eye(len(names))], 1)
+        slopes = np.stack([_slope(at, now, constants, names, unit) for unit in np.eye(len(names))], 1)
         normal = slopes.T @ slopes
         weights = np.diag(np.diag(normal) + 1e-3 * np.trace(normal) / len(names))
         for _ in range(4):
-            tried = steps + np.clip(np.linalg.solve(normal + damping * weights, -slopes.T @ now), -3, 3)
+            steps = np.clip(np.linalg.solve(normal + damping * weights, -slopes.T @ now), -3, 3)
+            tried = bounded(constants, names, steps)
             then = at(tried)
             if (then**2).mean() < (now**2).mean():
                 break
             damping *= 4
         else:
             break
-        steps, now, damping = tried, then, damping / 3
+        constants, now, damping = tried, then, damping / 3
         say(f"  {iteration + 1}: mean squared residual {float((now**2).mean()):.3f}")
-    return bounded(constants, names, steps)
+    return constants
+
+
+def _slope(
+    at: Callable[[Constants], Array], now: Array, constants: Constants, names: tuple[str, ...], unit: Array
+) -> Array:
+    """Change of the residuals with a step along `unit`, upwards unless that is out of bounds."""
+    step = 0.3 if bounded(constants, names, 0.3 * unit) != constants else -0.3
+    return (at(bounded(constants, names, step * unit)) - now) / step
 
 
 def simplex(fit: Fit, constants: Constants, names: tuple[str, ...], calls: int) -> Constants:
@@ -232,22 +258,25 @@ def fit_constants(task: Task, constants: Constants, train: Events) -> Constants:
     place = impact / task.fibres.pitch + (task.fibres.number - 1) / 2
     away = (place - place.round()).abs().amax(1) * task.fibres.pitch
     inner = (impact.abs() < 0.03).all(1)
-    photon, neutron = (train.conditions[:, 7] - mass < 1 for mass in (0, 939.6))
-    neutron &= train.conditions[:, 7] > 938.9
+    photon, neutron = ((train.conditions[:, 7] - mass).abs() < 0.5 for mass in (0, 939.565))
     metal, beside = away > task.fibres.groove + 2e-5, away < task.fibres.groove - 1e-5
 
     say("1. electromagnetic profile")
-    fit = Fit(task, some(train, photon & metal & inner, 1500))
-    value, error = fit.profile(fit.events.samples)
-    constants = least_squares(lambda c: (fit.profile(fit.light(c))[0] - value) / error, constants, PROFILE, 8)
+    fit = Fit(task, some(train, photon & metal & inner, 500))
+    fano = fit.fano()
+    constants = replace(constants, photons_per_track=fano - 1)
+    value, error = fit.profile(fit.events.samples, fano)
+    constants = least_squares(lambda c: (fit.profile(fit.light(c), fano)[0] - value) / error, constants, PROFILE, 5)
     say("2. grooves and fibres")
-    constants = simplex(Fit(task, some(train, photon & beside, 600)), constants, GROOVES, 90)
+    constants = simplex(Fit(task, some(train, photon & beside, 600)), constants, GROOVES, 70)
     say("3. hadrons")
-    hadrons = Fit(task, some(train, neutron & metal & inner, 700))
-    moments, errors = hadrons.moments(hadrons.events.samples, FANO)
-    constants = least_squares(lambda c: (hadrons.moments(hadrons.light(c), 0)[0] - moments) / errors, constants, HADRONS, 14)
+    hadrons = Fit(task, some(train, neutron & metal & inner, 800))
+    moments, errors = hadrons.moments(hadrons.events.samples, fano)
+    constants = least_squares(
+        lambda c: (hadrons.moments(hadrons.light(c), 0)[0] - moments) / errors, constants, HADRONS, 7
+    )
     say("4. hadrons from grooves and fibres")
-    return simplex(Fit(task, some(train, neutron & beside, 300)), constants, HADRON_GROOVES, 30)
+    return simplex(Fit(task, some(train, neutron & beside, 300)), constants, HADRON_GROOVES, 25)
 
 
 def main() -> None:

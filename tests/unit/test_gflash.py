@@ -16,7 +16,7 @@ from simbench.core.errors import DataError, GeneratorError
 from simbench.tasks.zn import ZnGeant3
 from simbench_baselines.gflash import GFlash, fibre_light, photons
 from simbench_baselines.gflash_constants import Constants, read_constants, starting_constants, write_constants
-from simbench_baselines.gflash_particles import NAMES, Particles, kinds_of, particles_at_face
+from simbench_baselines.gflash_particles import NAMES, SHORT_LIVED, Particles, kinds_of, particles_at_face
 from simbench_baselines.gflash_showers import (
     Spots,
     cascades,
@@ -77,9 +77,7 @@ def test_seeds() -> None:
 def test_electromagnetic_spots_hold_the_energy(energy: float) -> None:
     depth = torch.tensor([0.4, 50.0, 97.0, 99.9, math.inf])
     place = torch.zeros(5, 2)
-    spots = electromagnetic_spots(
-        torch.full((5,), energy), depth, place, place, GEOMETRY, starting_constants(), rng()
-    )
+    spots = electromagnetic_spots(torch.full((5,), energy), depth, place, place, GEOMETRY, starting_constants(), rng())
     deposited = spots.energy.sum(1)
     torch.testing.assert_close(deposited[:2], torch.full((2,), energy), rtol=2e-4, atol=0)
     assert float(deposited[4]) == 0
@@ -215,9 +213,8 @@ def test_kinds() -> None:
     assert names == ["photon", "neutron", "proton", "Sigma+", "Sigma-", "K0", "kaon", "pion", "Xi0"]
 
 
-def flying(name: str, energy: float, count: int, short_lived: float = 0.5) -> Particles:
-    conditions = requests(name, energy, 0.0, 0.0, count)
-    return particles_at_face(conditions, TASK.condition_names, GEOMETRY, short_lived, rng())
+def flying(name: str, energy: float, count: int) -> Particles:
+    return particles_at_face(requests(name, energy, 0.0, 0.0, count), TASK.condition_names, GEOMETRY, rng())
 
 
 def test_decay_lengths() -> None:
@@ -226,8 +223,9 @@ def test_decay_lengths() -> None:
     whole = (found.kind == NAMES.index("Lambda")).sum() / count
     survives = math.exp(-112.5 / (0.0789 * 2000.0 / 1.115683))
     assert float(whole) == pytest.approx(survives, abs=4 * 0.5 / count**0.5)
-    assert not bool((flying("K0", 500.0, 200, short_lived=0.0).kind != NAMES.index("K0")).any())
-    assert bool((flying("K0", 500.0, 200, short_lived=1.0).kind != NAMES.index("K0")).all())
+    kaons = flying("K0", 500.0, count)
+    untouched = len(kaons.event[kaons.kind == NAMES.index("K0")]) / count
+    assert untouched == pytest.approx(1 - SHORT_LIVED, abs=4 * 0.5 / count**0.5 + math.exp(-112.5 / 27))
 
 
 def test_decays_keep_energy_and_momentum() -> None:
