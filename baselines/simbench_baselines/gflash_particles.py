@@ -105,7 +105,6 @@ def particles_at_face(conditions: Tensor, names: tuple[str, ...], geometry: Fibr
     impact, slope, way = impact_on_face(rows, names, geometry)
     kind = kinds_of(conditions[:, names.index("mass")], conditions[:, names.index("charge")])
     event = torch.arange(len(rows), device=rows.device)
-    flying = Particles(event, kind, rows[:, names.index("Energy")].clamp(min=0), impact, slope, way)
     kaon = kind == NAMES.index("K0")
     coin = torch.rand(len(rows), generator=rng, device=rows.device) < SHORT_LIVED
     kind = torch.where(kaon & coin, NAMES.index("K0S"), kind)
@@ -136,18 +135,17 @@ def _daughters(parents: Particles, flown: Tensor, rng: torch.Generator) -> Parti
     device = flown.device
     first, second = torch.zeros_like(parents.kind), torch.zeros_like(parents.kind)
     coin = torch.rand(len(flown), generator=rng, device=device, dtype=torch.float64)
-    for name, kind in KINDS.items():
+    for name, species in KINDS.items():
         below = 0.0
-        for fraction, one, other in kind.decays:
+        for fraction, one, other in species.decays:
             chosen = (parents.kind == NAMES.index(name)) & (coin >= below)
             first[chosen], second[chosen] = NAMES.index(one), NAMES.index(other)
             below += fraction
     mass = parents.of("mass") / 1000
-    masses = [
-        torch.tensor([kind.mass / 1000 for kind in KINDS.values()], device=device).double()[d] for d in (first, second)
-    ]
-    at_rest = [(mass.square() + (-1) ** i * (masses[0].square() - masses[1].square())) / (2 * mass) for i in (0, 1)]
-    momentum = (at_rest[0].square() - masses[0].square()).clamp(min=0).sqrt()
+    table = torch.tensor([species.mass / 1000 for species in KINDS.values()], dtype=torch.float64, device=device)
+    difference = table[first].square() - table[second].square()
+    at_rest = (mass.square() + difference) / (2 * mass), (mass.square() - difference) / (2 * mass)
+    momentum = (at_rest[0].square() - table[first].square()).clamp(min=0).sqrt()
     cosine = 2 * torch.rand(len(flown), generator=rng, device=device, dtype=torch.float64) - 1
     azimuth = 2 * math.pi * torch.rand(len(flown), generator=rng, device=device, dtype=torch.float64)
     sine = (1 - cosine.square()).sqrt()

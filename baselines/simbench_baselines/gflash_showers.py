@@ -151,7 +151,8 @@ def gamma_quantiles(shape: Tensor, count: int) -> Tensor:
     share = (torch.arange(count, device=shape.device, dtype=shape.dtype) + 0.5) / count
     deviate = torch.special.ndtri(share)
     root = 1 - 1 / (9 * shape[:, None]) + deviate / (3 * shape[:, None].sqrt())
-    return shape[:, None] * root.clamp(min=0.05) ** 3
+    quantiles: Tensor = shape[:, None] * root.clamp(min=0.05).pow(3)
+    return quantiles
 
 
 def term_widths(radius: Tensor, count: int) -> Tensor:
@@ -175,17 +176,23 @@ def radial_profile(tau: Tensor, count: int, constants: Constants) -> tuple[Tenso
     return torch.cat([share, 1 - share], -1) / count, widths
 
 
-def longitudinal_profile(energy: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Alpha and beta (per radiation length) of the Gamma profiles of electromagnetic showers, eq. for homogeneous
-    media: ln T and ln alpha normal and correlated. (P,) -> (P,) each."""
+def mean_profile(energy: Tensor) -> tuple[Tensor, Tensor]:
+    """Alpha, and the depth T of the maximum in radiation lengths, of the mean Gamma profile of electromagnetic showers
+    of (...) GeV in a homogeneous medium."""
     log_y = (energy / CRITICAL_ENERGY).clamp(min=20).log()
-    log_t = (log_y - 0.858).log()
-    log_alpha = (0.21 + (0.492 + 2.38 / CHARGE_NUMBER) * log_y).log()
+    return 0.21 + (0.492 + 2.38 / CHARGE_NUMBER) * log_y, log_y - 0.858
+
+
+def longitudinal_profile(energy: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Alpha and beta (per radiation length) of single showers: ln T and ln alpha are normal and correlated. (P,) GeV ->
+    (P,) each."""
+    mean_alpha, mean_maximum = mean_profile(energy)
+    log_y = mean_maximum + 0.858
     spread_t, spread_alpha = 1 / (-1.4 + 1.26 * log_y), 1 / (-0.58 + 0.86 * log_y)
     together, apart = ((1 + 0.705 - 0.023 * log_y) / 2).sqrt(), ((1 - 0.705 + 0.023 * log_y) / 2).sqrt()
     one, other = normal(energy, 2, rng=rng).unbind(-1)
-    maximum = (log_t + spread_t * (together * one + apart * other)).exp()
-    alpha = (log_alpha + spread_alpha * (together * one - apart * other)).exp().clamp(min=1.2)
+    maximum = mean_maximum * (spread_t * (together * one + apart * other)).exp()
+    alpha = (mean_alpha * (spread_alpha * (together * one - apart * other)).exp()).clamp(min=1.2)
     return alpha, (alpha - 1) / maximum
 
 
@@ -253,13 +260,13 @@ def cascades(energy: Tensor, depth: Tensor, length: Tensor, constants: Constants
         leading, way = leading - lost, length * exponential(length, rng=rng)
         angle = constants.leading_momentum * normal(leading, 2, rng=rng) / leading.clamp(min=1)[:, None]
         depth, axis = depth + way, axis + 10 * way[:, None] * angle
-    parts.append(_secondaries(leading[:, None], depth - way, axis, constants, rng))
+    parts.append(_secondaries(leading[:, None], depth - way, axis, constants, rng))  # from the last interaction on
     return Cascades(*(torch.cat([getattr(part, name) for part in parts], 1) for name in Cascades.__dataclass_fields__))
 
 
 def shower_depth(energy: Tensor) -> Tensor:
     """Depth of an electromagnetic shower's maximum in the block, in cm, of showers of (...) GeV."""
-    return RADIATION_LENGTH / DENSITY * ((energy / CRITICAL_ENERGY).clamp(min=20).log() - 0.858)
+    return RADIATION_LENGTH / DENSITY * mean_profile(energy)[1]
 
 
 def _shared(energy: Tensor, count: int, constants: Constants, rng: torch.Generator) -> Tensor:
@@ -295,32 +302,33 @@ def hadronic_spots(
     parts = cascades(energy, depth, length, constants, rng)
     end = 100 * geometry.depth
     left = (end - parts.depth).clamp(min=0)
-    radiation = RADIATION_LENGTH / DENSITY
-    log_y = (parts.electromagnetic / CRITICAL_ENERGY).clamp(min=20).log()
-    alpha = 0.21 + (0.492 + 2.38 / CHARGE_NUMBER) * log_y
-    inside = torch.special.gammainc(alpha, (alpha - 1) / (log_y - 0.858) * left / radiation)
-    tau = gamma_quantiles(energy.new_tensor([PART_SHAPE]), PART_SLICES)[0] / (PART_SHAPE - 1)
-    weights, widths = (part.flatten() for part in radial_profile(tau, PART_WIDTHS, constants))
-    bright = parts.electromagnetic * inside
-    count = len(weights)
     centre = impact[:, None] + 10 * slope[:, None] * parts.depth.clamp(max=end)[..., None] + parts.off
-    em_energy = (bright[..., None] * weights / PART_SLICES).flatten(1)
-    em_x, em_y = (axis[..., None].expand(-1, -1, count).flatten(1) for axis in centre.unbind(-1))
-    em_width = widths.expand(*bright.shape, count).flatten(1)
-
+    bright = _electromagnetic_parts(parts.electromagnetic, left, centre, constants)
     shape = torch.full_like(left, constants.hadron_shape)
     deposited = parts.hadronic * torch.special.gammainc(shape, left / constants.hadron_scale)
-    total = deposited.sum(1)
-    middle_of = (deposited[..., None] * centre).sum(1) / total.clamp(min=1e-6)[:, None]
     core = (constants.hadron_core_weight + constants.hadron_core_spread * normal(energy, rng=rng)).sigmoid()
-    radii = torch.tensor([constants.hadron_core_radius, constants.hadron_tail_radius], device=energy.device)
-    wide = term_widths(radii.to(energy.dtype), WIDTHS).flatten().expand(len(energy), -1)
-    shares = torch.stack([core, 1 - core], 1).repeat_interleave(WIDTHS, 1) / WIDTHS
-    soft = total[:, None] * shares
-    return Spots(
-        torch.cat([em_energy, soft], 1),
-        torch.cat([torch.ones_like(em_energy), torch.full_like(soft, constants.hadron_light)], 1),
-        torch.cat([em_x, middle_of[:, :1].expand_as(soft)], 1),
-        torch.cat([em_y, middle_of[:, 1:].expand_as(soft)], 1),
-        torch.cat([em_width, wide], 1),
-    )
+    soft = _hadronic_part(deposited, core, centre, constants)
+    return Spots(*(torch.cat([getattr(bright, name), getattr(soft, name)], 1) for name in Spots.__dataclass_fields__))
+
+
+def _electromagnetic_parts(energy: Tensor, left: Tensor, centre: Tensor, constants: Constants) -> Spots:
+    """Electromagnetic cascades (P, C) that begin `left` cm before the end: P x K spots."""
+    alpha, maximum = mean_profile(energy)
+    inside = torch.special.gammainc(alpha, (alpha - 1) / maximum * left * DENSITY / RADIATION_LENGTH)
+    tau = gamma_quantiles(energy.new_tensor([PART_SHAPE]), PART_SLICES)[0] / (PART_SHAPE - 1)
+    weights, widths = (part.flatten() for part in radial_profile(tau, PART_WIDTHS, constants))
+    spots = ((energy * inside)[..., None] * weights / PART_SLICES).flatten(1)
+    x, y = (axis[..., None].expand(-1, -1, len(weights)).flatten(1) for axis in centre.unbind(-1))
+    return Spots(spots, torch.ones_like(spots), x, y, widths.expand(*energy.shape, len(widths)).flatten(1))
+
+
+def _hadronic_part(deposited: Tensor, core: Tensor, centre: Tensor, constants: Constants) -> Spots:
+    """The hadronic energy of the cascades (P, C) together, around its centre of gravity, with a share `core` (P,) in
+    the inner radius: P x K spots."""
+    total = deposited.sum(1, keepdim=True)
+    middle = (deposited[..., None] * centre).sum(1) / total.clamp(min=1e-6)
+    radii = torch.tensor([constants.hadron_core_radius, constants.hadron_tail_radius], device=core.device)
+    widths = term_widths(radii.to(core.dtype), WIDTHS).flatten().expand(len(core), -1)
+    spots = total * torch.stack([core, 1 - core], 1).repeat_interleave(WIDTHS, 1) / WIDTHS
+    x, y = (axis[:, None].expand_as(spots) for axis in middle.unbind(-1))
+    return Spots(spots, torch.full_like(spots, constants.hadron_light), x, y, widths)
