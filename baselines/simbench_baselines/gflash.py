@@ -104,7 +104,8 @@ class GFlash:
         mean = torch.zeros(len(conditions), number, number, device=conditions.device)
         electromagnetic = particles.of("electromagnetic").bool()
         for kinds, shower in ((electromagnetic, self._electromagnetic), (~electromagnetic, self._hadronic)):
-            for rows in kinds.nonzero()[:, 0].split(CHUNK):
+            found = kinds.nonzero()[:, 0]
+            for rows in found.split(CHUNK) if len(found) else ():
                 chosen = particles.take(rows)
                 light = fibre_light(shower(chosen, rng), self.geometry, constants.light_yield)
                 mean.index_add_(0, chosen.event, light)

@@ -127,6 +127,8 @@ def _decayed(flying: Particles, rng: torch.Generator) -> tuple[Particles, Partic
     momentum = (flying.energy.square() - mass.square()).clamp(min=0).sqrt()
     flown = torch.where(c_tau.isinf(), c_tau, lifetimes * c_tau * momentum / mass.clamp(min=1e-9))
     decays = flown < flying.way
+    if not bool(decays.any()):
+        return flying, flying.take(decays)
     return flying.take(~decays), _daughters(flying.take(decays), flown[decays], rng)
 
 

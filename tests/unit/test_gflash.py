@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from toys import ToyTask
 
 from simbench.core.errors import DataError, GeneratorError
 from simbench.tasks.zn import ZnGeant3
+from simbench_baselines.flight import impact_on_face
 from simbench_baselines.gflash import GFlash, fibre_light, photons
 from simbench_baselines.gflash_constants import Constants, read_constants, starting_constants, write_constants
 from simbench_baselines.gflash_particles import NAMES, SHORT_LIVED, Particles, kinds_of, particles_at_face
@@ -26,7 +28,7 @@ from simbench_baselines.gflash_showers import (
     materials,
     radial_profile,
 )
-from simbench_baselines.gflash_tuning import ring_sums
+from simbench_baselines.gflash_tuning import Fit, bounded, least_squares, ring_sums, some
 
 TASK = ZnGeant3()
 GEOMETRY = ZnGeant3.fibres
@@ -301,3 +303,39 @@ def test_rings_around_the_impact() -> None:
     samples[0, 43, 0] = 2
     conditions = requests("photon", 100.0, -0.8e-3, 0.8e-3, 1)
     assert ring_sums(samples, conditions, TASK.condition_names, GEOMETRY).tolist() == [[5, 0, 0, 0, 0, 2]]
+
+
+def test_least_squares_finds_the_constants_behind_the_numbers() -> None:
+    start = starting_constants()
+    names = ("tail_radius", "core_growth", "pion_share")
+    truth = replace(start, tail_radius=5.0, core_growth=2.2, pion_share=-1.0)
+
+    def numbers(constants: Constants) -> np.ndarray:
+        radius, growth, share = (getattr(constants, name) for name in names)
+        return np.array([radius * growth, radius, math.exp(share), growth + share])
+
+    found = least_squares(lambda constants: 30 * (numbers(constants) - numbers(truth)), start, names, 12)
+    for name in names:
+        assert getattr(found, name) == pytest.approx(getattr(truth, name), rel=1e-3), name
+
+
+def test_steps_stay_within_the_bounds() -> None:
+    moved = bounded(starting_constants(), ("cascade_power",), np.array([1e6]))
+    assert moved.cascade_power == next(e for e in fields(Constants) if e.name == "cascade_power").metadata["high"]
+
+
+def test_noise_of_the_training_photons_is_that_of_the_shipped_constants() -> None:
+    train = TASK.load("train")
+    shipped = generator().constants
+    assert shipped is not None
+    impact, slope, _ = impact_on_face(train.conditions, TASK.condition_names, GEOMETRY)
+    metal, _ = materials(impact, slope, torch.zeros(1), GEOMETRY)
+    deep = (train.conditions[:, 7] < 0.5) & metal[:, 0] & (impact.abs() < 0.03).all(1)
+    fit = Fit(TASK, some(train, deep, 300))
+    assert fit.fano() - 1 == pytest.approx(shipped.photons_per_track, abs=0.1)
+
+
+def test_repeats_of_a_photon_have_one_mean_light() -> None:
+    light = generator().mean_light(requests("photon", 800.0, 0.0, 0.0, 20), rng())
+    totals = light.sum((1, 2))
+    assert float(totals.std() / totals.mean()) < 0.01  # GEANT's repeats differ by counting noise alone
