@@ -108,7 +108,7 @@ class GFlash:
             for rows in found.split(CHUNK) if len(found) else ():
                 chosen = particles.take(rows)
                 light = fibre_light(shower(chosen, rng), self.geometry, constants.light_yield)
-                mean.index_add_(0, chosen.event, light)
+                mean.index_put_((chosen.event,), light, accumulate=True)  # in a fixed order on any device
         return mean
 
     def _electromagnetic(self, particles: Particles, rng: torch.Generator) -> Spots:
