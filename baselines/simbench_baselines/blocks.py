@@ -19,6 +19,7 @@ from torch.nn import functional
 from simbench.core.errors import UsageError
 from simbench.core.plugins import unknown_name
 from simbench.tasks.base import Fibres, Task
+from simbench_baselines.flight import impact_on_face
 
 LOG_MAXIMUM = math.log1p(20_000)
 """Bound on log(1 + photons) of one pixel, well above the data's (1763 photons): nothing that is exponentiated can
@@ -289,7 +290,7 @@ class Conditions(nn.Module):
         if self.geometry is None:
             embedded: Tensor = self.dense(torch.cat(parts, 1))
             return embedded
-        impact, slope = self._impact(conditions, self.geometry)
+        impact, slope, _ = impact_on_face(conditions, self.names, self.geometry)
         place = impact / self.geometry.pitch + (self.geometry.number - 1) / 2
         phase = 2 * math.pi * place
         parts += [
@@ -301,15 +302,6 @@ class Conditions(nn.Module):
         fibre = torch.arange(self.geometry.number, device=conditions.device)
         hats = (1 - (place[:, :, None] - fibre).abs()).clamp(min=0)
         return torch.cat([self.dense(torch.cat(parts, 1)), hats.flatten(1)], 1)
-
-    def _impact(self, conditions: Tensor, geometry: Fibres) -> tuple[Tensor, Tensor]:
-        """Impact point on the face in m and slope of the flight, x and y: (B, 2) each."""
-        vx, vy, vz, px, py, pz = (
-            conditions[:, self.names.index(name)] for name in ("Vx", "Vy", "Vz", "Px", "Py", "Pz")
-        )
-        slope = torch.stack([px, py], 1) / pz.abs().clamp(min=1e-6)[:, None]
-        way = geometry.face - pz.sign() * vz
-        return torch.stack([vx, vy], 1) + slope * way[:, None], slope
 
     @staticmethod
     def _path(impact: Tensor, slope: Tensor, geometry: Fibres) -> Tensor:

@@ -80,7 +80,9 @@ SHIPPED = [
 BOUNDS = {("wae_mmd", "zn-geant3", "counts"): 40}
 """Validation scores that shipped weights are below where they cannot be below those of other models with their head."""
 ORACLES = ["floor", "memoriser", "mean_response", "channel_marginals", "wrong_condition"]
-CASES = [*SHIPPED, *((name, "zn-geant3", "") for name in ORACLES)]
+UNTRAINED = [*ORACLES, "gflash"]
+"""Generators without networks."""
+CASES = [*SHIPPED, *((name, "zn-geant3", "") for name in UNTRAINED)]
 DETERMINISTIC = {"mean_response"}
 DEVICES = ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]
 
@@ -97,8 +99,8 @@ def some_conditions(task: Task, count: int) -> Tensor:
 def shipped(request: pytest.FixtureRequest) -> tuple[str, Any, Task, Tensor]:
     name, task_name, head = request.param
     task = get_task(task_name)
-    oracle = name not in NETWORKS
-    generator = load_entry_point(entry_points("simbench.generators")[name])() if oracle else shipped_model(name, head)
+    plain = name in UNTRAINED
+    generator = load_entry_point(entry_points("simbench.generators")[name])() if plain else shipped_model(name, head)
     generator.setup(task, "cpu")
     return name, generator, task, some_conditions(task, 40)
 
