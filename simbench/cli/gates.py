@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -264,6 +265,9 @@ def bench(
     compile: options.Compile = False,
     monte_carlo: options.MonteCarlo = None,
     seed: options.Seed = 0,
+    memory_limit: Annotated[
+        bool, typer.Option("--memory-limit", help="Find the largest batch that fits into memory, too (20 s a device).")
+    ] = False,
     pytest_benchmark: Annotated[
         Path | None, options.file("--pytest-benchmark", help="Write a new file for `pytest-benchmark compare`, too.")
     ] = None,
@@ -301,7 +305,8 @@ def bench(
             check_new(file)
     with working(json) as progress:
         resolved = [resolve(spec, params) for spec in generator]
-        timed = bench(resolved, chosen, Options(root_seed=seed, monte_carlo=monte_carlo, **timing), progress)
+        asked = Options(root_seed=seed, monte_carlo=monte_carlo, **timing)
+        timed = bench(resolved, chosen, asked, progress, limits=memory_limit)
     if pytest_benchmark is not None:
         write_new(pytest_benchmark, pytest_benchmark_json(timed, task=chosen.name, command=command_line()))
     if out is not None:
@@ -313,6 +318,7 @@ def bench(
                 "task": chosen.name,
                 "throughput": [row.model_dump() for row in each.rows],
                 "speedup": each.speedup.model_dump() if each.speedup else None,
+                "memory_limit": {on: dataclasses.asdict(limit) for on, limit in each.limits.items()},
                 "notes": each.notes,
             }
             for each in timed
@@ -328,6 +334,8 @@ def bench(
         stdout_console().print(speed_table(each.rows))
         for note in each.notes:
             print_text(note, "yellow")
+        for on, limit in each.limits.items():
+            print_text(f"memory on {on}: {limit}")
         if found := each.speedup:
             print_text(
                 f"{times(found.value)} {engine_name(found.monte_carlo.engine)} (batch {found.batch}, {found.device})"

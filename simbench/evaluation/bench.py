@@ -18,6 +18,7 @@ from simbench.core.errors import GeneratorError
 from simbench.core.progress import Progress
 from simbench.evaluation.devices import Opening, time_on_devices
 from simbench.evaluation.evaluate import Options, generator_record, open_session, training_of
+from simbench.evaluation.memory import MemoryLimit, memory_limit
 from simbench.evaluation.provenance import collect
 from simbench.evaluation.speedup import speedup
 from simbench.evaluation.throughput import Rounds
@@ -38,10 +39,14 @@ class Timed:
     rounds: list[Rounds]
     speedup: Speedup | None
     notes: list[str]
+    limits: dict[str, MemoryLimit]
 
 
-def bench(generators: Sequence[Resolved], task: Task, options: Options, progress: Progress) -> list[Timed]:
-    """Time generators as `simbench run` does; the repeats of several alternate.
+def bench(
+    generators: Sequence[Resolved], task: Task, options: Options, progress: Progress, *, limits: bool = False
+) -> list[Timed]:
+    """Time generators as `simbench run` does; the repeats of several alternate. With `limits`, find the largest batch
+    that each makes on each device, too.
 
     Raises GeneratorError where one cannot be used, or no batch of it succeeds.
     """
@@ -63,7 +68,8 @@ def bench(generators: Sequence[Resolved], task: Task, options: Options, progress
             )
         notes = [*each.preflight.warnings, *found.notes, *(f"not timed: {error}" for error in found.errors)]
         sped = speedup(found.rows, cost, opening.session, training_of(opening.resolved, task))
-        timed.append(Timed(opening.record, found.rows, found.rounds, sped, notes))
+        largest = {on: memory_limit(opening.on(on), opening.record) for on in options.devices} if limits else {}
+        timed.append(Timed(opening.record, found.rows, found.rounds, sped, notes, largest))
     return timed
 
 
