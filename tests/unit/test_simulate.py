@@ -473,7 +473,7 @@ SHOWERS, SIGMAS = 400, 3.0
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(not Path(TRANSPORT).is_file(), reason="SIMBENCH_ZN_TRANSPORT names no built zn_transport")
 def test_new_showers_agree_with_the_test_split_within_the_floor(tmp_path: Path) -> None:
-    """8 new showers of each of the first 50 test conditions score as `floor` does; 6 min of CPU."""
+    """8 new showers of each of the first 50 test conditions score as `floor` does; 12 % more light would not."""
     from simbench.evaluation.evaluate import Options, score_files
 
     task, out = ZnGeant3(), tmp_path / "new.h5"
