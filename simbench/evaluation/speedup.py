@@ -48,20 +48,20 @@ def recorded_cost(task: Task) -> Cost | None:
 
 
 def measured_cost(path: Path, task: Task) -> Cost:
-    """The cost that `simbench simulate` measured for test conditions, all of them or some.
+    """The cost that `simbench simulate` measured for the test conditions, equally many events of each.
 
     Raises:
         UsageError: `path` is a bare number.
         DataError: no record of this task, or one of other conditions than the test split's.
     """
-    found = read_record(path, task)
-    if found.condition_id is None:
+    found, test = read_record(path, task), task.load("test")
+    if found.condition_id is None or not found.whole:
+        count = len(test.condition_id.unique())
         raise DataError(
-            f"{path} holds particles that are not those of the test split",
+            f"{path} does not hold the conditions of the test split, equally many events of each",
             expected="a speed-up is for the same conditions",
-            fix="Simulate them: `simbench simulate --conditions test`.",
+            fix=f"Simulate them: `simbench simulate --conditions test --events {count}`.",
         )
-    test = task.load("test")
     first = {int(name): row for row, name in reversed(list(enumerate(test.condition_id.tolist())))}
     rows = np.array([first[int(name)] for name in found.condition_id])
     return Cost(found.monte_carlo, found.seconds, {kind: names[rows] for kind, names in test.strata.items()})
