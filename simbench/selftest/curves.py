@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from simbench.core.files import replace_text
+from simbench.report.style import save_figure
 from simbench.selftest.run import ALPHA, Response
 from simbench.tasks.base import Task
 
@@ -73,7 +74,7 @@ def write_curves(responses: Sequence[Response], task: Task, folder: Path) -> lis
     written = []
     for response in responses:
         path = folder / f"{task.name}-{response.defect}.svg"
-        curve_figure(response).savefig(path, metadata={"Date": None})
+        save_figure(curve_figure(response), path, "svg")
         written.append(path)
     table = folder / f"{task.name}.md"
     replace_text(table, curve_table(responses, task, events))
