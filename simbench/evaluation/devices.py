@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from simbench.evaluation.throughput import Clock, Ladder, measure_ladders
+from simbench.evaluation.ladder import Ladder, measure_ladders
+from simbench.evaluation.throughput import Clock
 from simbench.evaluation.witness import Witness
 from simbench.generators.resolve import Resolved, resolve_again
 from simbench.generators.session import Mode, Session

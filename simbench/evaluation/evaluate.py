@@ -21,10 +21,11 @@ from simbench.core.plugins import did_you_mean
 from simbench.core.progress import Progress
 from simbench.evaluation.devices import Opening, time_on_devices
 from simbench.evaluation.equivalent import equivalent_events
+from simbench.evaluation.ladder import Ladder, ladder
 from simbench.evaluation.provenance import collect
 from simbench.evaluation.scoring import Scaled, measure_all
 from simbench.evaluation.speedup import Cost, measured_cost, recorded_cost, speedup
-from simbench.evaluation.throughput import Clock, Ladder, device_name, is_compiled, ladder, precision_name
+from simbench.evaluation.throughput import Clock, device_name, is_compiled, precision_name
 from simbench.evaluation.witness import Witness
 from simbench.generators.preflight import Preflight, preflight
 from simbench.generators.session import PLAIN, Mode, Session

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from simbench.core.threads import torch_threads
-from simbench.evaluation.throughput import Clock, Measurement, measure_ladders
+from simbench.evaluation.ladder import measure_ladders
+from simbench.evaluation.throughput import Clock, Measurement
 from simbench.evaluation.witness import Witness
 from simbench.generators.resolve import resolve
 from simbench.generators.session import Session

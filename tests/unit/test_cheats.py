@@ -15,7 +15,8 @@ from toys import ToyTask
 
 from simbench.core.errors import GeneratorError
 from simbench.core.events import Events
-from simbench.evaluation.throughput import Clock, Ladder, measure_ladder
+from simbench.evaluation.ladder import Ladder, measure_ladder
+from simbench.evaluation.throughput import Clock
 from simbench.evaluation.witness import Witness
 from simbench.generators.preflight import preflight
 from simbench.generators.session import Session

@@ -74,7 +74,7 @@ def test_the_shipped_pages_are_up_to_date() -> None:
 
 
 def test_the_speed_tables_have_the_batches_that_runs_time() -> None:
-    from simbench.evaluation.throughput import LADDER
+    from simbench.evaluation.ladder import LADDER
 
     assert tuple(LADDER) == BATCHES
 

@@ -12,7 +12,8 @@ from toys import ToyTask
 
 from simbench.core.errors import GeneratorError
 from simbench.core.threads import torch_threads
-from simbench.evaluation.throughput import Clock, Ladder, is_compiled, measure_ladder, measure_ladders
+from simbench.evaluation.ladder import Ladder, measure_ladder, measure_ladders
+from simbench.evaluation.throughput import Clock, is_compiled
 from simbench.evaluation.witness import Witness
 from simbench.generators.session import Mode, Session
 from simbench.tasks import get_task
