@@ -27,7 +27,7 @@ from simbench.boards.pages import write as write_pages
 from simbench.cli.main import app
 from simbench.core.errors import DataError, UsageError
 from simbench.metrics.registry import get_metric
-from simbench.results.schema import Result
+from simbench.results.schema import GeneratorSpeeds, Result, Speeds
 from simbench.tasks import get_task
 
 BOARD = shipped_board()
@@ -344,6 +344,34 @@ def test_numbers_in_print_are_marked_and_never_ranked(tmp_path: Path) -> None:
     assert "other data, not comparable" in pages["README.md"]
     assert 'class="printed"' in pages["board.html"]
     assert "never ranked" in pages["board.html"]
+
+
+def test_speeds_of_a_gpu_stand_beside_the_entry_of_the_same_weights(tmp_path: Path) -> None:
+    boards = make_boards(tmp_path)
+    result = board_result(BOARD, "vae", 1.2, 1)
+    add(write(result, tmp_path), boards)
+    rows = [make_throughput(1000, 5e6, device="cuda:0 NVIDIA H100", threads=1), make_throughput(1000, 7e8)]
+    other = result.generator.model_copy(update={"weights_sha256": "0" * 64})
+    speeds = [
+        GeneratorSpeeds(generator=result.generator, throughput=rows),
+        GeneratorSpeeds(generator=other, throughput=[make_throughput(1000, 9e8, device="cuda:0 NVIDIA H100")]),
+    ]
+    made = Speeds(
+        task=BOARD.task, task_version=BOARD.task_version, speeds=speeds, provenance=result.provenance
+    ).model_dump_json(by_alias=True)
+    folder = boards / BOARD.task / "speeds"
+    folder.mkdir()
+    (folder / "h100.json").write_text(made)
+    text = render(boards)[boards / BOARD.task / "README.md"]
+    assert "## Speed on NVIDIA H100" in text
+    assert "5 000 000" in text.replace("\u202f", " ").replace("\u2009", " ").replace("\xa0", " ")
+    assert "700 000 000" not in text.replace("\u202f", " ").replace("\u2009", " ").replace("\xa0", " ")
+    (folder / "h100.json").write_text(made.replace(f'"{BOARD.task}"', '"mnist"'))
+    with pytest.raises(DataError, match="another task"):
+        render(boards)
+    (folder / "h100.json").write_text("{}")
+    with pytest.raises(DataError, match="is wrong"):
+        render(boards)
 
 
 def test_speeds_stand_in_a_table_for_each_hardware(tmp_path: Path) -> None:
