@@ -156,7 +156,7 @@ def _files(patterns: Sequence[str]) -> list[Path]:
             expected="results of `simbench run`",
             fix="Run it where the folder leaderboards is, or name results: simbench table1 runs.",
         )
-    return [path for path in find_files(patterns or [ENTRIES]) if path.parent.name != "verified"]
+    return find_files(patterns or [ENTRIES])
 
 
 def _check_comparable(read: Mapping[Path, Result]) -> None:

@@ -118,15 +118,22 @@ def bad_files(bad: Sequence[str]) -> str:
     return f"{len(bad)} file{'s are' if len(bad) > 1 else ' is'} left out: {listed(bad)}"
 
 
+NO_RESULTS = ("verified", "speeds")
+"""Folders of a board whose files are no results."""
+
+
 def find_files(patterns: Iterable[Pattern]) -> list[Path]:
-    """The files that the patterns name, each once, sorted. Raises DataError where a pattern names none."""
+    """The files that the patterns name, each once, sorted; below a folder, not those beside a board's entries.
+
+    Raises DataError where a pattern names none.
+    """
     found: set[str] = set()
     for pattern in patterns:
         text = str(pattern)
         if Path(text).is_dir():
             text = f"{glob.escape(text)}/**/*.json"
         matched = [text] if Path(text).is_file() else glob.glob(text, recursive=True)
-        files = {path for path in matched if not Path(path).is_dir()}
+        files = {path for path in matched if not Path(path).is_dir() and Path(path).parent.name not in NO_RESULTS}
         if not files:
             got = "a folder without .json files" if Path(pattern).is_dir() else "no such file, and nothing that matches"
             fix = "Name a file, a folder, or a pattern in quotes: 'runs/**/*.json'."

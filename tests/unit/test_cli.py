@@ -406,8 +406,8 @@ def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.Mo
     asked = engine.asked
     assert asked["resolved"].parameters == {"scale": 2.0}
     assert asked["task"].name == "zn-geant3"
-    assert (asked["root_seed"], asked["events"], asked["repetitions"], asked["batch_size"]) == (7, 400, 2, 10)
-    assert (asked["device"], asked["fast"], asked["definitions"]) == ("cpu", True, "simbench")
+    assert (asked["root_seed"], asked["events"], asked["repetitions"], asked["batches"]) == (7, 400, 2, (10,))
+    assert (asked["devices"], asked["fast"], asked["definitions"]) == (("cpu",), True, "simbench")
     written = list((workdir / "runs").rglob("*.json"))
     assert [path.read_text() for path in written] == [engine.result.to_json()]
     assert written[0].name in done.stdout.replace("\n", "")
