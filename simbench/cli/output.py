@@ -54,15 +54,15 @@ def read_timing(devices: str, batches: str | None, precision: str, compiled: boo
     def listed(text: str) -> list[str]:
         return list(dict.fromkeys(word.strip() for word in text.split(",")))
 
+    known: dict[str, Mode] = {name: Mode(name) for name in PRECISIONS}
     for word in listed(precision):
-        if word not in PRECISIONS:
-            raise unknown_name("precision", word, PRECISIONS)
+        if word not in known:
+            raise unknown_name("precision", word, known)
     sizes = listed(batches) if batches is not None else []
     if not all(size.isdecimal() and 0 < int(size) < 10**9 for size in sizes):
         raise UsageError("--batches are not numbers of events", got=repr(batches), expected="for example 1,100,1000")
-    half = [Mode(kind) for kind in PRECISIONS if kind in listed(precision)]
-    half.sort(key=lambda mode: listed(precision).index(mode.precision))
-    modes = [*half, *(Mode(mode.precision, compiled=True) for mode in half if compiled)]
+    plain = [known[word] for word in listed(precision)]
+    modes = [*plain, *(Mode(mode.precision, compiled=True) for mode in plain if compiled)]
     return {
         "batches": tuple(int(size) for size in sizes),
         "devices": tuple(dict.fromkeys(choose_device(name) for name in listed(devices))),

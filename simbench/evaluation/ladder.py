@@ -93,21 +93,6 @@ class Pace:
 _FEWEST_CALLS = FEWEST_REPEATS + SIZES
 
 
-def measure_ladder(
-    clock: Clock,
-    conditions: Tensor,
-    *,
-    batches: Sequence[int] = LADDER,
-    budget_s: float = 40.0,
-    block: tuple[int, float] | None = None,
-    witness: Witness | None = None,
-    on_batch: Callable[[int], None] = lambda batch: None,
-) -> Ladder:
-    """`measure_ladders` of one clock."""
-    lanes = [(clock, witness or Witness())]
-    return measure_ladders(lanes, conditions, batches=batches, budget_s=budget_s, block=block, on_batch=on_batch)[0]
-
-
 def measure_ladders(
     lanes: Sequence[tuple[Clock, Witness]],
     conditions: Tensor,

@@ -15,7 +15,7 @@ from toys import ToyTask
 
 from simbench.core.errors import GeneratorError
 from simbench.core.events import Events
-from simbench.evaluation.ladder import Ladder, measure_ladder
+from simbench.evaluation.ladder import Ladder, measure_ladders
 from simbench.evaluation.throughput import Clock
 from simbench.evaluation.witness import Witness
 from simbench.generators.preflight import preflight
@@ -170,7 +170,7 @@ def timed(generator: Honest, batches: tuple[int, ...] = (1, 100)) -> tuple[Ladde
         return generator.now
 
     clock = Clock(session, wall=wall)
-    return measure_ladder(clock, test.conditions, batches=batches, witness=witness), witness
+    return measure_ladders([(clock, witness)], test.conditions, batches=batches)[0], witness
 
 
 @pytest.mark.parametrize("repetition", range(3))

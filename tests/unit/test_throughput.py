@@ -12,7 +12,7 @@ from toys import ToyTask
 
 from simbench.core.errors import GeneratorError
 from simbench.core.threads import torch_threads
-from simbench.evaluation.ladder import Ladder, measure_ladder, measure_ladders
+from simbench.evaluation.ladder import Ladder, measure_ladders
 from simbench.evaluation.throughput import Clock, is_compiled
 from simbench.evaluation.witness import Witness
 from simbench.generators.session import Mode, Session
@@ -104,7 +104,7 @@ class Costs:
 def climb(generator: Costs, **options: Any) -> Ladder:
     clock = Clock(Session(generator, ToyTask(), "m"), wall=lambda: generator.now)  # type: ignore[arg-type]
     with torch_threads(1):
-        return measure_ladder(clock, ToyTask().load("test").conditions, **options)
+        return measure_ladders([(clock, Witness())], ToyTask().load("test").conditions, **options)[0]
 
 
 def test_a_fixed_cost_of_a_call_leaves_no_batch_out() -> None:
