@@ -44,6 +44,7 @@ from simbench.results.words import (
     standing,
     stratum_label,
     verdict,
+    way_of,
 )
 from simbench.tasks.base import Task
 
@@ -146,6 +147,7 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
         pareto=_pareto(results, labels, folder),
         colours=COLOURS,
         full_bar=f"{FULL_BAR:g}",
+        way_of=way_of,
     )
 
 

@@ -15,7 +15,7 @@ from simbench.metrics.direction import Direction
 from simbench.results.cost import cost_sentences
 from simbench.results.schema import Measurement, Result, Throughput
 from simbench.results.timing import scored_sentence
-from simbench.results.words import equivalent_sentence, metric_label, speed_sentence, standing, verdict
+from simbench.results.words import equivalent_sentence, metric_label, speed_sentence, standing, verdict, way_of
 
 LEGEND = (
     "↓ less is better  ↑ more is better  →1 right at 1  σ: standard errors from the target, or from a floor of about 0"
@@ -130,12 +130,6 @@ def speed_table(rows: Sequence[Throughput]) -> Table:
             for row, way in zip(rows, ways, strict=True)
         ],
     )
-
-
-def way_of(row: Throughput) -> str:
-    """`bfloat16, compiled`: how the generator was called, where that is not as usual."""
-    told = [printable(row.precision, 20)] if row.precision != "float32" else []
-    return ", ".join([*told, "compiled"] if row.compiled else told)
 
 
 def _print_section(console: Console, title: str, lines: Iterable[str], style: str) -> None:

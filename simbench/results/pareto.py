@@ -16,6 +16,7 @@ from simbench.core.text import count, engine_name, printable, thread_count
 from simbench.metrics.direction import Direction
 from simbench.results.ranking import Score, as_good, surely_worse
 from simbench.results.schema import Measurement, MonteCarloRecord, Plain, Result, Throughput
+from simbench.results.words import way_of
 
 TIES = (
     "On the front (●): no faster one is as good, and none as fast is better. Two scores are tied where the 95 % "
@@ -49,8 +50,7 @@ class Pace:
         rates, gpu = row.events_per_s, row.device != "cpu"
         parts = [printable(row.device.partition(" ")[2] or row.device, 60) if gpu else "cpu"]
         parts += [] if gpu else [thread_count(row.threads)]
-        parts += [] if row.precision == "float32" else [printable(row.precision, 20)]
-        parts += ["compiled"] if row.compiled else []
+        parts += [way_of(row)] if way_of(row) else []
         return cls(1 / rates.p50, 1 / rates.p95, 1 / rates.p5, ", ".join(parts), row.batch, gpu)
 
     @property

@@ -11,7 +11,7 @@ from simbench.core.errors import SimbenchError
 from simbench.core.text import count, engine_name, number, printable, sigmas, thread_count, times, with_error
 from simbench.metrics.direction import Direction
 from simbench.results.findings import copying
-from simbench.results.schema import EquivalentCount, Measurement, Result
+from simbench.results.schema import EquivalentCount, Measurement, Result, Throughput
 
 if TYPE_CHECKING:
     from simbench.metrics.base import Metric
@@ -177,6 +177,12 @@ def speed_sentence(result: Result) -> str:
     if found.per_core is not None:
         text += f" One CPU core against one: {times(found.per_core)}, on {machine(result, 'cpu')}."
     return text
+
+
+def way_of(row: Throughput) -> str:
+    """`bfloat16, compiled`: how the generator was called, where that is not as usual."""
+    told = [printable(row.precision, 20)] if row.precision != "float32" else []
+    return ", ".join([*told, "compiled"] if row.compiled else told)
 
 
 def machine(result: Result, device: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from browser import needs_chromium, opened
-from factories import make_measurement, make_result, make_trade, zn_measurements
+from factories import make_measurement, make_result, make_throughput, make_trade, zn_measurements
 
 from simbench.core.cache import Once
 from simbench.core.errors import DataError, UsageError
@@ -148,6 +148,17 @@ def test_missing_samples_and_failed_metrics_are_said(page: Path) -> None:
     assert "The samples of elsewhere are not at hand" in text
     assert "Not measured" in text
     assert "No speed-up: the generator was not timed" in text
+
+
+def test_rows_of_other_precisions_and_compiled_ones_are_told_apart(folder: Path) -> None:
+    rows = [
+        make_throughput(),
+        make_throughput(precision="bfloat16"),
+        make_throughput(precision="bfloat16", compiled=True),
+    ]
+    text = write_report([ReportEntry(make_result(throughput=rows), None)], ZnGeant3(), folder / "ways.html").read_text()
+    for shown in ("cpu", "cpu, bfloat16", "cpu, bfloat16, compiled"):
+        assert f'<th scope="row">{shown}</th>' in text
 
 
 def test_without_any_samples_the_tables_remain_and_an_old_report_is_replaced(folder: Path) -> None:
