@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 import types
@@ -95,7 +96,8 @@ def signature_of(target: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def _hints(target: Any) -> dict[str, Any]:
-    function = inspect.getattr_static(target, "__init__") if isinstance(target, type) else target
+    whole = target.func if isinstance(target, functools.partial) else target
+    function = inspect.getattr_static(whole, "__init__") if isinstance(whole, type) else whole
     try:
         return typing.get_type_hints(function)
     except Exception:  # annotations may name what is imported for type checkers only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 GROUP = "simbench.generators"
 EFFECTIVE = "effective_parameters"
-FORMS = "an entry-point name, pkg.module:attr, path/file.py:attr"
+ADAPTERS = "onnx:FILE, pt2:FILE, cmd:PROGRAM"
+FORMS = f"an entry-point name, pkg.module:attr, path/file.py:attr, {ADAPTERS}"
 
 
 @dataclass(frozen=True)
@@ -191,8 +193,26 @@ def _samples_file(spec: str) -> Target:
     raise UsageError(what, fix=f"Use `simbench score {path}`.")
 
 
-PREFIXES: dict[str, Callable[[str], Target] | None] = {"samples": _samples_file, "onnx": None, "pt2": None, "cmd": None}
-"""How `prefix:rest` is resolved, before modules and files are tried. None: named in the design, not in this version."""
+def _adapter(module: str, attribute: str, takes: Callable[[str], Any]) -> Callable[[str], Target]:
+    """How a prefix names a generator of this folder, which takes what follows it."""
+
+    def target(spec: str) -> Target:
+        prefix, _, rest = spec.partition(":")
+        if not rest:
+            raise UsageError(f"{prefix}: names nothing", got=repr(spec), expected=ADAPTERS)
+        kind = getattr(importlib.import_module(f"simbench.generators.{module}"), attribute)
+        return Target(functools.partial(kind, takes(rest)), Path(rest.split()[0]).stem, None)
+
+    return target
+
+
+PREFIXES: dict[str, Callable[[str], Target]] = {
+    "samples": _samples_file,
+    "onnx": _adapter("onnx", "Onnx", Path),
+    "pt2": _adapter("exported", "Exported", Path),
+    "cmd": _adapter("program", "Program", str),
+}
+"""How `prefix:rest` is resolved, before modules and files are tried."""
 
 
 def find(spec: str) -> Target:
@@ -200,10 +220,7 @@ def find(spec: str) -> Target:
     head, colon, attribute = spec.rpartition(":")
     prefix = spec.partition(":")[0]
     if colon and prefix in PREFIXES and not Path(f"{prefix}.py").is_file():
-        handler = PREFIXES[prefix]
-        if handler is None:
-            raise _unknown_prefix(prefix)
-        return handler(spec)
+        return PREFIXES[prefix](spec)
     if not colon:
         return _registered(spec)
     if not head or not all(part.isidentifier() for part in attribute.split(".")):
@@ -218,7 +235,7 @@ def find(spec: str) -> Target:
 
 
 def _unknown_prefix(prefix: str) -> UsageError:
-    known = ", ".join(f"{name}:" for name, handler in PREFIXES.items() if handler is not None)
+    known = ", ".join(f"{name}:" for name in PREFIXES)
     return UsageError("unknown prefix of a generator", got=f"{prefix}:", expected=f"one of {known}; or {FORMS}")
 
 
@@ -233,7 +250,7 @@ def _registered(spec: str) -> Target:
         what = "the generator lacks the name of the class or function"
         raise UsageError(what, got=repr(spec), fix=f"Try {as_file}:Model.")
     error = unknown_name("generator", spec, known)
-    expected = f"{error.expected}; or pkg.module:attr, path/file.py:attr"
+    expected = f"{error.expected}; or pkg.module:attr, path/file.py:attr, {ADAPTERS}"
     raise UsageError(error.what, got=error.got, expected=expected, fix=error.fix)
 
 
@@ -322,7 +339,7 @@ def _user_code(what: str) -> Iterator[None]:
 def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[Any, dict[str, Plain], dict[str, Plain]]:
     """The generator, its parameters, and those of them that were given."""
     value = target.value
-    if isinstance(value, type):
+    if isinstance(value, type | functools.partial):
         arguments, parameters, given = arguments_of(spec, value, params)
         with _importable(), _user_code(f"{spec} cannot be constructed"):
             return value(**arguments), parameters, given

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from simbench.core.errors import GeneratorError, SimbenchError
 from simbench.core.events import Events
@@ -40,6 +42,16 @@ class Mode:
 
 
 PLAIN = Mode()
+
+
+def as_tensor(samples: Any) -> Any:
+    """An array of another library (JAX, TensorFlow, CuPy) as a tensor on its memory; all else as it is.
+
+    Its library may compute it only now, that is, while the clock of a timed call still runs.
+    """
+    if isinstance(samples, Tensor | np.ndarray) or not hasattr(type(samples), "__dlpack__"):
+        return samples
+    return from_dlpack(samples)
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ class Session:
         passes."""
         try:
             with nullcontext() if self.mode == PLAIN else self._in_its_mode():
-                return self.generator.sample(conditions, seed=seed)
+                return as_tensor(self.generator.sample(conditions, seed=seed))
         except SimbenchError:
             raise
         except (Exception, SystemExit) as error:

@@ -266,8 +266,8 @@ def test_things_that_are_no_generator(workdir: Path, spec: str, words: list[str]
         ("no/such/folder/m.py:Plain", ["no such file"]),
         ("folder/file.txt:Plain", ["no such file"]),
         ("tensorflow:model.pb/", ["unknown prefix", "samples:"]),
-        ("onnx:model.onnx", ["unknown prefix", "onnx:"]),
-        ("cmd:./program", ["unknown prefix", "cmd:"]),
+        ("onnx:model.onnx", ["no such file", "model.onnx"]),
+        ("cmd:./program", ["no such program", "./program"]),
         ("samples:made.h5", ["simbench score made.h5"]),
     ],
 )
