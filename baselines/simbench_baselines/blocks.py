@@ -312,7 +312,7 @@ class Conditions(nn.Module):
         away = (place - place.round()).abs() * geometry.pitch
         distance = away.norm(dim=2)
         quartz, tungsten = distance < geometry.core, away.amax(2) >= geometry.groove
-        before_matter = (~(quartz | tungsten)).cumprod(1).sum(1)
-        before_tungsten = (~tungsten).cumprod(1).sum(1)
+        before_matter = ((quartz | tungsten).cumsum(1) == 0).sum(1)
+        before_tungsten = (tungsten.cumsum(1) == 0).sum(1)
         shares = torch.stack([before_matter, before_tungsten, quartz.sum(1), tungsten.sum(1)], 1) / PATH_POINTS
         return torch.cat([4 * distance[:, :1] / geometry.pitch - 1.5, 2 * shares], 1)

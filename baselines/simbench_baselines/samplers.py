@@ -101,7 +101,7 @@ def _schedule(t: float) -> tuple[float, float]:
 
 def _times(x: Tensor, t: float) -> Tensor:
     """The same time for each event: (B,)."""
-    return x.new_full((len(x),), t)
+    return x.new_full(x.shape[:1], t)
 
 
 def _along(t: Tensor, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from simbench.core.errors import DataError, UsageError
 from simbench.core.events import Events
+from simbench.generators.noise import is_given
 from simbench.tasks.base import Task
 from simbench.training.augment import mirror_exchange
 from simbench.training.weights import fill, load_weights, read_config, read_seconds, read_seed
@@ -27,7 +28,9 @@ AT_ONCE_ELSEWHERE = 8192
 
 
 def in_pieces(values: Tensor) -> tuple[Tensor, ...]:
-    """The rows of `values`, as many together as are made at once on their device."""
+    """The rows of `values`, as many together as are made at once on their device; all of them, where noise is given."""
+    if is_given():
+        return (values,)
     return torch.split(values, AT_ONCE.get(values.device.type, AT_ONCE_ELSEWHERE))
 
 

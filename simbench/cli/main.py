@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from simbench.cli import boards, files, gates, judge, look, measure, simulate, train
+from simbench.cli import boards, deploy, files, gates, judge, look, measure, simulate, train
 from simbench.core.errors import SimbenchError
 from simbench.core.text import printable
 from simbench.core.version import __version__
@@ -25,6 +25,7 @@ SECTIONS = {
     "Measure": ("run", "score", "compare", "train", "simulate", "report"),
     "Guard in CI": ("gate", "gate-speed", "bench"),
     "Write a generator": ("init", "check", "conditions"),
+    "Hand it over": ("deploy",),
     "Look around": ("tasks", "metrics", "generators", "doctor", "selftest"),
 }
 """The verbs as `simbench --help` groups them; others come under the last heading, hidden ones nowhere."""
@@ -106,7 +107,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 pass, 1 regression, 2 usage, 3 invalid generator, 4 data or provenance mismatch, "
     "5 nothing was measured, 70 an error of simbench itself, 130 interrupted. SIMBENCH_DEBUG=1 shows tracebacks.",
 )
-for module in (measure, train, simulate, judge, files, look, gates, boards):
+for module in (measure, train, deploy, simulate, judge, files, look, gates, boards):
     module.register(app)
 
 

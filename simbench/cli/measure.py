@@ -38,7 +38,10 @@ ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write 
 def run(
     generator: Annotated[
         str | None,
-        options.spec(help="pkg.module:attr, path/file.py:attr, a name of `simbench generators`, onnx:FILE, pt2:FILE or cmd:PROGRAM."),
+        options.spec(
+            help="pkg.module:attr, path/file.py:attr, a name of `simbench generators`, onnx:FILE, pt2:FILE or "
+            "cmd:PROGRAM."
+        ),
     ] = None,
     task: options.Task = DEFAULT,
     param: options.Param = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,16 +23,8 @@ class Onnx(NetworkFile):
 
     def open(self, device: torch.device) -> Sequence[Input]:
         """Load the file. Raises UsageError without onnxruntime, GeneratorError where the file is no such network."""
-        try:
-            import onnxruntime
-        except ImportError as error:
-            fix = "pip install 'simbench[onnx]'"
-            raise UsageError(f"onnx:{self.weights_path} needs the package onnxruntime", fix=fix) from error
-        self.runtime: Any = onnxruntime
         self.sessions: dict[int, Any] = {}
-        self.providers = ["CPUExecutionProvider"]
-        if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            self.providers.insert(0, "CUDAExecutionProvider")
+        self.cuda = device.type == "cuda"
         session = self._session()
         if not session.get_outputs():
             raise GeneratorError(f"{self.weights_path} has no output")
@@ -49,15 +42,7 @@ class Onnx(NetworkFile):
         """The session for the threads that torch has now; threads are settled when one is made."""
         threads = torch.get_num_threads()
         if threads not in self.sessions:
-            options = self.runtime.SessionOptions()
-            options.intra_op_num_threads, options.log_severity_level = threads, 3
-            try:
-                made = self.runtime.InferenceSession(str(self.weights_path), options, providers=self.providers)
-            except Exception as error:  # onnxruntime's own classes, which differ between versions
-                reason = " ".join(str(error).split())[:300]
-                what, fix = f"{self.weights_path} is no ONNX network that onnxruntime can load", "Export it again."
-                raise GeneratorError(what, got=reason, fix=fix) from error
-            self.sessions[threads] = made
+            self.sessions[threads] = onnx_session(self.weights_path, threads, self.cuda)
         return self.sessions[threads]
 
     def run(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -65,3 +50,26 @@ class Onnx(NetworkFile):
         given = zip(self.names, self.types, tensors, strict=True)
         feed = {name: tensor.to("cpu", kind).numpy() for name, kind, tensor in given}
         return torch.from_numpy(self._session().run(None, feed)[0])
+
+
+def onnx_session(path: Path, threads: int, cuda: bool = False) -> Any:
+    """onnxruntime's session of a file, with that many threads.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+        GeneratorError: it cannot load the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError(f"{path} needs the package onnxruntime", fix="pip install 'simbench[onnx]'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    wanted = ["CUDAExecutionProvider"] if cuda else []
+    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes, which differ between versions
+        reason = " ".join(str(error).split())[:300]
+        what = f"{path} is no ONNX network that onnxruntime can load"
+        raise GeneratorError(what, got=reason, fix="Export it again.") from error
