@@ -12,34 +12,40 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from simbench.core.errors import GeneratorError, SimbenchError, UsageError
+from simbench.core.events import Events
 from simbench.core.files import check_writable, replace_text
 from simbench.core.templates import render_template
-from simbench.core.text import count, engine_name, matching, number, printable, with_error
+from simbench.core.text import count, engine_name, listed, matching, number, printable, with_error
 from simbench.generators.session import Session
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
-from simbench.report.channels import channel_histograms, correlations, dispersion, energy_response
+from simbench.report.channels import channel_histograms, correlations
 from simbench.report.digits import digit_grid, mean_digits
 from simbench.report.features import EVENTS, embed, feature_maps
 from simbench.report.interpolation import NOISES, Way, interpolations, outside_sentence, walk, ways
 from simbench.report.latent import class_name, latent_maps, latent_space, probe_sentence
+from simbench.report.response import energy_response
 from simbench.report.showers import mean_showers, pick_conditions, shower_grid
 from simbench.report.speed import quality_against_time
-from simbench.report.style import COLOURS, Series, largest_reference, save_figure, to_svg
+from simbench.report.spread import dispersion
+from simbench.report.style import COLOURS, PHONE, Series, largest_reference, narrowest, save_figure, to_svg
 from simbench.results.cost import cost_sentences
 from simbench.results.findings import TOO_GOOD
 from simbench.results.pareto import Trade, monte_carlo, paces, placed, quality_caption
 from simbench.results.schema import Measurement, Result, StratumValue
-from simbench.results.timing import scored_sentence
+from simbench.results.timing import NOT_TIMED, scored_sentence
 from simbench.results.words import (
+    Standing,
     equivalent_number,
     equivalent_sentence,
     headline,
     meaning,
     metric_label,
+    score_text,
     speed_sentence,
     standing,
     stratum_label,
@@ -56,7 +62,7 @@ FEW = 3
 """More results than these are shown closer together."""
 
 FULL_BAR = 30.0
-"""A score this many times worse than its floor fills the bar; the bar is logarithmic."""
+"""A score this many times worse than its floor, or worse by this many errors, fills the bar; it is logarithmic."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +83,14 @@ class ReportEntry:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on the page, or why it is not there."""
+    """A figure on the page, or why it is not there; `wide`: it is scrolled on a phone."""
 
     name: str
     title: str
     caption: str
     svg: str
     missing: str = ""
+    wide: bool = False
 
 
 def write_report(entries: Sequence[ReportEntry], task: Task, path: Path, *, figures: Path | None = None) -> Path:
@@ -131,9 +138,10 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
         several=len(entries) > 1,
         many=len(entries) > FEW,
         sections=[
-            ("Scores that rank", _score_rows(results, ranks=True)),
-            ("Reported, not ranked", _score_rows(results, ranks=False)),
+            ("Scores that rank", _score_rows(results, ranks=True, repeats=task.repeats)),
+            ("Reported, not ranked", _score_rows(results, ranks=False, repeats=task.repeats)),
         ],
+        calibration=_calibration(results, labels),
         unmeasured=[
             (label, m.key, m.status, printable(m.error or "no reason recorded", 600))
             for result, label in zip(results, labels, strict=True)
@@ -199,7 +207,8 @@ def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
         "scored": scored_sentence(result),
         "measured_energy": any(row.joules_per_event is not None for row in result.throughput),
         "findings": [warning for warning in warnings if warning.startswith(TOO_GOOD)],
-        "warnings": [warning for warning in warnings if not warning.startswith(TOO_GOOD)],
+        "warnings": [w for w in warnings if not w.startswith(TOO_GOOD) and NOT_TIMED not in w],
+        "untimed": [warning for warning in warnings if NOT_TIMED in warning],
         "throughput_error": printable(result.throughput_error or "", 1000),
         "provenance": _provenance(result),
     }
@@ -257,7 +266,7 @@ def _found(results: Sequence[Result], key: str) -> list[tuple[int, Measurement]]
     return [(place, m) for place, result in enumerate(results) if (m := result.measurement(key)) is not None]
 
 
-def _score_rows(results: Sequence[Result], *, ranks: bool) -> list[dict[str, Any]]:
+def _score_rows(results: Sequence[Result], *, ranks: bool, repeats: int) -> list[dict[str, Any]]:
     rows = []
     for key in _keys(results):
         found = [(place, m) for place, m in _found(results, key) if m.value is not None and m.ranks == ranks]
@@ -272,7 +281,7 @@ def _score_rows(results: Sequence[Result], *, ranks: bool) -> list[dict[str, Any
                     "arrow": Direction.of(first).arrow,
                     "direction": Direction.of(first).words,
                     "meaning": meaning(first),
-                    "cells": [_score_cell(m, place, m is best) for place, m in found],
+                    "cells": [_score_cell(m, place, m is best, repeats) for place, m in found],
                 }
             )
     return rows
@@ -282,32 +291,59 @@ def _best(measurements: Sequence[Measurement]) -> Measurement:
     return min(measurements, key=lambda m: Direction.of(m).badness(m.value or 0.0))
 
 
-def _score_cell(measurement: Measurement, place: int, best: bool) -> dict[str, Any]:
+def _calibration(results: Sequence[Result], labels: Sequence[str]) -> str:
+    """By what the photons of each generator were multiplied, and what that does, in a sentence; empty without any."""
+    factors, moved = [], False
+    for result, label in zip(results, labels, strict=True):
+        found = [m for m in result.measurements if m.calibrated is not None]
+        if found and found[0].calibrated is not None:
+            factors.append(f"{label + ' ' if len(results) > 1 else ''}×\u00a0{number(found[0].calibrated.factor)}")
+            moved |= any(_calibration_matters(m) for m in found)
+    if not factors:
+        return ""
+    effect = "its score is given where it moves" if moved else "no score moves"
+    return (
+        f"Calibrated: photons {listed(factors, ', ')}, so that their mean is right; {effect} by more than the standard "
+        "error."
+    )
+
+
+def _calibration_matters(measurement: Measurement) -> bool:
+    """Whether the score moves by more than its standard error once the photons are put right."""
+    calibrated, value = measurement.calibrated, measurement.value
+    return calibrated is not None and value is not None and abs(calibrated.value - value) > (measurement.stderr or 0.0)
+
+
+def _bar(place_of: Standing) -> float | None:
+    """Percent of the bar that a standing fills: by its standard errors where it is told in them, else by its factor."""
+    worse = place_of.sigma if place_of.in_errors else place_of.factor
+    return None if worse is None else min(100.0, 100 * float(np.log(max(worse, 1.0)) / np.log(FULL_BAR)))
+
+
+def _score_cell(measurement: Measurement, place: int, best: bool, repeats: int) -> dict[str, Any]:
     value, place_of = measurement.value or 0.0, standing(measurement)
 
     def beside(other: float | None) -> str:
         return "–" if other is None else matching(other, value, measurement.stderr)
 
     floor = beside(measurement.floor)
-    if measurement.floor is not None and measurement.floor_sd is not None:
+    if measurement.floor is not None and measurement.floor_sd:
         floor = with_error(measurement.floor, measurement.floor_sd)
     notes, spread, calibrated = [], "", ""
     if measurement.sd_repetition is not None:
         spread = f"± {number(measurement.sd_repetition, 2)}"
         notes.append(f"{spread} between {len(measurement.per_repetition)} repetitions")
-    if measurement.calibrated is not None:
+    if measurement.calibrated is not None and _calibration_matters(measurement):
         calibrated = beside(measurement.calibrated.value)
-        notes.append(f"{calibrated} with photons × {number(measurement.calibrated.factor)}")
-    bar = None
-    if place_of.factor is not None:
-        bar = min(100.0, max(0.0, 100 * float(np.log(max(place_of.factor, 1.0)) / np.log(FULL_BAR))))
+        notes.append(f"{calibrated} calibrated")
     return {
         "place": place,
         "best": best,
-        "value": with_error(value, measurement.stderr),
+        "value": score_text(measurement, repeats=repeats),
         "floor": floor,
         "standing": place_of.text or "–",
-        "bar": bar,
+        "bar": _bar(place_of),
+        "in_errors": place_of.in_errors,
         "at_floor": place_of.sigma is not None and place_of.sigma < 2,
         "memoriser": beside(measurement.memoriser),
         "notes": notes,
@@ -339,8 +375,10 @@ def _strata(
                             "unit": m.unit if index == 0 else "",
                             "label": labels[place],
                             "place": place,
-                            "cells": [_stratum_cell(cell) for cell in cells],
-                            "all": with_error(m.value or 0.0, m.stderr),
+                            "cells": [
+                                "" if cell is None else score_text(m, cell, repeats=task.repeats) for cell in cells
+                            ],
+                            "all": score_text(m, repeats=task.repeats),
                             "worst": _worst(m, cells),
                         }
                     )
@@ -369,10 +407,6 @@ def _stratum_head(key: str, series: Sequence[Series], task: Task) -> tuple[str, 
     return (printable(name, 40) if kind == "species" else stratum_label(key)), ""
 
 
-def _stratum_cell(cell: StratumValue | None) -> str:
-    return "" if cell is None else with_error(cell.value, cell.stderr)
-
-
 def _worst(measurement: Measurement, cells: Sequence[StratumValue | None]) -> int | None:
     """The stratum furthest from the target; none without one, since strata have no floor to be held against."""
     if measurement.target is None:
@@ -394,20 +428,26 @@ CAPTIONS = {
     "channels": (
         "Read-out channels",
         "Channels 1–4 are the quadrants, channel 5 every second fibre. Bars are statistical; the last bin holds the "
-        "overflow.",
+        "overflow. χ² over its degrees of freedom and separation (0: equal, 1: apart) are of the bins shown; real–real "
+        "is what independent real events reach. Both sides answer the same particles, so that χ² falls below its "
+        "degrees of freedom. Triangles: the ratio lies above the panel.",
     ),
     "response": (
         "Photon sum against energy",
-        "Points: mean with its standard error, in bins of equal numbers of events. Band and lines: 16–84 % of the "
-        "events.",
+        "Mean with its standard error, in bins of equal numbers of events, at the mean energy of the bin; horizontal "
+        "bars show the bin. Band and lines: 16–84 % of the events. Width: standard deviation over mean of the photon "
+        "sum over the energy.",
     ),
     "dispersion": (
         "Spread of the answers to one particle",
-        "One point a particle. Below the line the generator repeats itself too much; triangles lie below the frame.",
+        "One point a particle; open circles are medians in bins. Below the line the generator repeats itself too much; "
+        "triangles lie below the frame, with hardly any spread. Right the ratio of the two, beside that of independent "
+        "real events to real ones.",
     ),
     "correlations": (
         "Rank correlation of the channels",
-        "Spearman's correlation over all events, and generated minus real, with its Frobenius norm.",
+        "Spearman's correlation over all events, and generated minus real, with its Frobenius norm. Below the real "
+        "ones: other real events minus real, which is what chance does.",
     ),
     "images": (
         "Single images, real and generated",
@@ -478,14 +518,13 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None, coverage
             picked = pick_conditions(reference, task)
             figures.add("Showers", "showers", lambda some: shower_grid(some, picked, task.unit), series, 12)
             figures.add("Showers", "mean_shower", lambda some: mean_showers(some, task.unit), series, 4)
-        figures.add("Channels", "channels", lambda some: channel_histograms(some, task.unit), series, 4)
+        other = _other_real(task, reference)
+        figures.add("Channels", "channels", lambda some: channel_histograms(some, task, other), series, 4)
         if "Energy" in task.condition_names:
-            energy = task.condition_names.index("Energy")
-            unit = task.condition_units[energy]
-            figures.add("Channels", "response", lambda some: energy_response(some, energy, unit, task.unit), series, 4)
+            figures.add("Channels", "response", lambda some: energy_response(some, task), series, 4)
         if task.repeats > 1:
-            figures.add("Channels", "dispersion", lambda some: dispersion(some, task.unit), series, 6)
-        figures.add("Channels", "correlations", correlations, series, 4)
+            figures.add("Channels", "dispersion", lambda some: dispersion(some, task, other), series, 6)
+        figures.add("Channels", "correlations", lambda some: correlations(some, other), series, 4)
     elif len(task.shape) == 3 and task.shape[0] in (1, 3):
         figures.add("Images", "images", digit_grid, series, 4)
         if task.shape[0] == 1 and "label" in reference.strata:
@@ -499,6 +538,15 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None, coverage
     if opened and (between := ways(reference, task)):
         figures.add("Interpolation", "interpolation", lambda some: _interpolation(some, between, task), opened)
     return list(figures.groups.items())
+
+
+def _other_real(task: Task, reference: Events) -> Events | None:
+    """Independent real events that answer the conditions of the reference: what chance alone does; None without any."""
+    try:
+        other = task.load("floor", len(reference))
+    except SimbenchError:
+        return None
+    return other if torch.equal(other.condition_id, reference.condition_id) else None
 
 
 def _latent(encoders: Sequence[Series], task: Task) -> tuple[Figure, str]:
@@ -541,7 +589,8 @@ def _draw(
     if folder is not None:
         for suffix in ("pdf", "png"):
             save_figure(drawn, folder / f"{name}.{suffix}", suffix)
-    return Drawn(name, title, f"{caption} {sentence}".strip(), to_svg(drawn, name, title))
+    wide = narrowest(drawn) > PHONE
+    return Drawn(name, title, f"{caption} {sentence}".strip(), to_svg(drawn, name, title), wide=wide)
 
 
 def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | None) -> Drawn | None:

@@ -11,7 +11,7 @@ from simbench.core.errors import SimbenchError
 from simbench.core.text import count, engine_name, number, printable, sigmas, thread_count, times, with_error
 from simbench.metrics.direction import Direction
 from simbench.results.findings import copying
-from simbench.results.schema import EquivalentCount, Measurement, Result, Throughput
+from simbench.results.schema import EquivalentCount, Measurement, Result, StratumValue, Throughput
 
 if TYPE_CHECKING:
     from simbench.metrics.base import Metric
@@ -26,6 +26,29 @@ def metric_label(measurement: Measurement) -> str:
     name = printable(known.label if known else measurement.metric.replace("_", " "), 40)
     usual = known.version if known else "1"
     return name if measurement.version == usual else f"{name} {printable(measurement.version, 20)}"
+
+
+CONFIDENCE = 0.95
+
+
+def score_text(measurement: Measurement, stratum: StratumValue | None = None, *, repeats: int = 1) -> str:
+    """`9.13 ± 0.42`, of a measurement or of a stratum of it.
+
+    A share of events of which none or all count has no spread to take an error from: it has a limit at 95 % confidence
+    instead, `< 0.069` or `> 0.93`, and the difference of two such shares `within ±0.069`. The limit is that of as many
+    independent draws as there are conditions, with `repeats` events each.
+    """
+    score = measurement if stratum is None else stratum
+    value = score.value or 0.0
+    if score.stderr != 0:
+        return with_error(value, score.stderr)
+    known = _metric(measurement.metric, measurement.version)
+    if known is None or not known.share or value not in (0, 1):
+        return number(value, 4)
+    limit = 1 - (1 - CONFIDENCE) ** (1 / max(score.n // repeats, 1))
+    if measurement.target == value:
+        return f"within ±{number(limit, 2)}"
+    return f">\u00a0{number(1 - limit, 3)}" if value else f"<\u00a0{number(limit, 2)}"
 
 
 def meaning(measurement: Measurement) -> str:
@@ -68,6 +91,11 @@ class Standing:
     factor: float | None
     sigma: float | None
 
+    @property
+    def in_errors(self) -> bool:
+        """Whether `text` tells it in standard errors."""
+        return self.text.endswith("σ")
+
 
 def standing(measurement: Measurement) -> Standing:
     """Where a measurement stands against its floor, or against its target."""
@@ -84,7 +112,7 @@ def standing(measurement: Measurement) -> Standing:
     worse = None if sigma is None else Direction.of(measurement).sign * sigma
     if ratio is None:
         return Standing("" if sigma is None else sigmas(sigma), None, worse)
-    factor = ratio if measurement.direction == "lower" else 1 / ratio if ratio > 0 else None
+    factor = ratio if measurement.direction == "lower" else 1 / ratio if ratio > 0 else math.inf
     return Standing(times(ratio), factor, worse)
 
 

@@ -8,7 +8,15 @@ from rich.console import Console
 from simbench.core.text import THIN
 from simbench.report.terminal import print_result
 from simbench.results.schema import Bound, EquivalentCount, EquivalentEvents, Measurement, Result, StratumValue
-from simbench.results.words import equivalent_sentence, floor_test, meaning, speed_sentence, standing, verdict
+from simbench.results.words import (
+    equivalent_sentence,
+    floor_test,
+    meaning,
+    score_text,
+    speed_sentence,
+    standing,
+    verdict,
+)
 
 HOSTILE = "<script>alert(1)</script>[red]\x1b[31m$\\frac"
 
@@ -219,3 +227,23 @@ def test_every_shipped_metric_has_a_sentence() -> None:
     assert all(metric.meaning != metric.summary for metric in SHIPPED if metric.version == "1")
     assert all(meaning(make_measurement(metric.name, version=metric.version)) for metric in SHIPPED)
     assert meaning(make_measurement("nobody_knows")) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "target", "repeats", "text"),
+    [
+        ("recall", 0.0, None, 1, "<\u00a00.069"),
+        ("recall", 1.0, None, 1, ">\u00a00.931"),
+        ("recall", 0.0, None, 8, "<\u00a00.45"),
+        ("empty_fraction", 0.0, 0.0, 1, "within ±0.069"),
+        ("recall", 0.5, None, 1, "0.5000"),
+        ("dispersion_ratio", 0.0, 1.0, 1, "0"),
+    ],
+)
+def test_a_share_without_spread_has_the_limit_of_its_binomial(
+    metric: str, value: float, target: float | None, repeats: int, text: str
+) -> None:
+    """None of 42 events: (1 - 0.069)^42 is 5 %; of 5 particles: 0.45."""
+    direction = "higher" if target is None else "target"
+    one = make_measurement(metric, value, stderr=0.0, n=42, direction=direction, target=target)
+    assert score_text(one, repeats=repeats) == text

@@ -16,12 +16,13 @@ from simbench.core.cache import Once
 from simbench.core.errors import DataError, UsageError
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
-from simbench.report.channels import rank_correlations
 from simbench.report.page import ReportEntry, entry_labels, write_report
 from simbench.report.showers import pick_conditions
 from simbench.report.speed import quality_against_time
 from simbench.report.style import plain, to_svg
 from simbench.results.pareto import placed
+from simbench.results.schema import Calibrated, StratumValue
+from simbench.results.timing import NOT_TIMED
 from simbench.tasks.mnist import Mnist, find
 from simbench.tasks.zn import ZnGeant3
 
@@ -161,6 +162,57 @@ def test_rows_of_other_precisions_and_compiled_ones_are_told_apart(folder: Path)
         assert f'<th scope="row">{shown}</th>' in text
 
 
+def test_a_calibrated_score_is_shown_where_it_moves_by_more_than_its_error(folder: Path) -> None:
+    moved = make_measurement("fpd", 9.0, stderr=0.5, calibrated=Calibrated(factor=1.25, value=7.0))
+    still = make_measurement("kpd", 9.0, stderr=0.5, calibrated=Calibrated(factor=1.25, value=8.8))
+    texts = {}
+    for name, measured in (("moved", [moved, still]), ("still", [still])):
+        entry = ReportEntry(make_result(measurements=measured), None)
+        texts[name] = write_report([entry], ZnGeant3(), folder / "calibrated.html").read_text()
+    assert texts["moved"].count("photons ×\u00a01.25") == texts["still"].count("photons ×\u00a01.25") == 1
+    assert "its score is given where it moves by more" in texts["moved"]
+    assert "7.00 calibrated" in texts["moved"]
+    assert "8.80 calibrated" not in texts["moved"]
+    assert "no score moves by more" in texts["still"]
+
+
+def test_bars_show_factors_and_standard_errors(folder: Path) -> None:
+    measured = [
+        make_measurement("fpd", 2.0, floor=1.0),
+        make_measurement("kpd", 1.0, stderr=0.1, floor=0.001, floor_sd=0.01, ratio=None),
+        make_measurement("recall", 0.0, stderr=0.0, floor=0.9, direction="higher"),
+    ]
+    entry = ReportEntry(make_result(measurements=measured), None)
+    text = write_report([entry], ZnGeant3(), folder / "bars.html").read_text()
+    bars = re.findall(r'<span class="bar( errors)?" aria-hidden="true"><i style="width:([0-9.]+)%"', text)
+    assert [kind for kind, _ in bars] == ["", " errors", ""]
+    expected = [100 * np.log(2) / np.log(30), 100 * np.log(0.999 / np.hypot(0.1, 0.01)) / np.log(30), 100.0]
+    assert [float(width) for _, width in bars] == pytest.approx(expected, abs=0.06)
+
+
+def test_what_was_not_timed_is_said_beside_the_speeds(folder: Path) -> None:
+    late = f"batch 10000 on cpu with 1 thread{NOT_TIMED}it would take about 22 s, and there is no time left"
+    entry = ReportEntry(make_result(warnings=[late, "odd events"]), None)
+    text = write_report([entry], ZnGeant3(), folder / "late.html").read_text()
+    head, _, speed = text.partition('<h2 id="speed-section">')
+    assert "1 batch size was not timed" in head
+    assert late not in head
+    assert late in speed
+    assert '<p class="warn">odd events</p>' in head
+
+
+def test_a_share_without_spread_has_a_limit(folder: Path) -> None:
+    strata = {
+        "species=neutron": StratumValue(value=0.0, stderr=0.0, n=80),
+        "species=photon": StratumValue(value=0.1, stderr=0.02, n=80),
+    }
+    measured = [make_measurement("empty_fraction", 0.05, direction="target", target=0.0, strata=strata)]
+    entry = ReportEntry(make_result(measurements=measured), None)
+    text = write_report([entry], ZnGeant3(), folder / "limit.html").read_text()
+    assert f"<td>within ±{1 - 0.05**0.1:.2f}</td>" in text  # 80 events are of 10 particles
+    assert "± 0<" not in text
+
+
 def test_without_any_samples_the_tables_remain_and_an_old_report_is_replaced(folder: Path) -> None:
     path = folder / "tables.html"
     path.write_text("old")
@@ -237,15 +289,6 @@ def test_picked_conditions_span_species_and_energy(zn: Comparison) -> None:
     assert len(pick_conditions(zn.reference, task)) >= 4
 
 
-def test_rank_correlations_are_spearmans() -> None:
-    from scipy.stats import spearmanr
-
-    values = np.random.default_rng(0).poisson(3.0, (200, 5)).astype(float)
-    np.testing.assert_allclose(rank_correlations(values), spearmanr(values).statistic, atol=1e-12)
-    values[:, 2] = 0
-    assert np.isnan(rank_correlations(values)[2]).all()
-
-
 @pytest.mark.parametrize("name", ["$x$", "$", "_hidden", "\\frac$", "名前 🦊", "x" * 500, "\x00\x1b[31m"])
 def test_any_name_can_label_a_figure(name: str) -> None:
     assert len(plain(name).replace("\\$", "$")) <= 29
@@ -269,9 +312,16 @@ def test_one_training_sampled_in_several_ways_is_one_line() -> None:
 
 # In a browser
 
-PROBE = (
-    "<script>const root = document.documentElement; parent.postMessage([innerWidth, root.scrollWidth], '*');</script>"
-)
+PROBE = """<script>
+const root = document.documentElement;
+const cut = [...document.querySelectorAll(".box td, .box th")].filter((cell) => {
+  const edge = cell.closest(".box").getBoundingClientRect().right + 1, at = cell.getBoundingClientRect();
+  const whole = cell.closest(".head") || !at.width || at.right <= edge || at.left >= edge - 2;
+  return !whole || cell.scrollWidth > cell.clientWidth + 1;
+});
+parent.postMessage([innerWidth, root.scrollWidth, cut.map((cell) => cell.textContent).join("|")], "*");
+</script>"""
+"""Finds the cells that the right edge of their table cuts, or whose text is wider than they are."""
 FRAME = """<!doctype html><body style="margin:0"><script>
 onmessage = event => { document.body.dataset.widths = event.data.join(" "); };
 </script><iframe src="%s" style="border:0;width:%dpx;height:900px"></iframe>"""
@@ -291,10 +341,11 @@ def test_a_browser_finds_no_error_no_request_and_no_overflow(page: Path, tmp_pat
         frame.write_text(FRAME % (probed.name, width))
         profile = tmp_path / f"profile{width}"
         dom, log = opened(frame, profile, f"--log-net-log={net}", width=max(width, 500))
-        widths = re.search(r'data-widths="(\d+) (\d+)"', dom)
+        widths = re.search(r'data-widths="(\d+) (\d+) ([^"]*)"', dom)
         assert widths is not None
         assert int(widths[1]) == width
         assert int(widths[2]) <= width
+        assert widths[3] == ""
         assert log == []
         assert _requests_of_pages(net) == []
 
