@@ -12,7 +12,7 @@ from simbench.core.errors import UsageError
 from simbench.evaluation.floors import Floors
 from simbench.metrics.channels import channel_sums
 from simbench.metrics.registry import get_metric
-from simbench.selftest.curves import curve_table
+from simbench.selftest.curves import curve_figure, curve_table
 from simbench.selftest.run import ControlResult, Response, controls, judge, real_pair, selftest
 from simbench.tasks import get_task
 from simbench.tasks.controls import Control, emptied, scaled, shrunk
@@ -99,12 +99,22 @@ def test_the_smallest_defect_is_the_last_before_a_strength_goes_unseen() -> None
     assert one_sided.smallest_detected("m/1", 0.0) == 0.1
 
 
-def test_the_table_of_curves() -> None:
+def test_the_table_and_the_figure_of_curves_name_metrics_as_people_do() -> None:
     task = get_task("zn-geant3")
-    pair, floors = real_pair(task, 80), Floors(task, task.load("test", 80))
-    results = tuple(judge(Control(str(x), (), emptied(x)), pair, floors, ["empty_fraction/1"]) for x in (0.0, 0.5))
-    text = curve_table([Response("emptied", (0.0, 0.5), results)], task, 80)
-    assert "| empty_fraction/1 | " in text
+    pair, floors = real_pair(task, 80), Floors(task, task.load("test", 80), measure_sd=True)
+    keys = ["empty_fraction/1", "channel_wasserstein/1"]
+    results = tuple(judge(Control(str(x), (), emptied(x)), pair, floors, keys) for x in (0.0, 0.5))
+    response = Response("emptied", (0.0, 0.5), results)
+    assert "| empty fraction (`empty_fraction/1`) | " in curve_table([response], task, 80)
+    figure = curve_figure(response, task)
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["empty fraction →0", "channel Wasserstein [photons] ↓"]
+    assert [axes.get_xlabel() for axes in figure.axes[:2]] == ["share of events emptied"] * 2
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "flagged (family error 1%, Holm)",
+        "not flagged",
+        "floor ± 2 sd",
+    ]
 
 
 def test_compare_from_the_command_line(tmp_path) -> None:  # type: ignore[no-untyped-def]
