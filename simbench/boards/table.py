@@ -184,10 +184,19 @@ def _html(text: str) -> str:
     return str(escape(text)) if _IN_HTML.search(text) else text
 
 
+LONG = 16
+"""Characters beyond which a cell of numbers is broken over lines, so that its column is narrow."""
+
+
 def _html_cell(cell: Cell, column: Column) -> str:
     value, error = cell.split
-    words = ' class="words model"' if column.key == "model" else ' class="words"'
+    if column.words:
+        kind = ' class="words model"' if column.key == "model" else ' class="words"'
+    else:
+        kind = ' class="long"' if len(value) > LONG else ""
     text = _html(value)
+    if column.key == "model":
+        text = text.replace("_", "_<wbr>")
     if cell.link:
         text = f'<a href="{_html(cell.link)}">{text}</a>'
     if error:
@@ -195,7 +204,7 @@ def _html_cell(cell: Cell, column: Column) -> str:
     if cell.note:
         text = f"{text} <small>{_html(cell.note)}</small>"
     number = "" if cell.value is None else f' data-v="{cell.value}"'
-    return f"<td{words if column.words else ''}{number}>{text}</td>"
+    return f"<td{kind}{number}>{text}</td>"
 
 
 _NAMED = "textbackslash textasciitilde textasciicircum textless textgreater textbar textmu texteuro ldots"
