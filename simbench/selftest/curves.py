@@ -20,7 +20,11 @@ from simbench.tasks.base import Task
 
 HARMLESS = {"scale": 1.0, "emptied": 0.0, "shrunk": 0.0}
 LINE, BAND = COLOURS[0], COLOURS[2]
-AXIS = {"scale": "photons times", "emptied": "share of events emptied", "shrunk": "shrunk towards the condition's mean"}
+AXIS = {
+    "scale": "factor on all photons",
+    "emptied": "share of events emptied",
+    "shrunk": "shrunk towards the condition's mean",
+}
 """What the strength of each defect is; none has a unit."""
 COLUMNS = 4
 
