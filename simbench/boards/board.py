@@ -211,7 +211,7 @@ class Entry:
         equivalent, copies = result.equivalent_events, copying(result)
         return cls(
             file=file,
-            name=generator.name,
+            name=result.label,
             version=generator.version or "",
             parameters=generator.trained_parameters,
             configuration=generator.configuration,
@@ -422,7 +422,7 @@ def _refuse(path: Path, reasons: Sequence[str]) -> None:
 
 def entry_name(result: Result) -> str:
     """The name of a result's file among the entries."""
-    return f"{safe_name(result.generator.name)}-{result.id}.json"
+    return f"{safe_name(result.label)}-{result.id}.json"
 
 
 def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:

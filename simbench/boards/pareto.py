@@ -162,7 +162,7 @@ def _quality(
         single, best = paces(result.throughput, device, threads)
         if measurement is None or measurement.value is None or best is None:
             why = f"was not timed{_on(device, threads)}" if best is None else f"has no value of {key}"
-            left_out.append(f"{printable(result.generator.name, 60)} {result.id} {why}")
+            left_out.append(f"{printable(result.label, 60)} {result.id} {why}")
             continue
         first = first or measurement
         name = result.generator.name

@@ -127,7 +127,7 @@ def compare(
     from simbench.core.text import number, printable
 
     for side, result in (("A", first), ("B", second)):
-        print_text(f"{side}: {printable(result.generator.name, 80)} {result.id}")
+        print_text(f"{side}: {printable(result.label, 80)} {result.id}")
     rows = [
         (
             d.key,

@@ -32,6 +32,10 @@ MetricsOption = Annotated[
         help="Measure these alone (fpd,kpd), or these beside the task's (+mine); `simbench metrics` lists them.",
     ),
 ]
+LabelOption = Annotated[
+    str | None,
+    typer.Option("--name", metavar="LABEL", help="What tables, reports and paths call it, in place of its own name."),
+]
 ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write an HTML report beside the result.")]
 
 
@@ -42,6 +46,7 @@ def run(
     ] = None,
     task: options.Task = DEFAULT,
     param: options.Param = None,
+    name: LabelOption = None,
     seed: options.Seed = 0,
     events: options.Events = None,
     repetitions: Annotated[
@@ -71,6 +76,7 @@ def run(
     Examples:
       simbench run --generator memoriser --smoke
       simbench run --generator mymodel.py:Model --param width=4
+      simbench run --generator mymodel.py:Model --name "wide, 50 epochs"
       simbench run -g mypkg.models:Flow --task mnist --repetitions 5 --devices cuda,cpu
       simbench run -g vae --metrics conditional_energy,fpd
       simbench run -g vae --metrics +photon_excess
@@ -93,7 +99,7 @@ def run(
             save_samples=save_samples,
         )
         file = Path(generator.removeprefix("samples:"))
-        score([file], task, fast, definitions, metrics, out, report, data_dir, json)
+        score([file], task, name, fast, definitions, metrics, out, report, data_dir, json)
         return
 
     from simbench.core.files import check_writable
@@ -117,6 +123,7 @@ def run(
                 definitions=definitions,
                 metrics=metrics,
                 command=command_line(),
+                label=name,
             ),
             progress,
         )
@@ -128,6 +135,7 @@ def score(
         list[Path], typer.Argument(metavar="FILE", help="HDF5 or npz, as below; several are repetitions.")
     ],
     task: options.Task = DEFAULT,
+    name: LabelOption = None,
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
     metrics: MetricsOption = "",
@@ -157,7 +165,7 @@ def score(
     chosen = get_task(task, data_dir)
     check_writable(out)
     with working(json) as progress:
-        asked = Options(fast=fast, definitions=definitions, metrics=metrics, command=command_line())
+        asked = Options(fast=fast, definitions=definitions, metrics=metrics, command=command_line(), label=name)
         evaluated = score_files(files, chosen, asked, progress)
     _finish(evaluated, chosen, out, report, json)
 

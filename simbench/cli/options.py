@@ -47,7 +47,7 @@ MonteCarlo = Annotated[
     ),
 ]
 Fast = Annotated[bool, typer.Option("--fast", help="Leave out the slow metrics.")]
-Out = Annotated[Path, folder("--out", "-o", help="Results go to FOLDER/<task>/<generator>/<id>.json.")]
+Out = Annotated[Path, folder("--out", "-o", help="Results go to FOLDER/<task>/<name>/<id>.json.")]
 DataDir = Annotated[
     Path | None, folder("--data-dir", help="Where data that simbench does not ship are looked for first.")
 ]

@@ -78,7 +78,8 @@ class Options:
 
     `events` None: the whole test split. `batches` empty: the whole ladder. The events that are scored are made on the
     first device in the first mode; all are timed. `monte_carlo`: a file of `simbench simulate`; None: the
-    cost that came with the task's events. `score_files` uses `fast` to `command` alone.
+    cost that came with the task's events. `label`: what tables call the generator; None: its own name. `score_files`
+    uses `fast` to `command`, and `label`, alone.
     """
 
     root_seed: int = 0
@@ -92,11 +93,14 @@ class Options:
     metrics: str = ""
     command: str = ""
     monte_carlo: Path | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         for option, values in (("--repetitions", [self.repetitions]), ("--batches", self.batches)):
             if any(value < 1 for value in values):
                 raise UsageError(f"{option} must be positive", got=", ".join(map(str, values)))
+        if self.label is not None and not (self.label.strip() and self.label.isprintable() and len(self.label) <= 100):
+            raise UsageError("--name is no label", got=repr(self.label)[:120], expected="1 to 100 printable characters")
 
     def cost(self, task: Task) -> Cost | None:
         """What the Monte Carlo took. Raises UsageError or DataError where `monte_carlo` is no record of it."""
@@ -349,6 +353,7 @@ def _result(
             dtype="bfloat16" if options.modes[0].precision == "bf16" else "float32",
             definitions=options.definitions,
             metrics=None if own else list(keys),
+            label=options.label,
         ),
         task=task.record(reference),
         generator=record,

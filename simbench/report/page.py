@@ -164,7 +164,7 @@ def entry_labels(results: Sequence[Result]) -> list[str]:
 
     Results that are alike in both are numbered.
     """
-    names = [printable(result.generator.name, 60) or "unnamed" for result in results]
+    names = [printable(result.label, 60) or "unnamed" for result in results]
     labels = []
     for result, name in zip(results, names, strict=True):
         namesakes = [other.generator.parameters for other, theirs in zip(results, names, strict=True) if theirs == name]

@@ -54,7 +54,7 @@ def print_result(result: Result, path: Path | None, console: Console) -> None:
 def _head(result: Result) -> Iterable[Text]:
     sentence = equivalent_sentence(result)
     yield Text(sentence[0].upper() + sentence[1:], style="bold")
-    name = printable(result.generator.name, 60)
+    name = printable(result.label, 60)
     parameters = ", ".join(
         f"{printable(key, 30)}={printable(str(value), 30)}" for key, value in result.generator.parameters.items()
     )

@@ -36,7 +36,8 @@ def first_error(error: ValidationError) -> tuple[str, dict[str, str]]:
 
 
 class Spec(StrictRecord):
-    """What was asked for. `metrics` are the keys that were chosen; None: those of the task."""
+    """What was asked for. `metrics` are the keys that were chosen; None: those of the task. `label` is what tables call
+    the generator; None: its own name."""
 
     task: Short
     generator: Short
@@ -47,6 +48,7 @@ class Spec(StrictRecord):
     dtype: Short
     definitions: Short
     metrics: list[Short] | None = None
+    label: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
 
 class TaskRecord(StrictRecord):
@@ -345,6 +347,11 @@ class Result(StrictRecord):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
+    @property
+    def label(self) -> str:
+        """What tables, reports and paths call the generator: the label that the user gave it, else its own name."""
+        return self.spec.label or self.generator.name
+
     def measurement(self, key: str) -> Measurement | None:
         """The measurement of `name/version`, or None."""
         return next((m for m in self.measurements if m.key == key), None)
@@ -360,8 +367,8 @@ def json_schema() -> dict[str, Any]:
 
 
 def result_path(result: Result, out: Path) -> Path:
-    """Where a result belongs: `<out>/<task>/<generator>/<id>.json`."""
-    return out / safe_name(result.task.name) / safe_name(result.generator.name) / f"{result.id}.json"
+    """Where a result belongs: `<out>/<task>/<label>/<id>.json`."""
+    return out / safe_name(result.task.name) / safe_name(result.label) / f"{result.id}.json"
 
 
 def write_result(result: Result, out: Path) -> Path:

@@ -28,7 +28,7 @@ def save_samples(result: Result, pair: Comparison, task: Task, path: Path) -> Pa
         UsageError: it exists or cannot be written.
     """
     target, rows = path.with_suffix(SUFFIXES[0]), pair.reference.split_rows
-    name, seed = result.generator.name, result.spec.root_seed
+    name, seed = result.label, result.spec.root_seed
     write_samples(target, task, pair.generated.samples, rows, name, seed, result=result.id)
     return target
 
@@ -96,7 +96,7 @@ def find_pairs(
         owners = [place for place, result in enumerate(results) if _belongs(samples, pair, result)]
         further = any(samples.sha256 in result.provenance.flags.values() for result in results)
         if not owners and not further:  # a further repetition is the result's too, but figures show the first
-            names = [f"{of.generator.name} {of.id}, {of.task.events} events" for of in results[:5]]
+            names = [f"{of.label} {of.id}, {of.task.events} events" for of in results[:5]]
             what, got = f"{file} holds the samples of none of the results", _described(samples, pair)
             fix = "Pass the file of `simbench run --save-samples` or `simbench score` for one of them, or leave it out."
             raise DataError(what, got=got, expected=" or ".join(names), fix=fix)
