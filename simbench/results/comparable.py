@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from simbench.core.text import printable
-from simbench.results.schema import GeneratorRecord, TaskRecord
+from simbench.core.text import count, printable
+from simbench.results.schema import GeneratorRecord, Result, TaskRecord
 
 
 class Basis(NamedTuple):
@@ -36,6 +37,46 @@ class Basis(NamedTuple):
         for name, mine, theirs in zip(self._fields, self, other, strict=True):
             if mine != theirs:
                 yield name.replace("_", " "), mine, theirs
+
+
+@dataclass(frozen=True)
+class Group:
+    """Results whose scores compare.
+
+    Attributes:
+        places: where they stand among all results, ascending.
+        words: what tells them from the other groups: `4 000 events`; empty where there is one group.
+    """
+
+    places: tuple[int, ...]
+    words: str
+
+
+TELLING = ("task", "number_of_events", "definitions", "split", "feature_network", "data_set")
+"""Fields of `Basis`; the first that tell all groups apart are said (fewer events are another data set, too)."""
+
+
+def comparable_groups(results: Sequence[Result]) -> list[Group]:
+    """The results in groups whose scores compare, in the order of their first results."""
+    found: dict[Basis, list[int]] = {}
+    for place, result in enumerate(results):
+        found.setdefault(Basis.of(result.task, result.spec.definitions), []).append(place)
+    told: list[str] = []
+    for name in TELLING:
+        if len({getattr(basis, name) for basis in found}) > 1:
+            told.append(name)
+        if len({tuple(getattr(basis, name) for name in told) for basis in found}) == len(found):
+            break
+    return [
+        Group(tuple(places), ", ".join(_field(name, getattr(basis, name)) for name in told))
+        for basis, places in found.items()
+    ]
+
+
+def _field(name: str, value: Any) -> str:
+    if name == "number_of_events":
+        return f"{count(value)} events"
+    return printable(str(value), 60) if name == "task" else f"{name.replace('_', ' ')} {printable(str(value), 60)}"
 
 
 def generator_changes(before: GeneratorRecord, now: GeneratorRecord) -> list[str]:

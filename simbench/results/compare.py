@@ -6,6 +6,7 @@ values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -30,7 +31,7 @@ class Difference:
         key: `name/version`.
         a, b: the two values.
         value: b - a; `low` and `high` are its 95 % interval.
-        p: two-sided normal p-value of no difference, Holm-adjusted over all metrics compared.
+        p: two-sided normal p-value of both being as good, Holm-adjusted over all metrics compared.
         better: which is nearer to what the metric wants, where the adjusted p is below 5 %; "tie" otherwise.
         paired: whether the interval is that of resampled differences; else of two independent errors.
     """
@@ -54,16 +55,43 @@ def compare(a: Result, b: Result) -> list[Difference]:
         DataError: they are of other tasks, data, definitions, metric versions or numbers of events, or share no metric.
     """
     _check_comparable(a, b)
+    found = _differences(a, b)
+    if not found:
+        raise DataError("the two results have no metric with a value and an error in common")
+    return found
+
+
+def winners(results: Sequence[Result]) -> dict[str, int]:
+    """The metrics in which one result is better than each of the others that has a value, as `compare` says it of two:
+    its place. Their scores must compare (`simbench.results.comparable.comparable_groups`).
+    """
+    better: dict[str, set[tuple[int, int]]] = {}
+    for one, first in enumerate(results):
+        for other, second in enumerate(results[:one]):
+            for found in _differences(first, second):
+                if found.better != "tie":
+                    better.setdefault(found.key, set()).add((one, other) if found.better == "A" else (other, one))
+    won = {}
+    for key, pairs in better.items():
+        rivals = [place for place, r in enumerate(results) if (m := r.measurement(key)) and m.value is not None]
+        for place in rivals:
+            if all((place, other) in pairs for other in rivals if other != place):
+                won[key] = place
+    return won
+
+
+def _differences(a: Result, b: Result) -> list[Difference]:
     shared: dict[str, tuple[Measurement, float, float, float, bool]] = {}
+    p_values = {}
     for first in a.measurements:
         second = b.measurement(first.key)
-        if second is not None and first.value is not None and second.value is not None:
-            error, paired = difference_error(first, second)
-            if error is not None:
-                shared[first.key] = (first, first.value, second.value, error, paired)
-    if not shared:
-        raise DataError("the two results have no metric with a value and an error in common")
-    adjusted = holm({key: _p_value(y - x, error) for key, (_, x, y, error, _) in shared.items()})
+        if second is None or first.value is None or second.value is None:
+            continue
+        error, paired = difference_error(first, second)
+        if error is not None:
+            shared[first.key] = (first, first.value, second.value, error, paired)
+            p_values[first.key] = _p_value(*_worse(first, second, first.value, second.value, error))
+    adjusted = holm(p_values)
     found = []
     for key, (measurement, x, y, error, paired) in shared.items():
         badness = Direction.of(measurement).badness
@@ -75,15 +103,28 @@ def compare(a: Result, b: Result) -> list[Difference]:
     return found
 
 
+def _worse(first: Measurement, second: Measurement, x: float, y: float, error: float) -> tuple[float, float]:
+    """By how much B is worse than A, with the standard error: on either side of a target that is no difference of
+    values."""
+    way = Direction.of(first)
+    if way.target is not None and (x < way.target) != (y < way.target):
+        error = difference_error(first, second, opposite=True)[0] or error
+    return way.badness(y) - way.badness(x), error
+
+
 def _p_value(difference: float, error: float) -> float:
     return 2 * NormalDist().cdf(-abs(difference) / error) if error > 0 else float(difference == 0)
 
 
-def difference_error(first: Measurement, second: Measurement) -> tuple[float | None, bool]:
-    """Standard error of the difference, and whether it is that of paired replicates (else of independent errors)."""
+def difference_error(first: Measurement, second: Measurement, *, opposite: bool = False) -> tuple[float | None, bool]:
+    """Standard error of the difference, and whether it is that of paired replicates (else of independent errors).
+
+    `opposite`: of the difference of their distances from a target that lies between them, which is that of their sum.
+    """
     r, s = first.replicates, second.replicates
     if r is not None and s is not None and r.kind == s.kind and len(r.values) == len(s.values) > 1:
-        difference = torch.tensor(s.values, dtype=torch.float64) - torch.tensor(r.values, dtype=torch.float64)
+        sign = -1.0 if opposite else 1.0
+        difference = torch.tensor(s.values, dtype=torch.float64) - sign * torch.tensor(r.values, dtype=torch.float64)
         return float(jackknife_sd(difference) if r.kind == "jackknife" else difference.std()), True
     if first.stderr is None or second.stderr is None:
         return None, False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,25 @@ if TYPE_CHECKING:
 
 SIGNIFICANT = 3.0
 """Standard errors from the floor or the target below which nothing is called weak."""
+
+
+def entry_labels(results: Sequence[Result]) -> list[str]:
+    """What each of several results is called: its label; with the parameters that differ where labels are equal, and the
+    number of events where parameters are, too. Results that are alike in all of them are numbered."""
+    names = [printable(result.label, 60) or "unnamed" for result in results]
+    labels = []
+    for result, name in zip(results, names, strict=True):
+        namesakes = [other for other, theirs in zip(results, names, strict=True) if theirs == name]
+        mine = result.generator.parameters
+        differing = [k for k in mine if any(other.generator.parameters.get(k) != mine[k] for other in namesakes)]
+        detail = [f"{printable(key, 20)}={printable(str(mine[key]), 20)}" for key in differing]
+        if any(r.generator.parameters == mine and r.task.events != result.task.events for r in namesakes):
+            detail.append(f"{count(result.task.events)} events")
+        labels.append(f"{name} ({', '.join(detail)})" if detail else name)
+    return [
+        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
+        for i, label in enumerate(labels)
+    ]
 
 
 def metric_label(measurement: Measurement) -> str:

@@ -7,7 +7,7 @@ import pytest
 from factories import make_measurement, make_result
 
 from simbench.core.errors import DataError
-from simbench.results.compare import compare
+from simbench.results.compare import compare, winners
 from simbench.results.schema import Measurement, ReplicatesRecord, Result
 
 
@@ -63,6 +63,26 @@ def test_better_follows_the_direction(direction: str, a: float, b: float, better
     noise = np.random.default_rng(3).normal(0, 0.01, 200)
     changes = {"direction": direction, "target": 1.0 if direction == "target" else None}
     assert compare(result(a, noise, **changes), result(b, noise[::-1], **changes))[0].better == better
+
+
+def test_values_on_either_side_of_a_target_are_as_good() -> None:
+    rng = np.random.default_rng(4)
+    noise = rng.normal(0, 0.01, (2, 200))
+    changes = {"direction": "target", "target": 1.0}
+    near, far = result(0.9, noise[0], **changes), result(1.101, noise[1], **changes)
+    (found,) = compare(near, far)
+    assert found.better == "tie"
+    assert found.low > 0.1
+    assert compare(near, result(1.2, noise[1], **changes))[0].better == "A"
+
+
+def test_a_winner_is_better_than_each_of_the_others() -> None:
+    results = [result(value, None) for value in (10.0, 1.0, 4.0)]  # errors of 1
+    assert winners(results) == {"channel_wasserstein/1": 1}
+    assert winners([*results, result(2.0, None)]) == {}
+    unknown = make_result(measurements=[make_measurement(value=50.0, stderr=None)])
+    assert winners([*results, unknown]) == {}
+    assert winners(results[:1]) == {}
 
 
 def test_what_differs_in_kind_is_refused() -> None:
