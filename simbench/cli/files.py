@@ -1,14 +1,16 @@
-"""The verbs for who writes a generator: init, check, conditions export."""
+"""The verbs for who writes a generator: init, check, conditions export; and clean, which removes kept samples."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import answer, print_checks, print_json, read_options, working
+from simbench.cli.output import answer, print_checks, print_json, print_table, print_text, read_options, working
+from simbench.core.errors import DataError
 from simbench.tasks import DEFAULT
 
 INVALID_GENERATOR = 3
@@ -98,10 +100,57 @@ def export(
     )
 
 
+def clean(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results, or one below it.")] = Path(
+        "runs"
+    ),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them without asking.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Show the samples that runs have kept, and remove them. Results and reports stay.
+
+    \b
+    Examples:
+      simbench clean
+      simbench clean runs/zn-geant3/mymodel --yes
+    """
+    from simbench.core.console import right
+    from simbench.core.text import count, megabytes, printable
+    from simbench.samples.kept import kept_samples
+
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}", fix="Name the folder that `simbench run --out` wrote to.")
+    found = list(kept_samples(folder))
+    if not json:
+        rows = [
+            (printable(kept.result.label, 40), kept.result.task.name, count(kept.result.task.events))
+            + (f"{kept.result.created:%Y-%m-%d %H:%M}", megabytes(kept.size), str(kept.path))
+            for kept in found
+        ]
+        if rows:
+            print_table(["generator", "task", *right("events", "made", "size"), "file"], rows)
+        total = megabytes(sum(kept.size for kept in found))
+        print_text(f"{count(len(found))} file{'s' * (len(found) != 1)} of samples below {folder}, {total}.")
+    if found and not yes and not json:
+        if not sys.stdin.isatty():
+            print_text("Remove them with --yes; the results stay.")
+        else:
+            yes = typer.confirm("Remove them? The results stay.")
+    removed = found if yes else []
+    for kept in removed:
+        kept.remove()
+    if json:
+        files = [{"file": str(kept.path), "result": kept.result.id, "bytes": kept.size} for kept in found]
+        print_json({"samples": files, "removed": bool(removed)})
+    elif removed:
+        print_text("They are removed; the results stay.")
+
+
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
     app.command()(init)
     app.command()(check)
+    app.command()(clean)
     conditions = typer.Typer(
         no_args_is_help=True, rich_markup_mode=None, help="The conditions that a generator must answer."
     )

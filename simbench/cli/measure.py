@@ -36,6 +36,24 @@ LabelOption = Annotated[
     str | None,
     typer.Option("--name", metavar="LABEL", help="What tables, reports and paths call it, in place of its own name."),
 ]
+SamplesOption = Annotated[
+    bool,
+    typer.Option(
+        "--samples/--no-samples",
+        help="Keep the events of the first repetition beside the result, as <id>.h5, for `simbench report`; those of "
+        "earlier runs in that folder are removed.",
+    ),
+]
+SamplesLimitOption = Annotated[
+    int,
+    typer.Option(
+        "--samples-limit",
+        min=1,
+        metavar="MB",
+        envvar="SIMBENCH_SAMPLES_LIMIT",
+        help="Keep no samples that take more than this.",
+    ),
+]
 ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write an HTML report beside the result.")]
 
 
@@ -63,10 +81,8 @@ def run(
     metrics: MetricsOption = "",
     out: options.Out = Path("runs"),
     report: ReportOption = True,
-    save_samples: Annotated[
-        bool,
-        typer.Option("--save-samples", help="Keep the events of the first repetition beside the result, as <id>.h5."),
-    ] = False,
+    samples: SamplesOption = True,
+    samples_limit: SamplesLimitOption = 64,
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
@@ -96,7 +112,6 @@ def run(
             monte_carlo=monte_carlo,
             repetitions=repetitions > 1,
             smoke=smoke,
-            save_samples=save_samples,
         )
         file = Path(generator.removeprefix("samples:"))
         score([file], task, name, fast, definitions, metrics, out, report, data_dir, json)
@@ -127,7 +142,7 @@ def run(
             ),
             progress,
         )
-    _finish(evaluated, chosen, out, report, json, save_samples)
+    _finish(evaluated, chosen, out, report, json, samples_limit if samples else 0)
 
 
 def score(
@@ -170,8 +185,8 @@ def score(
     _finish(evaluated, chosen, out, report, json)
 
 
-def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: bool, save_samples: bool = False) -> None:
-    """Write the result, then its samples and the report, then show it.
+def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: bool, samples_limit: int = 0) -> None:
+    """Write the result, then its samples (up to so many MB) and the report, then show it.
 
     Raises NothingMeasuredError where a primary metric has no value.
     """
@@ -181,8 +196,8 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
     result = evaluated.result
     path = write_result(result, out)
     try:
-        if save_samples:
-            _samples_beside(evaluated, task, path)
+        if samples_limit:
+            _samples_beside(evaluated, task, path, samples_limit)
         if report:
             _report_beside(evaluated, task, path)
     finally:
@@ -202,13 +217,20 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
         )
 
 
-def _samples_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
+def _samples_beside(evaluated: Evaluated, task: Task, path: Path, limit: int) -> None:
+    """Keep the samples, or say why not: the result is there already, and it is what was asked for."""
     from simbench.core.progress import Progress
-    from simbench.samples.repetitions import save_samples
+    from simbench.samples.files import TooLargeError
+    from simbench.samples.kept import keep_samples
 
     with Progress() as progress:
-        written = save_samples(evaluated.result, evaluated.pair, task, path)
-        progress.note(f"The samples of repetition 0 are {written}.")
+        try:
+            written = keep_samples(evaluated.result, evaluated.pair, task, path, limit * 1e6)
+            progress.note(f"The samples of repetition 0 are {written}; `simbench clean` removes them.")
+        except TooLargeError:
+            progress.note(f"The samples are not kept: they take more than {limit} MB (--samples-limit).")
+        except UsageError as error:
+            progress.note(f"The samples are not kept: {error}")
 
 
 def _report_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
@@ -246,10 +268,10 @@ def report_(
 ) -> None:
     """Put one or more results on one page.
 
-    The page compares scores and speeds. Figures of events need the samples, which a result does not hold: those of
-    `simbench run --save-samples` are found beside their result; files that `simbench score` took, or that lie
-    elsewhere, are passed with --samples. Installed generators are opened, for what no file holds (latent space,
-    interpolation), and draw a thousand events anew where no samples are at hand.
+    The page compares scores and speeds. Figures of events need the samples, which a result does not hold: those that
+    `simbench run` keeps, of the last run of each generator, are found beside their result; files that `simbench score`
+    took, or that lie elsewhere, are passed with --samples. Installed generators are opened, for what no file holds
+    (latent space, interpolation), and draw a thousand events anew where no samples are at hand.
 
     \b
     Examples:

@@ -98,6 +98,11 @@ def duration(seconds: float) -> str:
     return f"{number(seconds / 1e-9, 3)} ns" if seconds > TINY else "0 s"
 
 
+def megabytes(size: float) -> str:
+    """Bytes as 0.12 MB, 31 MB, 1 200 MB."""
+    return f"{number(size / 1e6, 2)} MB"
+
+
 def percent(share: float) -> str:
     """A share as a percentage: 4.6 %."""
     return f"{_fixed(100 * share, 1)} %"

@@ -22,8 +22,8 @@ SIGNIFICANT = 3.0
 
 
 def entry_labels(results: Sequence[Result]) -> list[str]:
-    """What each of several results is called: its label; with the parameters that differ where labels are equal, and the
-    number of events where parameters are, too. Results that are alike in all of them are numbered."""
+    """What each of several results is called: its label; with the parameters that differ where labels are equal, and
+    the number of events where parameters are, too. Results that are alike in all of them are numbered."""
     names = [printable(result.label, 60) or "unnamed" for result in results]
     labels = []
     for result, name in zip(results, names, strict=True):

@@ -15,6 +15,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ from simbench.tasks.base import Task
 HDF5_SUFFIXES = (".h5", ".hdf5")
 MAX_OTHER_BYTES = 2**26
 """What a file may hold beyond the samples."""
+
+
+class TooLargeError(UsageError):
+    """Samples that take more room than they may."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +108,17 @@ def write_samples(
     generator: str,
     seed: int,
     result: str | None = None,
+    limit: float = math.inf,
 ) -> None:
-    """Write a file of samples, HDF5 or npz by its suffix. Raises UsageError where it exists or cannot be written."""
+    """Write a file of samples, HDF5 or npz by its suffix.
+
+    Raises:
+        TooLargeError: an HDF5 file would take more than about `limit` bytes; writing stops there, and nothing is left.
+        UsageError: the file exists or cannot be written.
+    """
     arrays = {"samples": samples.cpu().numpy(), "condition_index": condition_index.cpu().numpy().astype(np.int64)}
     of = {} if result is None else {"result": result}
-    _write(path, arrays, {"task": task.name, "generator": generator[:MAX_TEXT], "seed": seed} | of)
+    _write(path, arrays, {"task": task.name, "generator": generator[:MAX_TEXT], "seed": seed} | of, limit)
 
 
 def export_conditions(task: Task, path: Path, *, root_seed: int = 0, events: int | None = None) -> int:
@@ -253,9 +264,11 @@ def _integer(value: Any) -> int | None:
     return int(value) if isinstance(value, (int, np.integer)) else None
 
 
-def _write(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
+def _write(
+    path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any], limit: float = math.inf
+) -> None:
     writers: dict[str, Callable[[Path, Mapping[str, NDArray[Any]], Mapping[str, Any]], None]]
-    writers = {".npz": _write_npz, **dict.fromkeys(HDF5_SUFFIXES, _write_hdf5)}
+    writers = {".npz": _write_npz, **dict.fromkeys(HDF5_SUFFIXES, partial(_write_hdf5, limit=limit))}
     if path.suffix not in writers:
         what = f"{path}: unknown kind of file"
         raise UsageError(what, got=repr(path.suffix), expected=f"one of {', '.join(writers)}")
@@ -263,11 +276,20 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[s
         writers[path.suffix](scratch, arrays, attributes)
 
 
-def _write_hdf5(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
+def _write_hdf5(
+    path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any], limit: float = math.inf
+) -> None:
+    """Row by row of chunks, so that what grows beyond `limit` bytes is not first compressed to its end."""
     with h5py.File(path, "w") as file:
-        for key, values in arrays.items():
-            file.create_dataset(key, data=values, compression="gzip", compression_opts=4, shuffle=True)
         file.attrs.update(attributes)
+        for key, values in arrays.items():
+            dataset = file.create_dataset(key, values.shape, values.dtype, compression="gzip", shuffle=True)
+            rows = dataset.chunks[0]
+            for start in range(0, len(values), rows):
+                dataset[start : start + rows] = values[start : start + rows]
+                if (size := dataset.id.get_storage_size()) > limit:
+                    what = f"{path} would be larger than it may be"
+                    raise TooLargeError(what, got=f"{size} bytes of {key}", expected=f"at most {limit:.0f}")
 
 
 def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:

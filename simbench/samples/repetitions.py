@@ -1,6 +1,6 @@
-"""Saved samples: the events of a run's first repetition beside its Result, and the way from a Result to its events.
+"""The way from a Result to its events, and from files to repetitions.
 
-A file of `simbench run --save-samples` names its result; the Result of `simbench score` knows its files by checksum.
+A file that `simbench run` kept names its result; the Result of `simbench score` knows its files by checksum.
 So no file is ever shown, or scored, as another's.
 """
 
@@ -15,22 +15,10 @@ from simbench.core.errors import DataError, UsageError
 from simbench.core.progress import Progress
 from simbench.metrics.base import Comparison
 from simbench.results.schema import Result
-from simbench.samples.files import HDF5_SUFFIXES, SampleSet, read_samples, write_samples
+from simbench.samples.files import HDF5_SUFFIXES, SampleSet, read_samples
 from simbench.tasks.base import Task
 
 SUFFIXES = (*HDF5_SUFFIXES, ".npz")
-
-
-def save_samples(result: Result, pair: Comparison, task: Task, path: Path) -> Path:
-    """Write the generated events of `pair` beside the result file `path`: `<id>.h5`. Returns the new file.
-
-    Raises:
-        UsageError: it exists or cannot be written.
-    """
-    target, rows = path.with_suffix(SUFFIXES[0]), pair.reference.split_rows
-    name, seed = result.label, result.spec.root_seed
-    write_samples(target, task, pair.generated.samples, rows, name, seed, result=result.id)
-    return target
 
 
 def read_pair(path: Path, task: Task) -> tuple[SampleSet, Comparison]:
@@ -98,7 +86,7 @@ def find_pairs(
         if not owners and not further:  # a further repetition is the result's too, but figures show the first
             names = [f"{of.label} {of.id}, {of.task.events} events" for of in results[:5]]
             what, got = f"{file} holds the samples of none of the results", _described(samples, pair)
-            fix = "Pass the file of `simbench run --save-samples` or `simbench score` for one of them, or leave it out."
+            fix = "Pass the file that `simbench run` kept, or `simbench score` took, for one of them, or leave it out."
             raise DataError(what, got=got, expected=" or ".join(names), fix=fix)
         for place in owners:
             found[place] = found[place] or pair

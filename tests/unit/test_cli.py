@@ -144,7 +144,7 @@ def test_ctrl_c_on_the_real_command_is_one_line_at_any_moment(tmp_path: Path, mo
         "--generator",
         "vae",
     ]
-    command += ["--task", "zn-geant3", "--smoke", "--batch-size", "1", "--device", "cpu", "--save-samples"]
+    command += ["--task", "zn-geant3", "--smoke", "--batch-size", "1", "--device", "cpu"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     while moment not in (line := process.stderr.readline()):
@@ -188,7 +188,19 @@ VERBS = dict(commands(typer.main.get_command(app)))
 def test_the_verbs_are_those_of_the_design() -> None:
     assert {words[0] for words in VERBS} >= {
         *("run", "score", "train", "init", "check", "conditions", "gate", "compare", "leaderboard"),
-        *("report", "selftest", "tasks", "metrics", "generators", "doctor", "bench", "export", "floor", "gate-speed"),
+        *(
+            "report",
+            "clean",
+            "selftest",
+            "tasks",
+            "metrics",
+            "generators",
+            "doctor",
+            "bench",
+            "export",
+            "floor",
+            "gate-speed",
+        ),
         "table1",
     }
 
@@ -256,7 +268,6 @@ def test_usage_errors_of_the_parser_exit_with_2(words: list[str], said: str) -> 
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--definitions", "mine"], "unknown definitions"),
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--out", "cli_models.py"], "cannot be written"),
         (2, "UsageError", ["run", "-g", "samples:x.h5", "--smoke"], "--smoke"),
-        (2, "UsageError", ["run", "-g", "samples:x.h5", "--save-samples"], "--save-samples"),
         (3, "GeneratorError", ["run", "-g", "cli_broken:Model"], "RuntimeError: at import (cli_broken.py:1)"),
         (3, "GeneratorError", ["run", "-g", "cli_models:Sampleless"], "without a method `sample`"),
         (3, "GeneratorError", ["run", "-g", "cli_models:Channel"], "squeeze(1)"),
@@ -298,6 +309,8 @@ def test_every_mistake_is_one_line_with_its_exit_code(code: int, kind: str, word
         (4, "DataError", ["compare", "zn.json", "none.json"], "no such file"),
         (4, "DataError", ["compare", "zn.json", "mnist.json"], "differ in task"),
         (4, "DataError", ["score", "folder"], "folder is a folder"),
+        (4, "DataError", ["clean", "none"], "there is no folder none"),
+        (4, "DataError", ["clean", "empty.json", "--yes"], "there is no folder empty.json"),
         (4, "DataError", ["export", "none", "-o", "x.csv"], "names no files"),
         (4, "DataError", ["export", "empty.json", "-o", "x.csv"], "an empty file"),
         (2, "UsageError", ["export", "zn.json", "-o", "folder"], "expected .csv or .parquet"),
@@ -401,6 +414,7 @@ def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.Mo
         "--device",
         "cpu",
         "--no-report",
+        "--no-samples",
     )
     assert done.exit_code == 0, done.stderr
     asked = engine.asked
@@ -416,7 +430,7 @@ def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.Mo
 def test_run_json_is_the_result_and_nothing_else(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine()
     monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
-    done = simbench_does("run", "-g", "cli_models:Good", "--json", "--no-report", "--out", "elsewhere")
+    done = simbench_does("run", "-g", "cli_models:Good", "--json", "--no-report", "--no-samples", "--out", "elsewhere")
     assert done.stdout == engine.result.to_json()
     assert "chatter on stdout" in done.stderr
     assert len(list((workdir / "elsewhere").rglob("*.json"))) == 1
@@ -426,7 +440,7 @@ def test_a_run_that_measured_nothing_is_written_and_exits_with_5(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", Engine("incomplete"))
-    done = simbench_does("run", "-g", "cli_models:Good", "--no-report", "--json")
+    done = simbench_does("run", "-g", "cli_models:Good", "--no-report", "--no-samples", "--json")
     assert done.exit_code == 5
     assert done.stderr.splitlines()[-1].startswith("NothingMeasuredError: ")
     assert len(list((workdir / "runs").rglob("*.json"))) == 1
@@ -436,7 +450,7 @@ def test_run_leaves_a_report_beside_the_result_and_report_compares_several(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", Engine())
-    assert simbench_does("run", "-g", "cli_models:Good").exit_code == 0
+    assert simbench_does("run", "-g", "cli_models:Good", "--no-samples").exit_code == 0
     (page,) = (workdir / "runs").rglob("*.html")
     (result,) = (workdir / "runs").rglob("*.json")
     assert page.stem == result.stem
@@ -451,7 +465,7 @@ def test_samples_that_a_run_saved_are_in_the_report_and_pass_the_verification(
     from simbench.tasks.zn import ZnGeant3
 
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1", "conditional_energy/1"))
-    common = ["-g", "cli_models:Good", "--events", "40", "--batch-size", "1", "--no-report", "--save-samples"]
+    common = ["-g", "cli_models:Good", "--events", "40", "--batch-size", "1", "--no-report"]
     result = data("run", *common, "--repetitions", "2")
     path = workdir / "runs" / "zn-geant3" / "Good" / f"{result['id']}.json"
     samples = path.with_suffix(".h5")
@@ -520,7 +534,7 @@ def test_a_report_that_fails_hides_no_result(workdir: Path, monkeypatch: pytest.
     engine = Engine()
     monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
     monkeypatch.setattr("simbench.report.page.write_report", defect)
-    done = simbench_does("run", "-g", "cli_models:Good", "--json")
+    done = simbench_does("run", "-g", "cli_models:Good", "--no-samples", "--json")
     assert done.exit_code == 70
     assert done.stdout == engine.result.to_json()
     assert len(list((workdir / "runs").rglob("*.json"))) == 1

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from simbench.cli.main import app
+from simbench.core.errors import DataError
+from simbench.samples.files import TooLargeError
 from simbench.tasks.zn import ZnGeant3
 
 MODELS = """
@@ -27,6 +30,10 @@ class Blob:
 QUICK = ("--events", "40", "--batches", "1", "--device", "cpu")
 
 
+def no_embedding(_: object) -> None:
+    raise DataError("no embedding")
+
+
 @pytest.fixture(autouse=True)
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
@@ -34,8 +41,7 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1", "conditional_energy/1"))
-    monkeypatch.setattr("simbench.report.features.ITERATIONS", 250)
-    monkeypatch.setattr("simbench.report.features.TOTAL", 300)
+    monkeypatch.setattr("simbench.report.page.embed", no_embedding)  # it would take most of the time
     (tmp_path / "run_models.py").write_text(MODELS)
     yield tmp_path
     sys.modules.pop("run_models", None)
@@ -84,3 +90,70 @@ def test_a_label_that_cannot_be_shown_is_refused_before_any_work(label: str) -> 
     said = simbench("run", "-g", "run_models:Blob", "--name", label, *QUICK, code=2).stderr
     assert said.startswith("UsageError: --name is no label: got ")
     assert not Path("runs").exists() or not list(Path("runs").iterdir())
+
+
+# Samples
+
+
+def run_blob(*words: str) -> Path:
+    """The file of the result of a run; it writes no report."""
+    result = data("run", "-g", "run_models:Blob", *QUICK, "--no-report", *words)
+    return Path("runs/zn-geant3/Blob") / f"{result['id']}.json"
+
+
+def test_the_samples_of_the_last_run_are_kept_and_a_report_has_its_figures() -> None:
+    first = run_blob()
+    assert first.with_suffix(".h5").is_file()
+    second = run_blob("--param", "rate=2")
+    assert sorted(second.parent.iterdir()) == sorted([first, second, second.with_suffix(".h5")])
+    data("report", str(first), str(second), "--models", "none", "-o", "page.html")
+    page = Path("page.html").read_text()
+    assert '<figure id="showers">' in page
+    assert "The samples of Blob (rate=1.0) are not at hand" in page
+    third = run_blob("--no-samples")
+    assert sorted(second.parent.iterdir()) == sorted([first, second, second.with_suffix(".h5"), third])
+    data("leaderboard", "verify", str(second), "--samples", str(second.with_suffix(".h5")))
+
+
+def too_large(*_: object, limit: float, **__: object) -> None:
+    assert limit in (7e6, 8e6)
+    raise TooLargeError("too large")
+
+
+def test_samples_beyond_the_limit_are_not_kept_and_the_run_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simbench.samples.kept.write_samples", too_large)
+    said = simbench("run", "-g", "run_models:Blob", *QUICK, "--no-report", "--samples-limit", "7").stderr
+    assert "The samples are not kept: they take more than 7 MB (--samples-limit)." in said
+    monkeypatch.setenv("SIMBENCH_SAMPLES_LIMIT", "8")
+    assert "more than 8 MB" in simbench("run", "-g", "run_models:Blob", *QUICK, "--no-report").stderr
+    assert len(list(Path("runs").rglob("*.json"))) == 2
+    assert simbench("run", "-g", "run_models:Blob", "--samples-limit", "0", code=2).stderr
+
+
+def test_a_disk_without_room_for_samples_takes_no_result_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", full)
+    done = simbench("run", "-g", "run_models:Blob", *QUICK, "--no-report")
+    assert "The samples are not kept: " in done.stderr
+    assert "No space left on device" in done.stderr
+    assert [path.suffix for path in Path("runs").rglob("*.*") if path.is_file()] == [".json"]
+
+
+def test_clean_shows_what_is_kept_and_removes_the_samples_alone() -> None:
+    path = run_blob()
+    samples = path.with_suffix(".h5")
+    shown = simbench("clean").stdout
+    assert str(samples) in shown
+    assert "1 file of samples below runs, " in shown
+    assert "Remove them with --yes" in shown
+    found = data("clean", str(path.parent))
+    assert found == {
+        "samples": [{"file": str(samples), "result": path.stem, "bytes": samples.stat().st_size}],
+        "removed": False,
+    }
+    assert samples.is_file()
+    assert "They are removed" in simbench("clean", "--yes").stdout
+    assert list(path.parent.iterdir()) == [path]
+    assert simbench("clean", "--yes").stdout == "0 files of samples below runs, 0 MB.\n"
