@@ -114,6 +114,8 @@ def clean(
       simbench clean
       simbench clean runs/zn-geant3/mymodel --yes
     """
+    from rich.table import Column
+
     from simbench.core.console import right
     from simbench.core.text import count, megabytes, printable
     from simbench.samples.kept import kept_samples
@@ -128,7 +130,7 @@ def clean(
             for kept in found
         ]
         if rows:
-            print_table(["generator", "task", *right("events", "made", "size"), "file"], rows)
+            print_table(["generator", "task", *right("events", "made", "size"), Column("file", overflow="fold")], rows)
         total = megabytes(sum(kept.size for kept in found))
         print_text(f"{count(len(found))} file{'s' * (len(found) != 1)} of samples below {folder}, {total}.")
     if found and not yes and not json:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simbench.cli import options
+from simbench.cli.grid import show_comparison
 from simbench.cli.output import print_json, print_table, print_text
+from simbench.core.errors import UsageError
 from simbench.tasks import DEFAULT
 
 if TYPE_CHECKING:
+    from simbench.results.schema import Result
     from simbench.selftest.run import ControlResult
 
 FAILED = 1
@@ -105,20 +108,57 @@ def _show(results: list[ControlResult]) -> None:
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A.json", help="A result of `simbench run`.")],
-    b: Annotated[Path, typer.Argument(metavar="B.json", help="Another, of the same task and size.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="A.json B.json ...", help="Results of `simbench run`, of one task and size.")
+    ],
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="COLUMN",
+            help="A table of all, sorted by a metric, equivalent, speed or name.  [default of more than two: the first "
+            "metric that ranks]",
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Is B better than A? Paired differences with 95 % intervals, Holm-corrected over all metrics.
 
+    More than two results are a table, the best first. A score that is better than each of the others has a star.
+
     \b
     Examples:
       simbench compare runs/zn-geant3/vae/A.json runs/zn-geant3/vae/B.json
+      simbench compare runs/zn-geant3/*/*.json --sort conditional_energy
     """
-    from simbench.results.compare import compare as differences
     from simbench.results.schema import read_result
 
-    first, second = read_result(a), read_result(b)
+    if len(files) < 2:
+        raise UsageError("there is nothing to compare with", got="one result", expected="two or more")
+    results = [read_result(path) for path in files]
+    if len(results) > 2 or sort is not None:
+        _compare_many(results, files, sort, json)
+    else:
+        _compare_two(results[0], results[1], json)
+
+
+def _compare_many(results: Sequence[Result], files: Sequence[Path], sort: str | None, json: bool) -> None:
+    from simbench.report.comparison import comparison
+    from simbench.results.compare import check_basis
+
+    for other in results[1:]:
+        check_basis(results[0], other)
+    rows = comparison(results, sort)
+    if not json:
+        show_comparison(results, sort)
+        return
+    of = {id(result): str(path) for result, path in zip(results, files, strict=True)}
+    print_json([row.as_dict() | {"file": of[id(row.result)]} for row in rows])
+
+
+def _compare_two(first: Result, second: Result, json: bool) -> None:
+    from simbench.results.compare import compare as differences
+
     found = differences(first, second)
     if json:
         print_json([vars(difference) for difference in found])

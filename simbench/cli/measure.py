@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import answer, command_line, print_json, read_options, read_timing, refuse_options, working
-from simbench.core.errors import NothingMeasuredError, UsageError
+from simbench.cli.grid import Request, run_jobs
+from simbench.cli.leave import check_complete, report_beside, report_of, samples_beside
+from simbench.cli.output import answer, command_line, print_json, read_timing, refuse_options, working
+from simbench.core.errors import UsageError
 from simbench.tasks import DEFAULT
 
 if TYPE_CHECKING:
@@ -31,10 +33,6 @@ MetricsOption = Annotated[
         metavar="NAMES",
         help="Measure these alone (fpd,kpd), or these beside the task's (+mine); `simbench metrics` lists them.",
     ),
-]
-LabelOption = Annotated[
-    str | None,
-    typer.Option("--name", metavar="LABEL", help="What tables, reports and paths call it, in place of its own name."),
 ]
 SamplesOption = Annotated[
     bool,
@@ -59,12 +57,30 @@ ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write 
 
 def run(
     generator: Annotated[
-        str | None,
-        options.spec(help="pkg.module:attr, path/file.py:attr, a name of `simbench generators`, or samples:FILE."),
+        list[str] | None,
+        options.spec(
+            help="pkg.module:attr, path/file.py:attr, a name of `simbench generators`, or samples:FILE; repeatable."
+        ),
     ] = None,
-    task: options.Task = DEFAULT,
-    param: options.Param = None,
-    name: LabelOption = None,
+    task: Annotated[
+        list[str] | None,
+        options.name(
+            "--task", "-t", help=f"What to generate; `simbench tasks` lists them; repeatable.  [default: {DEFAULT}]"
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            "-p",
+            metavar="KEY=VALUE,...",
+            help="A constructor argument of the generator; repeatable. With commas, as many runs: width=3,4. A value "
+            "that holds commas itself stands in double quotes: 'cuts=\"1,2\",3' are two.",
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None, options.label(help=f"{options.LABEL}; of several generators, one for each.")
+    ] = None,
     seed: options.Seed = 0,
     events: options.Events = None,
     repetitions: Annotated[
@@ -88,22 +104,33 @@ def run(
 ) -> None:
     """Measure a generator: how faithful, how diverse, how fast.
 
+    Several generators, tasks or values of parameters are as many runs, each with a result of its own, one after the
+    other; a table and a report (one a task) compare them at the end. A run that fails does not stop the others; the
+    exit code is that of the failure, the largest where they differ.
+
     \b
     Examples:
       simbench run --generator memoriser --smoke
       simbench run --generator mymodel.py:Model --param width=4
       simbench run --generator mymodel.py:Model --name "wide, 50 epochs"
+      simbench run -g mymodel.py:Model -g vae --task zn-geant3 --task mnist --smoke
+      simbench run -g mymodel.py:Model --param width=3,4,5
       simbench run -g mypkg.models:Flow --task mnist --repetitions 5 --devices cuda,cpu
       simbench run -g vae --metrics conditional_energy,fpd
       simbench run -g vae --metrics +photon_excess
       simbench run -g vae --json > result.json
     """
-    if generator is None:
+    if not generator:
         raise UsageError(
             "no generator is named",
             fix="Pass --generator; `simbench generators` lists those installed, `simbench init mymodel.py` writes one.",
         )
-    if generator.startswith("samples:"):
+    from simbench.core.files import check_writable
+    from simbench.evaluation.evaluate import Options
+    from simbench.evaluation.jobs import SAMPLES, grid, perform
+    from simbench.generators.parameters import parse_grid
+
+    if all(spec.startswith(SAMPLES) for spec in generator):
         refuse_options(
             "samples that are made already take no such option",
             param=param,
@@ -113,36 +140,26 @@ def run(
             repetitions=repetitions > 1,
             smoke=smoke,
         )
-        file = Path(generator.removeprefix("samples:"))
-        score([file], task, name, fast, definitions, metrics, out, report, data_dir, json)
-        return
-
-    from simbench.core.files import check_writable
-    from simbench.evaluation.evaluate import Options, evaluate
-    from simbench.generators.resolve import resolve
-
-    params, chosen = read_options(param, task, data_dir)
-    timing = read_timing(devices, batches, precision, compile)
+    jobs = grid(generator, task or [DEFAULT], parse_grid(param or []), name or [])
+    asked = Options(
+        root_seed=seed,
+        events=events,
+        repetitions=repetitions,
+        monte_carlo=monte_carlo,
+        **read_timing(devices, batches, precision, compile),
+        fast=fast,
+        definitions=definitions,
+        metrics=metrics,
+        command=command_line(),
+    )
     check_writable(out)
+    kept = samples_limit if samples else 0
+    if len(jobs) > 1:
+        run_jobs(jobs, Request(asked, out, kept, report, smoke, data_dir, json))
+        return
     with working(json) as progress:
-        evaluated = evaluate(
-            resolve(generator, params),
-            chosen,
-            Options(
-                root_seed=seed,
-                events=events or (chosen.smoke_events if smoke else None),
-                repetitions=repetitions,
-                monte_carlo=monte_carlo,
-                **timing,
-                fast=fast,
-                definitions=definitions,
-                metrics=metrics,
-                command=command_line(),
-                label=name,
-            ),
-            progress,
-        )
-    _finish(evaluated, chosen, out, report, json, samples_limit if samples else 0)
+        evaluated, chosen = perform(jobs[0], asked, progress, smoke=smoke, data_dir=data_dir)
+    _finish(evaluated, chosen, out, report, json, kept)
 
 
 def score(
@@ -150,7 +167,7 @@ def score(
         list[Path], typer.Argument(metavar="FILE", help="HDF5 or npz, as below; several are repetitions.")
     ],
     task: options.Task = DEFAULT,
-    name: LabelOption = None,
+    name: Annotated[str | None, options.label(help=f"{options.LABEL}.")] = None,
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
     metrics: MetricsOption = "",
@@ -190,16 +207,14 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
 
     Raises NothingMeasuredError where a primary metric has no value.
     """
-    from simbench.core.text import printable
     from simbench.results.schema import write_result
 
     result = evaluated.result
     path = write_result(result, out)
     try:
-        if samples_limit:
-            _samples_beside(evaluated, task, path, samples_limit)
+        samples_beside(evaluated, task, path, samples_limit)
         if report:
-            _report_beside(evaluated, task, path)
+            report_beside(evaluated, task, path)
     finally:
         if json:
             print(result.to_json(), end="")
@@ -208,40 +223,7 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
             from simbench.report.terminal import print_result
 
             print_result(result, path, stdout_console())
-    if result.status != "complete":
-        failed = [f"{m.key}: {m.error}" for m in result.measurements if m.value is None and m.status != "skipped"]
-        raise NothingMeasuredError(
-            "a primary metric of the task has no value",
-            got=printable("; ".join(failed), 500),
-            fix=f"The reasons are in {path}.",
-        )
-
-
-def _samples_beside(evaluated: Evaluated, task: Task, path: Path, limit: int) -> None:
-    """Keep the samples, or say why not: the result is there already, and it is what was asked for."""
-    from simbench.core.progress import Progress
-    from simbench.samples.files import TooLargeError
-    from simbench.samples.kept import keep_samples
-
-    with Progress() as progress:
-        try:
-            written = keep_samples(evaluated.result, evaluated.pair, task, path, limit * 1e6)
-            progress.note(f"The samples of repetition 0 are {written}; `simbench clean` removes them.")
-        except TooLargeError:
-            progress.note(f"The samples are not kept: they take more than {limit} MB (--samples-limit).")
-        except UsageError as error:
-            progress.note(f"The samples are not kept: {error}")
-
-
-def _report_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
-    from simbench.core.progress import Progress
-    from simbench.report.page import ReportEntry, write_report
-
-    entry = ReportEntry(evaluated.result, evaluated.pair, evaluated.session)
-    with Progress() as progress, progress.step("report", 1) as advance:
-        written = write_report([entry], task, path.with_suffix(".html"))
-        advance(1)
-        progress.note(f"The report is {written}.")
+    check_complete(result, path)
 
 
 def report_(
@@ -279,11 +261,9 @@ def report_(
       simbench report runs/zn-geant3/mine/20260102T030405Z-0a1b2c3d.json --samples samples.h5
     """
     from simbench.core.files import check_replaceable
-    from simbench.core.progress import Progress
-    from simbench.report.opened import chosen_models, open_entry
-    from simbench.report.page import check_task, write_report
+    from simbench.report.opened import chosen_models
+    from simbench.report.page import check_task
     from simbench.results.schema import read_result
-    from simbench.samples.repetitions import find_pairs
     from simbench.tasks import get_task
 
     check_replaceable(output)
@@ -291,13 +271,7 @@ def report_(
     read = [read_result(path) for path in results]
     task = get_task(read[0].task.name, data_dir)
     check_task(read, task)
-    with Progress() as progress, progress.step("report", len(read)) as advance:
-        pairs = find_pairs(read, results, samples or [], task)
-        entries = []
-        for result, pair in zip(read, pairs, strict=True):
-            entries.append(open_entry(result, pair, task, which))
-            advance(1)
-        written = write_report(entries, task, output, figures=figures)
+    written = report_of(read, results, task, output, which, samples or [], figures)
     found = {"report": str(written), "results": [result.id for result in read]}
     answer(json, found, f"The report is {written}.")
 

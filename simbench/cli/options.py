@@ -13,11 +13,19 @@ file = partial(typer.Option, metavar="FILE")
 folder = partial(typer.Option, metavar="FOLDER")
 name = partial(typer.Option, metavar="NAME")
 spec = partial(typer.Option, "--generator", "-g", metavar="SPEC")
+label = partial(typer.Option, "--name", metavar="LABEL")
+LABEL = "What tables, reports and paths call it, in place of its own name"
 Task = Annotated[str, name("--task", "-t", help="What to generate; `simbench tasks` lists them.")]
 Generator = Annotated[str, spec(help="As --generator of `simbench run`.")]
 Param = Annotated[
     list[str] | None,
-    typer.Option("--param", "-p", metavar="KEY=VALUE", help="A constructor argument of the generator; repeatable."),
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="KEY=VALUE",
+        help="A constructor argument of the generator; repeatable. A value with commas stands in double quotes: "
+        "'cuts=\"1,2\"'.",
+    ),
 ]
 Seed = Annotated[int, number("--seed", min=0, help="The root seed that all others are derived from.")]
 Events = Annotated[int | None, number("--events", help="The first N test events instead of all.")]

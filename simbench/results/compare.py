@@ -54,7 +54,8 @@ def compare(a: Result, b: Result) -> list[Difference]:
     Raises:
         DataError: they are of other tasks, data, definitions, metric versions or numbers of events, or share no metric.
     """
-    _check_comparable(a, b)
+    check_basis(a, b)
+    _check_versions(a, b)
     found = _differences(a, b)
     if not found:
         raise DataError("the two results have no metric with a value and an error in common")
@@ -131,13 +132,17 @@ def difference_error(first: Measurement, second: Measurement, *, opposite: bool 
     return (first.stderr**2 + second.stderr**2) ** 0.5, False
 
 
-def _check_comparable(a: Result, b: Result) -> None:
+def check_basis(a: Result, b: Result) -> None:
+    """Refuse two results whose scores do not compare. Raises DataError, which says in what they differ."""
     for name, first, second in Basis.of(a.task, a.spec.definitions).unlike(Basis.of(b.task, b.spec.definitions)):
         raise DataError(
             f"the results differ in {name} and cannot be compared",
             got=f"A: {first}, B: {second}",
             fix="Run both again on the same task with the same options.",
         )
+
+
+def _check_versions(a: Result, b: Result) -> None:
     of_a, of_b = ({m.metric: m.version for m in result.measurements} for result in (a, b))
     for name in of_a.keys() & of_b.keys():
         if of_a[name] != of_b[name]:

@@ -396,7 +396,7 @@ class Engine:
 
 def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine()
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", engine)
     done = simbench_does(
         "run",
         "-g",
@@ -429,7 +429,7 @@ def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.Mo
 
 def test_run_json_is_the_result_and_nothing_else(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine()
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", engine)
     done = simbench_does("run", "-g", "cli_models:Good", "--json", "--no-report", "--no-samples", "--out", "elsewhere")
     assert done.stdout == engine.result.to_json()
     assert "chatter on stdout" in done.stderr
@@ -439,7 +439,7 @@ def test_run_json_is_the_result_and_nothing_else(workdir: Path, monkeypatch: pyt
 def test_a_run_that_measured_nothing_is_written_and_exits_with_5(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", Engine("incomplete"))
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", Engine("incomplete"))
     done = simbench_does("run", "-g", "cli_models:Good", "--no-report", "--no-samples", "--json")
     assert done.exit_code == 5
     assert done.stderr.splitlines()[-1].startswith("NothingMeasuredError: ")
@@ -449,7 +449,7 @@ def test_a_run_that_measured_nothing_is_written_and_exits_with_5(
 def test_run_leaves_a_report_beside_the_result_and_report_compares_several(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", Engine())
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", Engine())
     assert simbench_does("run", "-g", "cli_models:Good", "--no-samples").exit_code == 0
     (page,) = (workdir / "runs").rglob("*.html")
     (result,) = (workdir / "runs").rglob("*.json")
@@ -532,7 +532,7 @@ def test_a_report_that_fails_hides_no_result(workdir: Path, monkeypatch: pytest.
         raise ZeroDivisionError("a defect")
 
     engine = Engine()
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", engine)
     monkeypatch.setattr("simbench.report.page.write_report", defect)
     done = simbench_does("run", "-g", "cli_models:Good", "--no-samples", "--json")
     assert done.exit_code == 70
