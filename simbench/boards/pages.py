@@ -255,7 +255,7 @@ def _speedup(entry: Entry, link: str) -> Cell:
 
 def _yardsticks(board: Board, entries: Sequence[Entry]) -> list[Row]:
     """The floor and the memoriser, as the entries' measurements have them, unless there is an entry of that name."""
-    present = {entry.name for entry in entries}
+    present = {entry.name for entry in entries if not entry.ranked}
     floors, memorisers = [], []
     for column in board.columns:
         scores = [entry.scores[column.metric] for entry in entries if column.metric in entry.scores]

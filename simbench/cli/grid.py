@@ -37,6 +37,15 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Done:
+    """A job that has a result, and where that is written."""
+
+    job: Job
+    path: Path
+    result: Result
+
+
+@dataclass(frozen=True)
 class Failure:
     """A job that went wrong, and what the command would have exited with for it alone."""
 
@@ -56,15 +65,14 @@ def run_jobs(jobs: Sequence[Job], request: Request) -> None:
     Raises:
         typer.Exit: some failed: with their exit code, the largest where they differ.
     """
-    done: list[tuple[Path, Result]] = []
+    done: list[Done] = []
     failed: list[Failure] = []
     for place, job in enumerate(jobs, 1):
         with working(request.json) as progress:
             progress.note(f"Run {place} of {len(jobs)}: {job}")
         try:
-            done.append(_run(job, request, {result.id for _, result in done}))
-            path, result = done[-1]
-            check_complete(result, path)
+            done.append(_run(job, request, {each.result.id for each in done}))
+            check_complete(done[-1].result, done[-1].path)
         except Exception as error:  # whatever it is, it is this job's
             failed.append(_failure(job, error))
             with working(request.json) as progress:
@@ -79,7 +87,7 @@ def run_jobs(jobs: Sequence[Job], request: Request) -> None:
         raise typer.Exit(max(failure.exit_code for failure in failed))
 
 
-def _run(job: Job, request: Request, spare: set[str]) -> tuple[Path, Result]:
+def _run(job: Job, request: Request, spare: set[str]) -> Done:
     """One job. What it holds in memory ends with it."""
     from simbench.evaluation.jobs import perform
     from simbench.results.schema import write_result
@@ -89,7 +97,7 @@ def _run(job: Job, request: Request, spare: set[str]) -> tuple[Path, Result]:
         path = write_result(evaluated.result, request.out)
         progress.note(f"Written to {path}")
     samples_beside(evaluated, task, path, request.samples, spare)
-    return path, evaluated.result
+    return Done(job, path, evaluated.result)
 
 
 def _failure(job: Job, error: Exception) -> Failure:
@@ -102,32 +110,31 @@ def _failure(job: Job, error: Exception) -> Failure:
     return Failure(job, f"InternalError: {type(error).__name__}: {printable(str(error), 2000)}", INTERNAL_ERROR)
 
 
-def _reports(done: Sequence[tuple[Path, Result]], request: Request) -> list[Path]:
+def _reports(done: Sequence[Done], request: Request) -> list[Path]:
     """A page for each task, above the folders of its generators."""
     from simbench.core.text import printable
     from simbench.tasks import get_task
 
     pages = []
-    for name in dict.fromkeys(result.spec.task for _, result in done):
-        members = [(path, result) for path, result in done if result.spec.task == name]
-        paths, results = [path for path, _ in members], [result for _, result in members]
+    for name in dict.fromkeys(each.job.task for each in done):
+        members = [each for each in done if each.job.task == name]
+        paths, results = [each.path for each in members], [each.result for each in members]
+        files = [each.job.samples for each in members if each.job.samples is not None]
         page = paths[0].parent.parent / f"comparison-{results[0].id}.html"
         with working(request.json) as progress:
-            written = report_of(results, paths, get_task(name, request.data_dir), page, "all")
+            written = report_of(results, paths, get_task(name, request.data_dir), page, "all", files)
             progress.note(f"The report on {printable(name, 100)} is {written}.")
         pages.append(written)
     return pages
 
 
-def _show(
-    asked: int, done: Sequence[tuple[Path, Result]], failed: Sequence[Failure], reports: Sequence[Path], json: bool
-) -> None:
+def _show(asked: int, done: Sequence[Done], failed: Sequence[Failure], reports: Sequence[Path], json: bool) -> None:
     if json:
-        results = [result.model_dump(mode="json", by_alias=True) for _, result in done]
+        results = [each.result.model_dump(mode="json", by_alias=True) for each in done]
         failures = [failure.as_dict() for failure in failed]
         print_json({"results": results, "failed": failures, "reports": [str(page) for page in reports]})
         return
-    show_comparison([result for _, result in done])
+    show_comparison([each.result for each in done])
     for page in reports:
         print_text(f"The report is {page}")
     for failure in failed:

@@ -31,6 +31,11 @@ class Job:
     params: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
 
+    @property
+    def samples(self) -> Path | None:
+        """The file of samples that stands in the place of a generator, if one does."""
+        return Path(self.generator.removeprefix(SAMPLES)) if self.generator.startswith(SAMPLES) else None
+
     def __str__(self) -> str:
         params = ", ".join(f"{key}={value}" for key, value in self.params.items())
         name = self.generator if self.label is None else f"{self.label}: {self.generator}"
@@ -76,11 +81,11 @@ def perform(
     """
     task = get_task(job.task, data_dir)
     options = replace(options, label=job.label)
-    if job.generator.startswith(SAMPLES):
+    if job.samples is not None:
         if job.params:
             what = "samples that are made already take no --param"
             raise UsageError(what, got=", ".join(job.params), fix="Leave it out.")
-        return score_files([Path(job.generator.removeprefix(SAMPLES))], task, options, progress), task
+        return score_files([job.samples], task, options, progress), task
     if smoke and options.events is None:
         options = replace(options, events=task.smoke_events)
     return evaluate(resolve(job.generator, job.params), task, options, progress), task

@@ -298,6 +298,7 @@ def test_a_grid_ends_with_one_report(workdir: Path) -> None:
     assert page == Path("runs/zn-geant3") / f"comparison-{found['results'][0]['id']}.html"
     text = page.read_text()
     assert "<title>Other, theirs on zn-geant3</title>" in text
+    assert "not at hand" not in text
     assert '<figure id="showers">' in text
     assert list(Path("runs").rglob("*.html")) == [page]
 
