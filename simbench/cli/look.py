@@ -48,6 +48,7 @@ def tasks(
             "an event": f"{tuple(task['shape'])} {task['unit']}, 0 to {task['maximum']:g}",
             "conditions": conditions or "none",
             "repeats": task["repeats"],
+            "block": f"{task['block_size']} events in one call, where they are scored (--block-size)",
             "metrics": ", ".join(task["metrics"]),
             "primary": ", ".join(task["primary"]),
         }

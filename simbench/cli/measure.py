@@ -48,6 +48,7 @@ def run(
         int, options.number("--repetitions", help="Generate and score N times, with other seeds.")
     ] = 1,
     devices: options.Devices = "auto",
+    block_size: options.BlockSize = None,
     batches: options.Batches = None,
     precision: options.Precision = "fp32",
     compile: options.Compile = False,
@@ -86,6 +87,7 @@ def run(
             "samples that are made already take no such option",
             param=param,
             events=events,
+            block_size=block_size,
             batches=batches,
             monte_carlo=monte_carlo,
             repetitions=repetitions > 1,
@@ -112,6 +114,7 @@ def run(
                 events=events or (chosen.smoke_events if smoke else None),
                 repetitions=repetitions,
                 monte_carlo=monte_carlo,
+                block_size=block_size,
                 **timing,
                 fast=fast,
                 definitions=definitions,

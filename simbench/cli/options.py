@@ -37,6 +37,13 @@ Batches = Annotated[
         help="Time these batch sizes alone; scores do not change.  [default: 1,100,1000,10000 and the scoring block]",
     ),
 ]
+BlockSize = Annotated[
+    int | None,
+    number(
+        "--block-size",
+        help="Events to score that are asked for in one call.  [default: the task's, see `simbench tasks NAME`]",
+    ),
+]
 Precision = Annotated[str, name("--precision", help="fp32, bf16 (torch.autocast), or both with a comma.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Time it compiled by torch.compile, too.")]
 MonteCarlo = Annotated[

@@ -78,7 +78,8 @@ class Options:
 
     `events` None: the whole test split. `batches` empty: the whole ladder. The events that are scored are made on the
     first device in the first mode; all are timed. `monte_carlo`: a file of `simbench simulate`; None: the
-    cost that came with the task's events. `score_files` uses `fast` to `command` alone.
+    cost that came with the task's events. `block_size`: events of a scoring block; None: the task's. `score_files` uses
+    `fast` to `command` alone.
     """
 
     root_seed: int = 0
@@ -92,9 +93,15 @@ class Options:
     metrics: str = ""
     command: str = ""
     monte_carlo: Path | None = None
+    block_size: int | None = None
 
     def __post_init__(self) -> None:
-        for option, values in (("--repetitions", [self.repetitions]), ("--batches", self.batches)):
+        blocks = [] if self.block_size is None else [self.block_size]
+        for option, values in (
+            ("--repetitions", [self.repetitions]),
+            ("--batches", self.batches),
+            ("--block-size", blocks),
+        ):
             if any(value < 1 for value in values):
                 raise UsageError(f"{option} must be positive", got=", ".join(map(str, values)))
 
@@ -145,6 +152,7 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
         DataError, UsageError: the task's data are missing, or the request makes no sense.
     """
     metric_keys(task, options.definitions, options.metrics)
+    task = task.in_blocks(options.block_size)
     reference, cost = task.load("test", options.events), options.cost(task)
     opened = open_session(resolved, task, options, progress)
     session, checked = opened.session, opened.preflight

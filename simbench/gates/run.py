@@ -71,6 +71,7 @@ def run_for_gate(
         batches=(1,),
         devices=(request.device,),
         fast=request.fast,
+        block_size=entry.spec.block if entry else None,
         definitions=definitions,
         metrics=chosen_metrics(entry),
         command=command,

@@ -49,6 +49,6 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 def user_error(error: BaseException, what: str, *, expected: str = "", fix: str = "") -> GeneratorError:
     """The error to raise in place of an exception from user code."""
     if is_out_of_memory(error):
-        fix = "It ran out of memory: generate in smaller pieces inside `sample`, "
-        fix += "or pass a smaller --batch-size or another --device."
+        fix = "It ran out of memory: make fewer events at once inside `sample`, or pass `simbench run` a smaller "
+        fix += "--block-size (scored events) and smaller --batches (timed ones), or another --device."
     return GeneratorError(what, got=one_line(error), expected=expected, fix=fix)

@@ -36,14 +36,17 @@ def first_error(error: ValidationError) -> tuple[str, dict[str, str]]:
 
 
 class Spec(StrictRecord):
-    """What was asked for. `metrics` are the keys that were chosen; None: those of the task."""
+    """What was asked for. `metrics` are the keys that were chosen; None: those of the task.
+
+    `block` is the number of events of a scoring block, the task's own unless `--block-size` took another.
+    """
 
     task: Short
     generator: Short
     root_seed: int
     repetitions: Count
     events: Count
-    block: Count
+    block: Annotated[int, Field(ge=1)]
     dtype: Short
     definitions: Short
     metrics: list[Short] | None = None

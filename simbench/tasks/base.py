@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -100,6 +101,8 @@ class Task(ABC):
     repeats: ClassVar[int]
     """Test events per condition, stored side by side."""
     block_size: ClassVar[int]
+    """Events that a generator is asked for in one call, each block with a seed of its own; `--block-size` takes
+    another."""
     test_events: ClassVar[int]
     smoke_events: ClassVar[int]
     metrics: ClassVar[tuple[str, ...]]
@@ -180,6 +183,14 @@ class Task(ABC):
             expected=f"up to {self.repeats} repeats of up to {conditions} conditions",
             fix=f"Try --events {near}.",
         )
+
+    def in_blocks(self, size: int | None) -> Self:
+        """This task, scored in blocks of `size` events; the task itself where that is None or its own size."""
+        if size is None or size == self.block_size:
+            return self
+        other = copy.copy(self)
+        vars(other)["block_size"] = size
+        return other
 
     def record(self, reference: Events) -> TaskRecord:
         """What a Result says of the data when these test events were scored against."""
