@@ -43,7 +43,7 @@ from simbench.results.schema import (
     read_result,
 )
 from simbench.results.timing import timing_findings
-from simbench.results.words import equivalent_text, standing
+from simbench.results.words import ask_repetitions, equivalent_text, standing
 
 DEFAULT_FOLDER = Path("leaderboards")
 MAX_TOML = 2**20
@@ -353,7 +353,7 @@ def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
         yield f"{'too few' if events < board.events else 'too many'} events: {events} instead of {board.events}"
     if spec.repetitions < board.repetitions:
         asked = board.repetitions
-        yield f"missing repetitions: {spec.repetitions} instead of {asked} (--repetitions {asked})"
+        yield f"missing repetitions: {spec.repetitions} instead of {asked} ({ask_repetitions(result, asked)})"
     if result.status != "complete":
         yield "an incomplete result: a primary metric has no value"
     if len(result.samples_sha256) != spec.repetitions:
@@ -361,7 +361,9 @@ def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
             f"{len(result.samples_sha256)} checksums of samples instead of one for each of {spec.repetitions} "
             "repetitions: nobody could verify it (`simbench leaderboard verify`)"
         )
-    if result.provenance.git_dirty:
+    if not result.provenance.git_sha:
+        yield "made outside of git, so that nobody knows which code it is of (commit the code, and run in its tree)"
+    elif result.provenance.git_dirty is not False:
         yield "made in a git tree with uncommitted changes"
     if result.generator.name not in board.unranked:
         yield from findings(result)

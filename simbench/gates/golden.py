@@ -21,6 +21,7 @@ from simbench.core.errors import DataError, NothingMeasuredError, UsageError
 from simbench.core.files import read_bytes, replace_text
 from simbench.metrics.direction import Direction, Way
 from simbench.results.schema import GeneratorRecord, Result, Short, Spec, StrictRecord, TaskRecord, first_error
+from simbench.results.words import ask_repetitions
 
 SCHEMA: Literal["simbench.golden/1"] = "simbench.golden/1"
 MEND = "Golden files are not edited by hand: restore it from git, then use `simbench gate --update --reason`."
@@ -189,7 +190,7 @@ def _values(result: Result) -> list[GoldenValue]:
             "the spread of a golden value is measured, not guessed",
             got=f"{repetitions} repetitions",
             expected=f"at least {MIN_REPETITIONS}",
-            fix=f"Run with --repetitions {MIN_REPETITIONS}.",
+            fix=f"For that, {ask_repetitions(result, MIN_REPETITIONS)}.",
         )
     names = ("metric", "version", "unit", "direction", "target", "per_repetition")
     return [

@@ -179,6 +179,13 @@ def speed_sentence(result: Result) -> str:
     return text
 
 
+def ask_repetitions(result: Result, count: int) -> str:
+    """How to get so many repetitions of what the result is of: of a generator, or of files of samples."""
+    if result.spec.generator.startswith("samples:"):
+        return f"pass `simbench score` {count} files, one a repetition"
+    return f"run it with --repetitions {count}"
+
+
 def way_of(row: Throughput) -> str:
     """`bfloat16, compiled`: how the generator was called, where that is not as usual."""
     told = [printable(row.precision, 20)] if row.precision != "float32" else []

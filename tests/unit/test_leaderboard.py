@@ -103,6 +103,16 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
     ("change", "reason"),
     [
         (
+            lambda r: r.model_copy(
+                update={"provenance": r.provenance.model_copy(update={"git_sha": None, "git_dirty": None})}
+            ),
+            "made outside of git",
+        ),
+        (
+            lambda r: r.model_copy(update={"provenance": r.provenance.model_copy(update={"git_dirty": None})}),
+            "uncommitted changes",
+        ),
+        (
             lambda r: r.model_copy(update={"provenance": r.provenance.model_copy(update={"git_dirty": True})}),
             "uncommitted changes",
         ),
@@ -114,7 +124,13 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
         (lambda r: r.model_copy(update={"status": "incomplete"}), "incomplete"),
         (
             lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"repetitions": 1})}),
-            "missing repetitions: 1 instead of 3",
+            r"missing repetitions: 1 instead of 3 \(run it with --repetitions 3\)",
+        ),
+        (
+            lambda r: r.model_copy(
+                update={"spec": r.spec.model_copy(update={"repetitions": 1, "generator": "samples:a.h5"})}
+            ),
+            r"missing repetitions: 1 instead of 3 \(pass `simbench score` 3 files, one a repetition\)",
         ),
         (
             lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"events": 400})}),
