@@ -115,6 +115,7 @@ def compare(
     Examples:
       simbench compare runs/zn-geant3/vae/A.json runs/zn-geant3/vae/B.json
     """
+    from simbench.results.compare import LEAST_P, same_events
     from simbench.results.compare import compare as differences
     from simbench.results.schema import read_result
 
@@ -124,17 +125,20 @@ def compare(
         print_json([vars(difference) for difference in found])
         return
     from simbench.core.console import right
-    from simbench.core.text import number, printable
+    from simbench.core.text import number
+    from simbench.results.words import entry_labels
 
-    for side, result in (("A", first), ("B", second)):
-        print_text(f"{side}: {printable(result.generator.name, 80)} {result.id}")
+    for side, result, label in zip("AB", (first, second), entry_labels([first, second]), strict=True):
+        print_text(f"{side}: {label}, {result.id}")
+    if same_events(first, second):
+        print_text("Both are scores of the same events: no score can differ.")
     rows = [
         (
             d.key,
             number(d.a),
             number(d.b),
             f"{number(d.value)} [{number(d.low)}, {number(d.high)}]",
-            f"{d.p:.2g}",
+            f"{d.p:.2g}" if d.p > LEAST_P else f"< {LEAST_P:.0g}",
             d.better,
         )
         for d in found

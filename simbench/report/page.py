@@ -35,6 +35,7 @@ from simbench.results.pareto import Trade, monte_carlo, paces, placed, quality_c
 from simbench.results.schema import Measurement, Result, StratumValue
 from simbench.results.timing import scored_sentence
 from simbench.results.words import (
+    entry_labels,
     equivalent_number,
     equivalent_sentence,
     headline,
@@ -157,25 +158,6 @@ def _grouped(notes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     for label, note in notes:
         names.setdefault(printable(note, 400), []).append(label)
     return [(", ".join(labels), note) for note, labels in names.items()]
-
-
-def entry_labels(results: Sequence[Result]) -> list[str]:
-    """A label for each result: the generator's name, with the parameters that differ where names are equal.
-
-    Results that are alike in both are numbered.
-    """
-    names = [printable(result.generator.name, 60) or "unnamed" for result in results]
-    labels = []
-    for result, name in zip(results, names, strict=True):
-        namesakes = [other.generator.parameters for other, theirs in zip(results, names, strict=True) if theirs == name]
-        mine = result.generator.parameters
-        differing = [key for key in mine if any(other.get(key) != mine[key] for other in namesakes)]
-        detail = ", ".join(f"{printable(key, 20)}={printable(str(mine[key]), 20)}" for key in differing)
-        labels.append(f"{name} ({detail})" if detail else name)
-    return [
-        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
-        for i, label in enumerate(labels)
-    ]
 
 
 # What the template shows of one result

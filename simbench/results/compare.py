@@ -20,6 +20,8 @@ from simbench.results.comparable import Basis
 from simbench.results.schema import Measurement, Result
 
 ALPHA = 0.05
+LEAST_P = 1e-9
+"""Stands for every smaller p-value: so far out nobody knows whether an error is normal."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,10 @@ class Difference:
         key: `name/version`.
         a, b: the two values.
         value: b - a; `low` and `high` are its 95 % interval.
-        p: two-sided normal p-value of no difference, Holm-adjusted over all metrics compared.
+        p: two-sided normal p-value of no difference, Holm-adjusted over all metrics compared; `LEAST_P` at least.
         better: which is nearer to what the metric wants, where the adjusted p is below 5 %; "tie" otherwise.
-        paired: whether the interval is that of resampled differences; else of two independent errors.
+        paired: whether the interval is that of resampled differences, or none as both are scores of the same events;
+            else of two independent errors.
     """
 
     key: str
@@ -47,23 +50,31 @@ class Difference:
     paired: bool
 
 
+def same_events(a: Result, b: Result) -> bool:
+    """Whether both are scores of the very same generated events."""
+    return bool(a.samples_sha256) and a.samples_sha256 == b.samples_sha256
+
+
 def compare(a: Result, b: Result) -> list[Difference]:
     """The differences of all metrics that both results have a value and an error for.
+
+    Scores of the same events differ by rounding at most: they are tied, without an error.
 
     Raises:
         DataError: they are of other tasks, data, definitions, metric versions or numbers of events, or share no metric.
     """
     _check_comparable(a, b)
+    same = same_events(a, b)
     shared: dict[str, tuple[Measurement, float, float, float, bool]] = {}
     for first in a.measurements:
         second = b.measurement(first.key)
         if second is not None and first.value is not None and second.value is not None:
-            error, paired = difference_error(first, second)
+            error, paired = (0.0, True) if same else difference_error(first, second)
             if error is not None:
                 shared[first.key] = (first, first.value, second.value, error, paired)
     if not shared:
         raise DataError("the two results have no metric with a value and an error in common")
-    adjusted = holm({key: _p_value(y - x, error) for key, (_, x, y, error, _) in shared.items()})
+    adjusted = holm({key: 1.0 if same else _p_value(y - x, error) for key, (_, x, y, error, _) in shared.items()})
     found = []
     for key, (measurement, x, y, error, paired) in shared.items():
         badness = Direction.of(measurement).badness
@@ -71,7 +82,8 @@ def compare(a: Result, b: Result) -> list[Difference]:
         if adjusted[key] < ALPHA:
             better = "A" if badness(x) < badness(y) else "B"
         low, high = y - x - 1.96 * error, y - x + 1.96 * error
-        found.append(Difference(key, x, y, y - x, low, high, adjusted[key], better, measurement.ranks, paired))
+        p = max(adjusted[key], LEAST_P)
+        found.append(Difference(key, x, y, y - x, low, high, p, better, measurement.ranks, paired))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -177,6 +178,25 @@ def speed_sentence(result: Result) -> str:
     if found.per_core is not None:
         text += f" One CPU core against one: {times(found.per_core)}, on {machine(result, 'cpu')}."
     return text
+
+
+def entry_labels(results: Sequence[Result]) -> list[str]:
+    """A label for each result: the generator's name, with the parameters that differ where names are equal.
+
+    Results that are alike in both are numbered.
+    """
+    names = [printable(result.generator.name, 60) or "unnamed" for result in results]
+    labels = []
+    for result, name in zip(results, names, strict=True):
+        namesakes = [other.generator.parameters for other, theirs in zip(results, names, strict=True) if theirs == name]
+        mine = result.generator.parameters
+        differing = [key for key in mine if any(other.get(key) != mine[key] for other in namesakes)]
+        detail = ", ".join(f"{printable(key, 20)}={printable(str(mine[key]), 20)}" for key in differing)
+        labels.append(f"{name} ({detail})" if detail else name)
+    return [
+        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
+        for i, label in enumerate(labels)
+    ]
 
 
 def ask_repetitions(result: Result, count: int) -> str:

@@ -17,11 +17,12 @@ from simbench.core.errors import DataError, UsageError
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
 from simbench.report.channels import rank_correlations
-from simbench.report.page import ReportEntry, entry_labels, write_report
+from simbench.report.page import ReportEntry, write_report
 from simbench.report.showers import pick_conditions
 from simbench.report.speed import quality_against_time
 from simbench.report.style import plain, to_svg
 from simbench.results.pareto import placed
+from simbench.results.words import entry_labels
 from simbench.tasks.mnist import Mnist, find
 from simbench.tasks.zn import ZnGeant3
 
