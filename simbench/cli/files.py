@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import answer, print_checks, print_json, read_options, working
+from simbench.cli.output import answer, described, print_checks, print_json, read_options, working
 from simbench.tasks import DEFAULT
 
 INVALID_GENERATOR = 3
@@ -58,10 +58,8 @@ def check(
 
     params, chosen = read_options(param, task, data_dir)
     with working(json) as progress:
-        listed = [
-            check.as_dict()
-            for check in progress.each("checking", check_generator(spec, params, chosen, choose_device(device)))
-        ]
+        checks = list(progress.each("checking", check_generator(spec, params, chosen, choose_device(device))))
+    listed = described(checks)
     failed = any(check["status"] == "fail" for check in listed)
     if json:
         print_json({"generator": spec, "task": task, "passed": not failed, "checks": listed})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import print_checks, print_json, print_table
+from simbench.cli.output import described, print_checks, print_json, print_table
 from simbench.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def doctor(
     from simbench.core.progress import Progress
 
     with Progress(quiet=True) as progress:
-        checks = [check.as_dict() for check in progress.each("looking", diagnose(data_dir, out))]
+        found = list(progress.each("looking", diagnose(data_dir, out)))
+    checks = described(found)
     failed = any(check["status"] == "fail" for check in checks)
     if json:
         print_json({"healthy": not failed, "checks": checks})

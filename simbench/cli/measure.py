@@ -260,6 +260,9 @@ def report_(
     from simbench.tasks import get_task
 
     check_replaceable(output)
+    if output.suffix not in (".html", ".htm"):
+        fix = f"Try {output.with_suffix('.html')}; --figures FOLDER leaves the figures as PDF and PNG."
+        raise UsageError(f"{output}: a report is an HTML page", got=repr(output.suffix), expected=".html", fix=fix)
     which = chosen_models(models)
     read = [read_result(path) for path in results]
     task = get_task(read[0].task.name, data_dir)

@@ -126,11 +126,9 @@ def read_golden(path: Path) -> Golden:
         golden = Golden.model_validate_json(data)
     except ValidationError as error:
         where, found = first_error(error)
-        raise DataError(
-            f"{path} is no golden file: its {where or 'whole file'} is wrong",
-            **found,
-            fix=fix if where in ("", "schema") else MEND,
-        ) from error
+        wrong = f": the field {where!r} is wrong" if where else ""
+        was_one = SCHEMA.encode() in data and where != "schema"
+        raise DataError(f"{path} is no golden file{wrong}", **found, fix=MEND if was_one else fix) from error
     if golden.sha256 != checksum(data):
         raise DataError(f"{path} was edited by hand: its checksum does not fit", fix=MEND)
     return golden

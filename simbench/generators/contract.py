@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simbench.core.errors import GeneratorError
+from simbench.core.errors import GeneratorError, SimbenchError
 from simbench.core.text import duration
 from simbench.generators.preflight import EVENTS, spread_rows
 from simbench.generators.resolve import find, resolve
@@ -36,16 +36,22 @@ MODAL = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._Dropou
 
 @dataclass(frozen=True)
 class Check:
-    """One clause of the contract: what was found, in a sentence, and how to mend it."""
+    """One thing that was looked at: what was found, in a sentence, and how to mend it; the error behind it, if one."""
 
     name: str
     status: Status
     reason: str
     fix: str = ""
+    error: SimbenchError | None = None
+
+    @classmethod
+    def of(cls, name: str, error: SimbenchError, status: Status = "fail") -> Check:
+        """What an error says."""
+        return cls(name, status, str(error).removesuffix(error.fix).strip(), error.fix, error)
 
     def as_dict(self) -> dict[str, str]:
-        """The check as JSON shows it."""
-        return asdict(self)
+        """The check as JSON shows it: without the error."""
+        return {"name": self.name, "status": self.status, "reason": self.reason, "fix": self.fix}
 
 
 def check_generator(spec: str, params: Mapping[str, str], task: Task, device: str = "cpu") -> Iterator[Check]:
@@ -69,15 +75,11 @@ def check_generator(spec: str, params: Mapping[str, str], task: Task, device: st
         resolved.training_seed()
         resolved.effective_parameters()
     except GeneratorError as error:
-        yield _failed(clause, error)
+        yield Check.of(clause, error)
         return
     has_setup = callable(getattr(resolved.generator, "setup", None))
     yield Check(clause, "ok", "It was called once." if has_setup else "There is none, and none is needed.")
     yield from _Contract(session).checks()
-
-
-def _failed(name: str, error: GeneratorError) -> Check:
-    return Check(name, "fail", str(error).removesuffix(error.fix).strip(), error.fix)
 
 
 class _Contract:
@@ -210,7 +212,7 @@ def _check(name: str, clause: Callable[[], Finding]) -> Check:
     try:
         found = clause()
     except GeneratorError as error:
-        return _failed(name, error)
+        return Check.of(name, error)
     return Check(name, "ok", found) if isinstance(found, str) else Check(name, "warn", *found)
 
 

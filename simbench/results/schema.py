@@ -32,6 +32,8 @@ class StrictRecord(BaseModel):
 def first_error(error: ValidationError) -> tuple[str, dict[str, str]]:
     """The first wrong field of a file (empty: the whole), and what a SimbenchError says of it: got, expected."""
     first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return "", {"got": str(first["ctx"]["error"]), "expected": "JSON"}
     return ".".join(map(str, first["loc"])), {"got": repr(first["input"])[:80], "expected": first["msg"]}
 
 

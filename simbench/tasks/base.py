@@ -220,13 +220,16 @@ class Task(ABC):
         if not isinstance(samples, Tensor):
             what, fix = f"{who} returned no tensor", "Return a torch.Tensor (or a numpy array) of numbers."
             raise GeneratorError(what, got=kind.__name__, expected=f"a tensor of shape {expected}", fix=fix)
-        if type(samples) is not Tensor or samples.layout is not torch.strided:
+        if type(samples) is not Tensor or samples.layout is not torch.strided or samples.is_quantized:
             raise GeneratorError(
                 f"{who} returned a special kind of tensor",
-                got=f"{kind.__name__}, {samples.layout}",
+                got=f"{kind.__name__}, {samples.layout}, {samples.dtype}",
                 expected="a plain, dense torch.Tensor or numpy array",
                 fix="Return a plain one, e.g. parameter.detach(), out.to_dense(), out.as_subclass(torch.Tensor).",
             )
+        if samples.is_meta:
+            what, fix = f"{who} returned a tensor without values", "Put the model on the device that `setup` is given."
+            raise GeneratorError(what, got="one on the device 'meta'", expected="events on a CPU or GPU", fix=fix)
         if tuple(samples.shape) != expected:
             what = f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}"
             raise GeneratorError(what, fix=_shape_hint(tuple(samples.shape), expected))

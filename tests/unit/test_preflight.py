@@ -95,6 +95,7 @@ def with_value(value: float) -> Callable[..., Tensor]:
         (lambda conditions, seed: [[1.0]], ["no tensor", "list"]),
         (lambda conditions, seed: torch.ones(len(conditions), 4, 4, dtype=torch.complex64), ["complex64"]),
         (lambda conditions, seed: torch.ones(len(conditions), 4, 4, dtype=torch.bool), ["bool"]),
+        (lambda conditions, seed: torch.ones(len(conditions), 4, 4, device="meta"), ["without values", "setup"]),
         (with_value(float("nan")), ["NaN", "1 of 8 events"]),
         (with_value(float("inf")), ["NaN or infinite"]),
         (with_value(-0.5), ["negative photons", "-0.5", "clamp(min=0)"]),
