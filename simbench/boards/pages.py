@@ -30,6 +30,7 @@ from simbench.boards.pareto import MARKS, Quality, board_quality, caption, figur
 from simbench.boards.seeds import by_model, telling_first
 from simbench.boards.table import (
     EMPTY,
+    LONGEST,
     Cell,
     Column,
     Row,
@@ -204,7 +205,7 @@ def _row(board: Board, entry: Entry, rank: int | None, trade: Placed | None) -> 
     link = f"entries/{entry.file}"
     cells = [
         Cell(str(rank), rank, link=link) if rank is not None else Cell("–", link=link),
-        Cell(_name(entry), link=link, note=entry.note or _details(entry)),
+        Cell(_name(entry), link=link, note=entry.note or _details(entry), full=_in_full(entry)),
         Cell(entry.equivalent_text, entry.equivalent, link=link),
         *(_score(entry, column, link) for column in board.columns),
         _speedup(entry, link),
@@ -227,10 +228,16 @@ def _name(entry: Entry) -> str:
     return printable(entry.name, 60) or "unnamed"
 
 
-def _details(entry: Entry) -> str:
+def _details(entry: Entry, limit: int = 60) -> str:
     parameters = ", ".join(f"{key}={value}" for key, value in entry.parameters.items())
-    parts = printable(entry.version, 30), _seed(entry), printable(parameters, 60)
+    parts = printable(entry.version, limit // 2), _seed(entry), printable(parameters, limit)
     return ", ".join(part for part in parts if part)
+
+
+def _in_full(entry: Entry) -> str:
+    """Name and details as no reader needs them, but whoever reads the CSV."""
+    note = entry.note or _details(entry, LONGEST)
+    return f"{printable(entry.name, LONGEST) or 'unnamed'}{f' ({note})' if note else ''}"
 
 
 def _seed(entry: Entry) -> str:

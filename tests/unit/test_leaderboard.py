@@ -193,6 +193,16 @@ def test_skipped_metrics_are_refused_and_failed_ones_shown(tmp_path: Path) -> No
     assert "&lt;b&gt;no&lt;/b&gt;" in page
 
 
+def test_long_names_and_parameters_are_whole_in_the_csv(tmp_path: Path) -> None:
+    boards, name, prior = make_boards(tmp_path), "n" * 200, "p" * 100
+    add(write(board_result(BOARD, name, parameters={"prior": prior, "steps": 8}), tmp_path), boards)
+    pages = {path.name: text for path, text in render(boards).items()}
+    model = next(csv.DictReader(pages["board.csv"].splitlines()))["model"]
+    assert model.startswith(f"{name} (1.0, ")
+    assert f"prior={prior}, steps=8" in model
+    assert name not in pages["board.tex"]
+
+
 def test_another_floor_than_the_boards_is_refused(tmp_path: Path) -> None:
     boards = filled(tmp_path, {"vae": 2.0})
     with pytest.raises(DataError, match=r"other floor of conditional_energy/1: 0\.03 instead of 0\.02"):
