@@ -53,6 +53,12 @@ def test_events_that_are_all_empty_are_a_warning() -> None:
     assert "empty" in found.warnings[-1]
 
 
+def test_fractions_of_photons_are_a_warning() -> None:
+    found = preflight(session(lambda conditions, seed: torch.full((len(conditions), 4, 4), 0.5 + seed % 7), ToyNoise()))
+    assert len(found.warnings) == 1
+    assert "hold fractions of photons" in found.warnings[0]
+
+
 def test_events_that_share_memory_are_told_apart() -> None:
     buffer = torch.zeros(8, 4, 4)
 

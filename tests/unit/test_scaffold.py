@@ -26,7 +26,7 @@ def test_the_generator_passes_the_contract_of_its_task(tmp_path: Path, name: str
         pytest.skip(str(error))
     checks = list(check_generator(f"{path}:Model", {}, task))
     assert [(found.name, found.reason) for found in checks if found.status != "ok"] == []
-    assert checks[-1].name == "speed"
+    assert checks[-1].name == "memory"
 
 
 def test_any_other_task_has_a_start_too(tmp_path: Path) -> None:
