@@ -21,6 +21,8 @@ def init(
 ) -> None:
     """Write a generator of ten lines that already passes `simbench check`.
 
+    my_flow.py gets a class MyFlow, mymodel.py a class Model.
+
     \b
     Examples:
       simbench init mymodel.py
@@ -29,9 +31,9 @@ def init(
     from simbench.generators.template import write_scaffold
     from simbench.tasks import get_task
 
-    write_scaffold(file, get_task(task))
+    spec = f"{file}:{write_scaffold(file, get_task(task))}"
     chosen = "" if task == DEFAULT else f" --task {task}"
-    following = [f"simbench check {file}:Model{chosen}", f"simbench run --generator {file}:Model{chosen} --smoke"]
+    following = [f"simbench check {spec}{chosen}", f"simbench run --generator {spec}{chosen} --smoke"]
     found = {"file": str(file), "task": task, "next": following}
     answer(json, found, f"{file} is written. Next:", *(f"  {line}" for line in following))
 

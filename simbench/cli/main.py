@@ -62,14 +62,14 @@ class Verbs(TyperGroup):
             _fail(error, "InternalError", f"{type(error).__name__}: {error}. {hint}", INTERNAL_ERROR)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """The verbs in their sections."""
+        """The verbs in their sections, each with the first sentence of its help, whole."""
         listed = {name for names in SECTIONS.values() for name in names}
         others = tuple(name for name in self.list_commands(ctx) if name not in listed)
         last = list(SECTIONS)[-1]
         for title, names in SECTIONS.items():
             commands = [(name, self.get_command(ctx, name)) for name in (names + others if title == last else names)]
             rows = [
-                (name, command.get_short_help_str(90)) for name, command in commands if command and not command.hidden
+                (name, command.get_short_help_str(1000)) for name, command in commands if command and not command.hidden
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)

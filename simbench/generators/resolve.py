@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import importlib.util
 import inspect
+import keyword
 import math
 import sys
 import types
@@ -18,7 +20,7 @@ from simbench.core.errors import DataError, GeneratorError, SimbenchError, Usage
 from simbench.core.files import file_sha256
 from simbench.core.plugins import did_you_mean, entry_points, unknown_name
 from simbench.core.text import printable
-from simbench.generators.parameters import Plain, arguments_of, plain_parameters, signature_of
+from simbench.generators.parameters import MAX_TEXT, Plain, arguments_of, plain_parameters, signature_of
 from simbench.generators.protocol import Generator
 from simbench.generators.user_code import user_error
 
@@ -38,7 +40,8 @@ class Resolved:
 
     Attributes:
         spec: what the user typed.
-        name: the entry-point name or the attribute; used for folders and boards.
+        name: the class attribute `name` of the generator, else the entry-point name or the attribute; used for folders
+            and boards.
         generator: the object with `sample`.
         parameters: the constructor's arguments: those given, and the defaults that are plain values.
         given: the arguments that the user gave.
@@ -153,17 +156,27 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
         expected = "sample(self, conditions, *, seed)"
         fix = "Add the keyword `seed` and draw all random numbers from it."
         raise GeneratorError(f"{spec}: `sample` takes no seed", got=got, expected=expected, fix=fix)
-    version = getattr(generator, "version", None)
     source = generator.function if isinstance(generator, FunctionGenerator) else generator
     return Resolved(
         spec=spec,
-        name=target.name,
+        name=_own_word(spec, type(generator), "name") or target.name,
         generator=generator,
         parameters=parameters,
         given=given,
-        version=version if isinstance(version, str) else target.version,
+        version=_own_word(spec, generator, "version") or target.version,
         source_sha256=_source_sha256(source),
     )
+
+
+def _own_word(spec: str, generator: object, attribute: str) -> str | None:
+    """What a generator calls itself; None where it says nothing. Raises GeneratorError where it is too long."""
+    word = getattr(generator, attribute, None)
+    if not isinstance(word, str) or not word.strip():
+        return None
+    if len(word) > MAX_TEXT:
+        what = f"{spec}: its `{attribute}` is too long"
+        raise GeneratorError(what, got=f"{len(word)} characters", expected=f"at most {MAX_TEXT}")
+    return word
 
 
 def resolve_again(spec: str, record: GeneratorRecord) -> Resolved:
@@ -231,10 +244,27 @@ def _registered(spec: str) -> Target:
     as_file = Path(spec if spec.endswith(".py") else f"{spec}.py")
     if as_file.is_file():
         what = "the generator lacks the name of the class or function"
-        raise UsageError(what, got=repr(spec), fix=f"Try {as_file}:Model.")
+        raise UsageError(what, got=repr(spec), fix=f"Try {as_file}:{_sampling_class(as_file)}.")
     error = unknown_name("generator", spec, known)
     expected = f"{error.expected}; or pkg.module:attr, path/file.py:attr"
     raise UsageError(error.what, got=error.got, expected=expected, fix=error.fix)
+
+
+def class_name(path: Path) -> str:
+    """What `simbench init` calls the class in a file: `my_flow.py` holds `MyFlow`, `mymodel.py` holds `Model`."""
+    words = path.stem.split("_")
+    name = "".join(word[:1].upper() + word[1:] for word in words)
+    plain = len(words) == 1 and name.lower().endswith("model")
+    return "Model" if plain or not name.isidentifier() or keyword.iskeyword(name) else name
+
+
+def _sampling_class(path: Path) -> str:
+    """The first class of a file with a method `sample`, by its text; what `simbench init` would call it, else."""
+    with contextlib.suppress(OSError, ValueError, SyntaxError):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and any(getattr(part, "name", "") == "sample" for part in node.body):
+                return node.name
+    return class_name(path)
 
 
 def _file_module(path: Path) -> types.ModuleType:

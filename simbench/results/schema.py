@@ -299,10 +299,14 @@ class EquivalentCount(StrictRecord):
 
 class EquivalentEvents(StrictRecord):
     """The equivalent Monte Carlo events in every aspect; `worst` names the aspect that is furthest below the events
-    scored against."""
+    scored against.
+
+    `engine`: the Monte Carlo that the real events are of; None: they are of none, or the result is older than the word.
+    """
 
     counts: Annotated[list[EquivalentCount], Field(min_length=1)]
     worst: Short
+    engine: Short | None = None
 
     @property
     def headline(self) -> EquivalentCount:

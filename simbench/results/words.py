@@ -158,17 +158,20 @@ def equivalent_sentence(result: Result) -> str:
     copies = copying(result)
     if copies:
         return f"no equivalent events: {copies}"
-    engine = engine_name(result.speedup.monte_carlo.engine) if result.speedup else "real"
+    made_by = found.engine or (result.speedup.monte_carlo.engine if result.speedup else None)
+    events = f"{engine_name(made_by)} events" if made_by else "real events"
     others = ", ".join(equivalent_text(other) for other in found.counts if other.aspect != found.worst)
-    first = f"as close to the truth as {equivalent_text(found.headline, f'{engine} events')}"
+    first = f"as close to the truth as {equivalent_text(found.headline, events)}"
     return f"{first}; {others}" if others else first
 
 
 def speed_sentence(result: Result) -> str:
     """The speed-up with both machines, as it may be quoted; why there is none, else."""
     found = result.speedup
+    if found is None and not result.throughput:
+        return "No speed-up: the generator was not timed."
     if found is None:
-        return "No speed-up: the generator was not timed, or the cost of the Monte Carlo is not recorded."
+        return "No speed-up: what the Monte Carlo takes for these events is not recorded."
     record, engine = found.monte_carlo, engine_name(found.monte_carlo.engine)
     text = (
         f"{times(found.value)} {engine}: {machine(result, found.device)} (batch {count(found.batch)}) "
@@ -235,13 +238,13 @@ def weakest(result: Result) -> tuple[str, float, float, float] | None:
         for key, stratum in measurement.strata.items() if measurement.target is not None else ():
             if stratum.stderr:
                 sigma = Direction.of(measurement).badness(stratum.value) / stratum.stderr
-                found.append((f"{stratum_label(key)} {name}", stratum.value, stratum.stderr, sigma))
+                found.append((f"{name} ({printable(key.replace('=', ' '), 40)})", stratum.value, stratum.stderr, sigma))
     worst = max(found, key=lambda item: item[3], default=None)
     return worst if worst is not None and worst[3] >= SIGNIFICANT else None
 
 
 def verdict(result: Result) -> str:
-    """One line: `2.1x the floor; 1 900x GEANT3 per core; weakest: neutron dispersion 0.81 ± 0.03`."""
+    """One line: `2.1x the floor; 1 900x GEANT3 per core; weakest: dispersion (species neutron) 0.81 ± 0.03`."""
     return "; ".join(part for part in (_quality(result), _speed(result), _weakness(result)) if part)
 
 

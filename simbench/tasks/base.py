@@ -23,11 +23,11 @@ from simbench.tasks.controls import Control
 Split = Literal["train", "validation", "test", "floor"]
 
 NOISE = '''\
-"""Nothing but noise yet. Measure it: simbench run --task {task} --generator {file}:Model"""
+"""Nothing but noise yet. Measure it: simbench run --task {task} --generator {file}:{name}"""
 import torch
 
 
-class Model:
+class {name}:
     def setup(self, task, device):  # optional; called once and not timed: load weights here
         self.shape, self.device = task.shape, device
 
@@ -120,7 +120,7 @@ class Task(ABC):
     lenet: ClassVar[Variant | None] = None
     """The pinned LeNet-5 of the task, where `features` come from one."""
     template: ClassVar[str] = NOISE
-    """The generator that `simbench init` writes; {task} and {file} are filled in."""
+    """The generator that `simbench init` writes; {task}, {file} and {name}, that of its class, are filled in."""
 
     @property
     def scored_sha256(self) -> str:

@@ -52,11 +52,11 @@ LENET_SPECIES = ("photon", "neutron", "proton", "other")
 """Classes of the species head of the LeNet-5: the strata of the task, in the order of the logits."""
 
 TEMPLATE = '''\
-"""A Poisson blob as bright as the energy. Measure it: simbench run --generator {file}:Model"""
+"""A Poisson blob as bright as the energy. Measure it: simbench run --generator {file}:{name}"""
 import torch
 
 
-class Model:
+class {name}:
     def __init__(self, photons_per_gev: float = 0.7, width: float = 5.0):  # set by --param width=4
         self.photons_per_gev, self.axis = photons_per_gev, (torch.arange(44) - 21.5) / width
 

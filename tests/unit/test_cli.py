@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 import simbench
 from simbench.cli.main import app
+from simbench.tasks import get_task
 
 MODELS = """
 import sys
@@ -545,6 +546,14 @@ def test_init_then_check_passes(workdir: Path) -> None:
     assert "0 failed" in table.stdout
 
 
+def test_init_names_the_class_after_the_file(workdir: Path) -> None:
+    done = simbench_does("init", "my_flow.py")
+    assert "simbench check my_flow.py:MyFlow" in done.stdout
+    assert "class MyFlow:" in (workdir / "my_flow.py").read_text()
+    assert "my_flow.py:MyFlow" in (workdir / "my_flow.py").read_text()
+    assert "Try my_flow.py:MyFlow." in fails(2, "UsageError", "check", "my_flow")
+
+
 def test_check_exits_with_3_where_the_contract_is_broken(workdir: Path) -> None:
     for spec in ("cli_models:Negative", "cli_broken:Model", "cli_models:Sampleless"):
         done = simbench_does("check", spec)
@@ -606,6 +615,28 @@ def test_tasks_metrics_and_generators_are_listed_and_described() -> None:
         done = simbench_does(*words)
         assert done.exit_code == 0
         assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("words", [[], ["--task", "zn-geant3"]])
+def test_metrics_are_a_table_a_task_with_one_line_each_at_80_columns(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = simbench_does("metrics", *words).stdout.splitlines()
+    task = get_task("zn-geant3")
+    start = lines.index("zn-geant3")
+    shown = [line.split()[0] for line in lines[start + 2 : start + 2 + len(task.metrics)]]
+    assert shown == list(task.metrics)
+    assert lines[start + 2].split()[-1] == "primary"
+    assert any(line.split()[:1] == ["rmse/wojnar2024"] and line.split()[-1] == "wojnar2024" for line in lines)
+    assert ("mnist" in lines) == (not words)
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_metrics_of_one_task_as_data() -> None:
+    keys = {metric["key"] for metric in data("metrics", "--task", "mnist")}
+    assert {*get_task("mnist").metrics, "sinkhorn/deja2020"} == keys
+    assert "one of" in fails(2, "UsageError", "metrics", "--task", "mnits")
 
 
 def test_doctor_looks_at_everything_and_leaves_nothing(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
