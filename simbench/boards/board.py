@@ -76,7 +76,8 @@ class Board(StrictRecord):
     """`board.toml`: what is compared, and what an entry must bring.
 
     Attributes:
-        task, task_version, scored_sha256, features_sha256, definitions: of the results that belong here.
+        task, task_version, scored_sha256, features_sha256, task_file_sha256, definitions: of the results that belong
+            here. Empty: the task has no network, or is offered by name.
         events, repetitions: exactly so many events, at least so many repetitions.
         primary: the metric that ranks.
         equivalent: what the equivalent events are events of, for the head of their column.
@@ -85,10 +86,11 @@ class Board(StrictRecord):
         unranked: generators by name that are shown but never ranked, each with what it is.
     """
 
-    task: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
+    task: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     task_version: str
     scored_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    features_sha256: str
+    features_sha256: str = ""
+    task_file_sha256: str = ""
     title: str
     summary: str
     definitions: str
@@ -116,9 +118,10 @@ class Board(StrictRecord):
     @property
     def basis(self) -> Basis:
         """What the scores of all entries depend on."""
-        return Basis(
-            self.task, "test", self.events, self.scored_sha256[:12], self.features_sha256[:12], self.definitions
+        data_set, network, file = (
+            sha256[:12] or None for sha256 in (self.scored_sha256, self.features_sha256, self.task_file_sha256)
         )
+        return Basis(self.task, "test", self.events, data_set or "", network, self.definitions, file)
 
     @property
     def primary_column(self) -> MetricColumn:

@@ -140,7 +140,11 @@ def _one_basis(results: Sequence[Result]) -> None:
 def _primary(results: Sequence[Result]) -> str:
     from simbench.tasks import get_task
 
-    return get_task(results[0].task.name).primary[0]
+    task = results[0].task
+    if task.source is not None:
+        what = f"the primary metric of {printable(task.name, 60)} is known to {printable(task.source, 200)} alone"
+        raise UsageError(what, fix="Pass --metric NAME.")
+    return get_task(task.name).primary[0]
 
 
 def _key(results: Sequence[Result], metric: str) -> str:

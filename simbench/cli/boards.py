@@ -93,6 +93,7 @@ def verify(
         options.file("--samples", help="The samples of the first repetition; again for each further one."),
     ] = None,
     device: options.Device = "cpu",
+    task: options.TaskOfResult = None,
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
@@ -113,12 +114,12 @@ def verify(
     from simbench.core.text import listed
     from simbench.evaluation.verify import verify as verify_entry
     from simbench.results.schema import PASS_RESULT, parse_result
-    from simbench.tasks import get_task
+    from simbench.tasks import task_of
 
     content = read_bytes(entry, fix=PASS_RESULT)
-    task = get_task(parse_result(content, entry).task.name, data_dir)
+    chosen = task_of(parse_result(content, entry).task, task, data_dir)
     with working(json) as progress:
-        found = verify_entry(entry, samples or [], task, progress, device=choose_device(device))
+        found = verify_entry(entry, samples or [], chosen, progress, device=choose_device(device))
     wrong = found.wrong
     record = None
     if not wrong and found.whole:

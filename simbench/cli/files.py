@@ -54,6 +54,7 @@ def check(
     Examples:
       simbench check mymodel.py:Model
       simbench check mypkg:Flow --task mnist --param steps=20 --device cuda
+      simbench check mymodel.py:Model --task mytask.py:Task
     """
     from simbench.core.devices import choose_device
     from simbench.generators.contract import check_generator

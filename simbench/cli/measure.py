@@ -73,6 +73,7 @@ def run(
       simbench run --generator memoriser --smoke
       simbench run --generator mymodel.py:Model --param width=4
       simbench run -g mypkg.models:Flow --task mnist --repetitions 5 --devices cuda,cpu
+      simbench run -g mymodel.py:Model --task mytask.py:Task
       simbench run -g vae --metrics conditional_energy,fpd
       simbench run -g vae --metrics +photon_excess
       simbench run -g vae --json > result.json
@@ -236,6 +237,7 @@ def report_(
             "or none.",
         ),
     ] = "installed",
+    task: options.TaskOfResult = None,
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
@@ -257,7 +259,7 @@ def report_(
     from simbench.report.page import check_task, write_report
     from simbench.results.schema import read_result
     from simbench.samples.repetitions import find_pairs
-    from simbench.tasks import get_task
+    from simbench.tasks import task_of
 
     check_replaceable(output)
     if output.suffix not in (".html", ".htm"):
@@ -265,15 +267,15 @@ def report_(
         raise UsageError(f"{output}: a report is an HTML page", got=repr(output.suffix), expected=".html", fix=fix)
     which = chosen_models(models)
     read = [read_result(path) for path in results]
-    task = get_task(read[0].task.name, data_dir)
-    check_task(read, task)
+    chosen = task_of(read[0].task, task, data_dir)
+    check_task(read, chosen)
     with Progress() as progress, progress.step("report", len(read)) as advance:
-        pairs = find_pairs(read, results, samples or [], task)
+        pairs = find_pairs(read, results, samples or [], chosen)
         entries = []
         for result, pair in zip(read, pairs, strict=True):
-            entries.append(open_entry(result, pair, task, which))
+            entries.append(open_entry(result, pair, chosen, which))
             advance(1)
-        written = write_report(entries, task, output, figures=figures)
+        written = write_report(entries, chosen, output, figures=figures)
     found = {"report": str(written), "results": [result.id for result in read]}
     answer(json, found, f"The report is {written}.")
 

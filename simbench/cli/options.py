@@ -13,7 +13,13 @@ file = partial(typer.Option, metavar="FILE")
 folder = partial(typer.Option, metavar="FOLDER")
 name = partial(typer.Option, metavar="NAME")
 spec = partial(typer.Option, "--generator", "-g", metavar="SPEC")
-Task = Annotated[str, name("--task", "-t", help="What to generate; `simbench tasks` lists them.")]
+TaskOption = partial(typer.Option, "--task", "-t", metavar="TASK")
+Task = Annotated[
+    str, TaskOption(help="What to generate: a name of `simbench tasks`, path/file.py:Task or pkg.module:Task.")
+]
+TaskOfResult = Annotated[
+    str | None, TaskOption(help="path/file.py:Task or pkg.module:Task, where the result's task is of such a file.")
+]
 Generator = Annotated[str, spec(help="As --generator of `simbench run`.")]
 Param = Annotated[
     list[str] | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simbench.core.errors import UsageError
 from simbench.core.files import write_new
-from simbench.generators.resolve import class_name
+from simbench.core.specs import class_name
 from simbench.tasks.base import Task
 
 
@@ -22,5 +22,5 @@ def write_scaffold(path: Path, task: Task) -> str:
     if path.exists():
         raise UsageError(f"{path} exists and is never overwritten", fix="Choose another name, or move it away.")
     name = class_name(path) if "{name}" in task.template else "Model"
-    write_new(path, task.template.format(task=task.name, file=path, name=name))
+    write_new(path, task.template.format(task=task.spec, file=path, name=name))
     return name

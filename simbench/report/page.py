@@ -112,6 +112,11 @@ def check_task(results: Sequence[Result], task: Task) -> None:
     if strangers:
         got = ", ".join(strangers)
         raise UsageError("the results are of another task", got=got, expected=task.name, fix="Make one report a task.")
+    for result in results:
+        if result.task.source_sha256 != task.source_sha256:
+            got, expected = (str(sha and sha[:12]) for sha in (result.task.source_sha256, task.source_sha256))
+            what = f"result {result.id} is of another version of the file of the task {task.name}"
+            raise UsageError(what, got=got, expected=expected, fix="Bring the file back as it was, or run again.")
 
 
 def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> str:
@@ -205,6 +210,7 @@ def _provenance(result: Result) -> list[tuple[str, str]]:
     rows = {
         "result": f"{result.id}, {result.created:%Y-%m-%d %H:%M} UTC, {result.status}",
         "task": f"{task.name} {task.version}, split {task.split}, data sha256 {task.scored_sha256[:16]}",
+        "task from": f"{task.source}, sha256 {(task.source_sha256 or 'not known')[:16]}" if task.source else "",
         "asked for": f"{spec.generator}: {spec.events} events, {spec.repetitions} × seed {spec.root_seed}, "
         f"block {spec.block}, {spec.dtype}",
         "parameters": listed(generator.parameters),

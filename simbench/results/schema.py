@@ -60,6 +60,9 @@ class TaskRecord(StrictRecord):
     `features_sha256` is of the network that features were read with. Scores compare where the first and the last are
     equal; what reads the
     training split (memorisation) where all three are.
+
+    `source` is what the user typed for a task that no package offers by name (`file.py:Task`), `source_sha256` the
+    checksum of its file: scores of two versions of the file do not compare.
     """
 
     name: Short
@@ -69,6 +72,8 @@ class TaskRecord(StrictRecord):
     train_sha256: Short
     features_sha256: Short | None
     events: Count
+    source: Short | None = None
+    source_sha256: Short | None = None
 
 
 class GeneratorRecord(StrictRecord):

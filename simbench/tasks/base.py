@@ -121,6 +121,15 @@ class Task(ABC):
     """The pinned LeNet-5 of the task, where `features` come from one."""
     template: ClassVar[str] = NOISE
     """The generator that `simbench init` writes; {task}, {file} and {name}, that of its class, are filled in."""
+    source: str | None = None
+    """What the user typed for a task that no package offers by name: `file.py:Task`."""
+    source_sha256: str | None = None
+    """Checksum of the file behind `source`."""
+
+    @property
+    def spec(self) -> str:
+        """What names the task on the command line."""
+        return self.source or self.name
 
     @property
     def scored_sha256(self) -> str:
@@ -205,6 +214,8 @@ class Task(ABC):
             train_sha256=self.train_sha256,
             features_sha256=self.features_sha256,
             events=len(reference),
+            source=self.source,
+            source_sha256=self.source_sha256,
         )
 
     def plain_events(self, samples: object, count: int, who: str) -> Tensor:
