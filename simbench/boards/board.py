@@ -26,6 +26,7 @@ from simbench.core.plugins import did_you_mean
 from simbench.core.text import listed
 from simbench.metrics.direction import Direction, Way
 from simbench.results.comparable import Basis
+from simbench.results.cost import self_reported
 from simbench.results.findings import copying, findings
 from simbench.results.pareto import trained_weights
 from simbench.results.ranking import Score
@@ -78,6 +79,7 @@ class Board(StrictRecord):
     Attributes:
         task, task_version, scored_sha256, features_sha256, task_file_sha256, definitions: of the results that belong
             here. Empty: the task has no network, or is offered by name.
+        task_source: what names the task, `file.py:Task`, where no package offers it by name.
         events, repetitions: exactly so many events, at least so many repetitions.
         primary: the metric that ranks.
         equivalent: what the equivalent events are events of, for the head of their column.
@@ -90,6 +92,7 @@ class Board(StrictRecord):
     task_version: str
     scored_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     features_sha256: str = ""
+    task_source: str = ""
     task_file_sha256: str = ""
     title: str
     summary: str
@@ -173,7 +176,8 @@ class Entry:
     """A submitted result, as far as a board shows it: a tenth of the memory that the Result takes.
 
     `parameters` are without the file of weights where `training_seed` says which they are. `seeds` are the training
-    seeds that the model has entries of, in a row that stands for them all. `elsewhere` are speeds on other devices than
+    seeds that the model has entries of, in a row that stands for them all. `self_reported` is what its files of samples
+    say of their speed: it is shown, and enters no rank and no front. `elsewhere` are speeds on other devices than
     the entry's own run had.
     """
 
@@ -192,6 +196,7 @@ class Entry:
     equivalent: float | None
     equivalent_text: str
     speedup: Speedup | None
+    self_reported: str
     throughput: tuple[Throughput, ...]
     hardware: Mapping[str, str]
     weights: tuple[str, str] | None
@@ -228,6 +233,7 @@ class Entry:
             equivalent=equivalent.headline.value if equivalent and not copies else None,
             equivalent_text="copies" if copies else equivalent_text(equivalent.headline) if equivalent else "",
             speedup=result.speedup,
+            self_reported=self_reported(result.self_reported_seconds),
             throughput=tuple(result.throughput),
             hardware=result.provenance.hardware,
             weights=trained_weights(result),
@@ -441,6 +447,8 @@ def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
     """
     data = read_bytes(path, fix=PASS_RESULT)
     result = parse_result(data, path)
+    if result.task.absent:
+        raise DataError(f"{path} has no task", got="samples held against other samples", expected="a board's task")
     names = board_names(boards)
     if result.task.name not in names:
         what, known = f"there is no board for the task {result.task.name!r} in {boards}", f"one of {', '.join(names)}"

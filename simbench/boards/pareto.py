@@ -19,6 +19,7 @@ from simbench.core.plugins import unknown_name
 from simbench.core.text import count, duration, listed, printable, with_error
 from simbench.metrics.direction import Direction
 from simbench.results.comparable import Basis
+from simbench.results.cost import self_reported
 from simbench.results.frame import find_files
 from simbench.results.pareto import (
     MOST,
@@ -166,6 +167,8 @@ def _quality(
         single, best = paces(result.throughput, device, threads)
         if measurement is None or measurement.value is None or best is None:
             why = f"was not timed{_on(device, threads)}" if best is None else f"has no value of {key}"
+            told = self_reported(result.self_reported_seconds)
+            why += f" (self-reported: {told})" if told else ""
             left_out.append(f"{printable(result.generator.name, 60)} {result.id} {why}")
             continue
         first = first or measurement

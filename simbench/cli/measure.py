@@ -96,7 +96,7 @@ def run(
             save_samples=save_samples,
         )
         file = Path(generator.removeprefix("samples:"))
-        score([file], task, fast, definitions, metrics, out, report, data_dir, json)
+        score([file], task, None, fast, definitions, metrics, out, report, data_dir, json)
         return
 
     from simbench.core.files import check_writable
@@ -129,9 +129,13 @@ def run(
 
 def score(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="HDF5 or npz, as below; several are repetitions.")
+        list[Path], typer.Argument(metavar="FILE", help="HDF5, npz or npy, as below; several are repetitions.")
     ],
-    task: options.Task = DEFAULT,
+    task: Annotated[str | None, options.TaskOption(help=f"As --task of `simbench run`.  [default: {DEFAULT}]")] = None,
+    against: Annotated[
+        Path | None,
+        options.file("--against", help="Another such file, to be held against in the place of a task's events."),
+    ] = None,
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
     metrics: MetricsOption = "",
@@ -144,8 +148,13 @@ def score(
 
     A file answers the conditions of `simbench conditions export` and holds `samples` (N, *shape) in task units and
     `condition_index` (N), the rows of the test split that they answer, or in its place `conditions` (N, C); whole
-    conditions, each row once. Attributes (npz: scalars) task, generator and seed are optional. Several files are
+    conditions, each row once. Attributes (npz: scalars) task, generator, seed, unit and seconds_per_event are optional;
+    the last is shown as self-reported and never ranked. An npy file holds samples alone. Several files are
     repetitions of one generator: the same rows, answered with other random numbers.
+
+    With --against no task is needed: shape, unit and conditions are those of the files. Only scores that know nothing
+    of physics are given, beside a floor where the other file has two events or more of each condition: one half of
+    them is scored against, the other half gives the floor.
 
     \b
     Examples:
@@ -153,16 +162,23 @@ def score(
       ./my_program conditions.h5 samples.h5
       simbench score samples.h5 --task zn-geant3
       simbench score seed1.h5 seed2.h5 seed3.h5
+      simbench score mine.npy --against theirs.npy
     """
     from simbench.core.files import check_writable
-    from simbench.evaluation.evaluate import Options, score_files
+    from simbench.evaluation.evaluate import Options, score_against, score_files
     from simbench.tasks import get_task
 
-    chosen = get_task(task, data_dir)
+    chosen: Task
+    if against is not None:
+        refuse_options("--against is for files without a task", task=task, data_dir=data_dir)
     check_writable(out)
     with working(json) as progress:
         asked = Options(fast=fast, definitions=definitions, metrics=metrics, command=command_line())
-        evaluated = score_files(files, chosen, asked, progress)
+        if against is None:
+            chosen = get_task(task or DEFAULT, data_dir)
+            evaluated = score_files(files, chosen, asked, progress)
+        else:
+            evaluated, chosen = score_against(files, against, asked, progress)
     _finish(evaluated, chosen, out, report, json)
 
 

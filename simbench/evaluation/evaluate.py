@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +34,8 @@ from simbench.metrics.registry import metric_named
 from simbench.results.findings import TOO_GOOD, findings
 from simbench.results.schema import GeneratorRecord, Result, ScoredOn, Spec, Speedup, Timing, Training
 from simbench.results.timing import timing_findings
+from simbench.samples.against import FileTask, read_against
+from simbench.samples.files import SampleSet
 from simbench.samples.repetitions import read_repetitions
 from simbench.tasks.base import Task
 
@@ -236,6 +238,31 @@ def score_files(paths: Sequence[Path], task: Task, options: Options, progress: P
     """
     metric_keys(task, options.definitions, options.metrics)
     sets, pairs = read_repetitions(paths, task, progress)
+    return _score_sets(paths, sets, pairs, task, options, progress)
+
+
+def score_against(
+    paths: Sequence[Path], other: Path, options: Options, progress: Progress
+) -> tuple[Evaluated, FileTask]:
+    """Score files of samples against one other, without a task; returns what stands in the place of one, too.
+
+    Raises:
+        DataError: a file is damaged, or they cannot be held against each other (see `read_against`).
+        UsageError: there is no such metric.
+    """
+    found = read_against(paths, other, progress)
+    return _score_sets(paths, found.sets, found.pairs, found.task, options, progress, found.notes), found.task
+
+
+def _score_sets(
+    paths: Sequence[Path],
+    sets: Sequence[SampleSet],
+    pairs: Sequence[Comparison],
+    task: Task,
+    options: Options,
+    progress: Progress,
+    notes: Sequence[str] = (),
+) -> Evaluated:
     first = sets[0]
     record = GeneratorRecord(
         name=first.generator,
@@ -248,11 +275,13 @@ def score_files(paths: Sequence[Path], task: Task, options: Options, progress: P
         stochastic=None,
     )
     spec = f"samples:{','.join(path.name for path in paths)}"[:500]
-    result = _result(task, pairs, spec, record, replace(options, root_seed=first.seed or 0), progress)
+    result = _result(task, pairs, spec, record, replace(options, root_seed=first.seed or 0), progress, warnings=notes)
+    told = [samples.seconds_per_event for samples in sets if samples.seconds_per_event is not None]
     further = {f"samples_sha256_{place}": samples.sha256 for place, samples in enumerate(sets[1:], 1)}
     origin = result.provenance
     origin = origin.model_copy(update={"flags": origin.flags | further})
-    return Evaluated(result.model_copy(update={"provenance": origin}), pairs[0])
+    more = {"provenance": origin, "self_reported_seconds": fmean(told) if told else None}
+    return Evaluated(result.model_copy(update=more), pairs[0])
 
 
 def samples_sha256(samples: Tensor) -> str:

@@ -62,10 +62,13 @@ def _head(result: Result) -> Iterable[Text]:
     )
     repeats = f", {result.spec.repetitions} repetitions" if result.spec.repetitions > 1 else ""
     version = f" {printable(result.generator.version, 30)}" if result.generator.version else ""
-    task = f"{result.task.name} {result.task.version}"
-    task += f" ({printable(result.task.source, 100)})" if result.task.source else ""
+    task, source = f"on {result.task.name} {result.task.version}", printable(result.task.source or "", 100)
+    if result.task.absent:
+        task = f"against {source.removeprefix('samples:')}, without a task"
+    elif source:
+        task += f" ({source})"
     yield Text(
-        f"{name}{version}{f' ({parameters})' if parameters else ''} on {task}: "
+        f"{name}{version}{f' ({parameters})' if parameters else ''} {task}: "
         f"{count(result.task.events)} events{repeats}, seed {result.spec.root_seed}"
     )
     if result.status != "complete":

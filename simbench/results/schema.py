@@ -16,6 +16,8 @@ from simbench.core.files import read_bytes, safe_name, write_new
 from simbench.metrics.direction import Way
 
 SCHEMA: Literal["simbench.run/1"] = "simbench.run/1"
+NO_TASK = "no-task"
+"""The name in the place of a task's, where one file of samples was held against another."""
 
 Count = Annotated[int, Field(ge=0)]
 Short = Annotated[str, Field(max_length=500)]
@@ -74,6 +76,11 @@ class TaskRecord(StrictRecord):
     events: Count
     source: Short | None = None
     source_sha256: Short | None = None
+
+    @property
+    def absent(self) -> bool:
+        """Whether there was no task: a file of samples was held against another, `source`."""
+        return self.name == NO_TASK
 
 
 class GeneratorRecord(StrictRecord):
@@ -353,6 +360,8 @@ class Result(StrictRecord):
     throughput_error: Annotated[str, Field(max_length=5000)] | None
     timing: Timing | None = None
     speedup: Speedup | None
+    # what a file of samples says of its generator's speed, its mean over repetitions: shown, never ranked
+    self_reported_seconds: FiniteFloat | None = None
     equivalent_events: EquivalentEvents | None
     warnings: list[Annotated[str, Field(max_length=2000)]]
     provenance: Provenance

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from simbench.core.errors import SimbenchError
 from simbench.core.text import count, engine_name, number, printable, sigmas, thread_count, times, with_error
 from simbench.metrics.direction import Direction
+from simbench.results.cost import self_reported
 from simbench.results.findings import copying
 from simbench.results.schema import EquivalentCount, Measurement, Result, Throughput
 
@@ -154,7 +155,8 @@ def equivalent_sentence(result: Result) -> str:
     why that is not known."""
     found = result.equivalent_events
     if found is None:
-        return "equivalent events not known for this number of events"
+        known = "without a task" if result.task.absent else "for this number of events"
+        return f"equivalent events not known {known}"
     copies = copying(result)
     if copies:
         return f"no equivalent events: {copies}"
@@ -258,6 +260,8 @@ def _quality(result: Result) -> str:
     if all(answer == "at the floor" for answer in judged):
         return "at the floor"
     place, name = standing(first), metric_label(first)
+    if first.floor is None and first.target is None:
+        return f"{name} {with_error(first.value or 0.0, first.stderr)}, no floor"
     if floor_test(first) == "too uncertain to say":
         return f"{name} too uncertain to say"
     if first.ratio is not None:
@@ -269,7 +273,9 @@ def _quality(result: Result) -> str:
 def _speed(result: Result) -> str:
     if result.speedup is None:
         fastest = max((row.events_per_s.p50 for row in result.throughput), default=None)
-        return "not timed" if fastest is None else f"{number(fastest, 2)} events/s"
+        told = self_reported(result.self_reported_seconds)
+        untimed = f"not timed (self-reported: {told})" if told else "not timed"
+        return untimed if fastest is None else f"{number(fastest, 2)} events/s"
     engine = engine_name(result.speedup.monte_carlo.engine)
     if result.speedup.per_core is not None:
         return f"{times(result.speedup.per_core)} {engine} per core"

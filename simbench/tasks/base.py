@@ -121,6 +121,8 @@ class Task(ABC):
     """The pinned LeNet-5 of the task, where `features` come from one."""
     template: ClassVar[str] = NOISE
     """The generator that `simbench init` writes; {task}, {file} and {name}, that of its class, are filled in."""
+    has_floor: bool = True
+    """Whether there are independent real events, `load("floor")`."""
     source: str | None = None
     """What the user typed for a task that no package offers by name: `file.py:Task`."""
     source_sha256: str | None = None
