@@ -129,9 +129,10 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
     ]
     if folder is not None:
         check_writable(folder)
+    where = f"against {task.summary}" if results[0].task.absent else f"on {task.name}"
     return render_template(
         "report.html.j2",
-        title=f"{', '.join(labels) if len(labels) <= FEW else f'{len(labels)} generators'} on {task.name}",
+        title=f"{', '.join(labels) if len(labels) <= FEW else f'{len(labels)} generators'} {where}",
         task=task,
         entries=[_entry(*each) for each in zip(results, labels, range(len(results)), strict=True)],
         several=len(entries) > 1,
@@ -404,8 +405,9 @@ CAPTIONS = {
     "mean_images": ("Mean image of each label", "Mean over all test events of a label, and generated minus real."),
     "features": (
         "Principal components and t-SNE",
-        f"Up to {count(EVENTS)} events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of "
-        "events that the generator misses. The axes of t-SNE mean nothing; what counts is whether both sets fill the "
+        f"Up to {count(EVENTS)} events of each set, in the features that scores read (of shipped tasks, those of a "
+        "pinned network). Grey with no colour near: kinds of events that the generator misses. The axes of t-SNE mean "
+        "nothing; what counts is whether both sets fill the "
         "same places.",
     ),
     "latent": (

@@ -262,7 +262,7 @@ def _quality(result: Result) -> str:
     place, name = standing(first), metric_label(first)
     if first.floor is None and first.target is None:
         return f"{name} {with_error(first.value or 0.0, first.stderr)}, no floor"
-    if floor_test(first) == "too uncertain to say":
+    if first.floor_sd is not None and floor_test(first) == "too uncertain to say":
         return f"{name} too uncertain to say"
     if first.ratio is not None:
         return f"{name} {place.text} the floor"
