@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from simbench.core.errors import DataError
 from simbench.core.events import Events
-from simbench.core.files import safe_name
 from simbench.core.plugins import did_you_mean
 from simbench.core.specs import described, importable, source_sha256
 from simbench.core.user_code import user_code
@@ -75,7 +75,7 @@ def _defects(task: Task) -> Iterator[tuple[str, str, str]]:
     missing = [name for name in Task.__annotations__ if not hasattr(task, name)]
     if missing:
         yield "a required attribute is missing", f"no {', no '.join(missing)}", f"{missing[0]} = ... in its class"
-    if safe_name(str(task.name)) != task.name:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(task.name)):
         yield "`name` cannot name a folder", repr(task.name)[:80], "letters, digits, - and _"
     for name in TEXTS:
         if not isinstance(value := getattr(task, name), str) or (name in ("name", "version") and not value):
