@@ -152,7 +152,7 @@ def test_a_constructor_that_takes_a_folder_is_given_it(workdir: Path) -> None:
     [
         ("dip", ["unknown task", "zn-geant3", "path/file.py:attr"]),
         ("zn-geant", ["unknown task", "Did you mean 'zn-geant3'?"]),
-        ("dips.py", ["the task lacks the name", "dips.py:Task"]),
+        ("dips.py", ["the task lacks the name", "dips.py:Dips"]),
         ("dip.py:Dips", ["no such file", "Did you mean 'dips.py'?"]),
         ("dips.py:Dipps", ["has no 'Dipps'", "Did you mean 'Dips'?"]),
         ("dip:Dips", ["no module 'dip'", "Did you mean 'dips'?"]),
