@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import answer, print_checks, print_json, print_table, print_text, read_options, working
+from simbench.cli.output import (
+    answer,
+    described,
+    print_checks,
+    print_json,
+    print_table,
+    print_text,
+    read_options,
+    working,
+)
 from simbench.core.errors import DataError
 from simbench.tasks import DEFAULT
 
@@ -23,6 +32,8 @@ def init(
 ) -> None:
     """Write a generator of ten lines that already passes `simbench check`.
 
+    my_flow.py gets a class MyFlow, mymodel.py a class Model.
+
     \b
     Examples:
       simbench init mymodel.py
@@ -31,9 +42,9 @@ def init(
     from simbench.generators.template import write_scaffold
     from simbench.tasks import get_task
 
-    write_scaffold(file, get_task(task))
+    spec = f"{file}:{write_scaffold(file, get_task(task))}"
     chosen = "" if task == DEFAULT else f" --task {task}"
-    following = [f"simbench check {file}:Model{chosen}", f"simbench run --generator {file}:Model{chosen} --smoke"]
+    following = [f"simbench check {spec}{chosen}", f"simbench run --generator {spec}{chosen} --smoke"]
     found = {"file": str(file), "task": task, "next": following}
     answer(json, found, f"{file} is written. Next:", *(f"  {line}" for line in following))
 
@@ -54,16 +65,15 @@ def check(
     Examples:
       simbench check mymodel.py:Model
       simbench check mypkg:Flow --task mnist --param steps=20 --device cuda
+      simbench check mymodel.py:Model --task mytask.py:Task
     """
     from simbench.core.devices import choose_device
     from simbench.generators.contract import check_generator
 
     params, chosen = read_options(param, task, data_dir)
     with working(json) as progress:
-        listed = [
-            check.as_dict()
-            for check in progress.each("checking", check_generator(spec, params, chosen, choose_device(device)))
-        ]
+        checks = list(progress.each("checking", check_generator(spec, params, chosen, choose_device(device))))
+    listed = described(checks)
     failed = any(check["status"] == "fail" for check in listed)
     if json:
         print_json({"generator": spec, "task": task, "passed": not failed, "checks": listed})

@@ -87,6 +87,7 @@ def run(
         int, options.number("--repetitions", help="Generate and score N times, with other seeds.")
     ] = 1,
     devices: options.Devices = "auto",
+    block_size: options.BlockSize = None,
     batches: options.Batches = None,
     precision: options.Precision = "fp32",
     compile: options.Compile = False,
@@ -116,6 +117,7 @@ def run(
       simbench run -g mymodel.py:Model -g vae --task zn-geant3 --task mnist --smoke
       simbench run -g mymodel.py:Model --param width=3,4,5
       simbench run -g mypkg.models:Flow --task mnist --repetitions 5 --devices cuda,cpu
+      simbench run -g mymodel.py:Model --task mytask.py:Task
       simbench run -g vae --metrics conditional_energy,fpd
       simbench run -g vae --metrics +photon_excess
       simbench run -g vae --json > result.json
@@ -135,6 +137,7 @@ def run(
             "samples that are made already take no such option",
             param=param,
             events=events,
+            block_size=block_size,
             batches=batches,
             monte_carlo=monte_carlo,
             repetitions=repetitions > 1,
@@ -146,6 +149,7 @@ def run(
         events=events,
         repetitions=repetitions,
         monte_carlo=monte_carlo,
+        block_size=block_size,
         **read_timing(devices, batches, precision, compile),
         fast=fast,
         definitions=definitions,
@@ -164,10 +168,14 @@ def run(
 
 def score(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="HDF5 or npz, as below; several are repetitions.")
+        list[Path], typer.Argument(metavar="FILE", help="HDF5, npz or npy, as below; several are repetitions.")
     ],
-    task: options.Task = DEFAULT,
+    task: Annotated[str | None, options.TaskOption(help=f"As --task of `simbench run`.  [default: {DEFAULT}]")] = None,
     name: Annotated[str | None, options.label(help=f"{options.LABEL}.")] = None,
+    against: Annotated[
+        Path | None,
+        options.file("--against", help="Another such file, to be held against in the place of a task's events."),
+    ] = None,
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
     metrics: MetricsOption = "",
@@ -180,8 +188,13 @@ def score(
 
     A file answers the conditions of `simbench conditions export` and holds `samples` (N, *shape) in task units and
     `condition_index` (N), the rows of the test split that they answer, or in its place `conditions` (N, C); whole
-    conditions, each row once. Attributes (npz: scalars) task, generator and seed are optional. Several files are
+    conditions, each row once. Attributes (npz: scalars) task, generator, seed, unit and seconds_per_event are optional;
+    the last is shown as self-reported and never ranked. An npy file holds samples alone. Several files are
     repetitions of one generator: the same rows, answered with other random numbers.
+
+    With --against no task is needed: shape, unit and conditions are those of the files. Only scores that know nothing
+    of physics are given, beside a floor where the other file has two events or more of each condition: one half of
+    them is scored against, the other half gives the floor.
 
     \b
     Examples:
@@ -189,16 +202,23 @@ def score(
       ./my_program conditions.h5 samples.h5
       simbench score samples.h5 --task zn-geant3
       simbench score seed1.h5 seed2.h5 seed3.h5
+      simbench score mine.npy --against theirs.npy
     """
     from simbench.core.files import check_writable
-    from simbench.evaluation.evaluate import Options, score_files
+    from simbench.evaluation.evaluate import Options, score_against, score_files
     from simbench.tasks import get_task
 
-    chosen = get_task(task, data_dir)
+    chosen: Task
+    if against is not None:
+        refuse_options("--against is for files without a task", task=task, data_dir=data_dir)
     check_writable(out)
     with working(json) as progress:
         asked = Options(fast=fast, definitions=definitions, metrics=metrics, command=command_line(), label=name)
-        evaluated = score_files(files, chosen, asked, progress)
+        if against is None:
+            chosen = get_task(task or DEFAULT, data_dir)
+            evaluated = score_files(files, chosen, asked, progress)
+        else:
+            evaluated, chosen = score_against(files, against, asked, progress)
     _finish(evaluated, chosen, out, report, json)
 
 
@@ -245,6 +265,7 @@ def report_(
             "or none.",
         ),
     ] = "installed",
+    task: options.TaskOfResult = None,
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
@@ -264,14 +285,17 @@ def report_(
     from simbench.report.opened import chosen_models
     from simbench.report.page import check_task
     from simbench.results.schema import read_result
-    from simbench.tasks import get_task
+    from simbench.tasks import task_of
 
     check_replaceable(output)
+    if output.suffix not in (".html", ".htm"):
+        fix = f"Try {output.with_suffix('.html')}; --figures FOLDER leaves the figures as PDF and PNG."
+        raise UsageError(f"{output}: a report is an HTML page", got=repr(output.suffix), expected=".html", fix=fix)
     which = chosen_models(models)
     read = [read_result(path) for path in results]
-    task = get_task(read[0].task.name, data_dir)
-    check_task(read, task)
-    written = report_of(read, results, task, output, which, samples or [], figures)
+    chosen = task_of(read[0].task, task, data_dir)
+    check_task(read, chosen)
+    written = report_of(read, results, chosen, output, which, samples or [], figures)
     found = {"report": str(written), "results": [result.id for result in read]}
     answer(json, found, f"The report is {written}.")
 

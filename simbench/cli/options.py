@@ -15,7 +15,13 @@ name = partial(typer.Option, metavar="NAME")
 spec = partial(typer.Option, "--generator", "-g", metavar="SPEC")
 label = partial(typer.Option, "--name", metavar="LABEL")
 LABEL = "What tables, reports and paths call it, in place of its own name"
-Task = Annotated[str, name("--task", "-t", help="What to generate; `simbench tasks` lists them.")]
+TaskOption = partial(typer.Option, "--task", "-t", metavar="TASK")
+Task = Annotated[
+    str, TaskOption(help="What to generate: a name of `simbench tasks`, path/file.py:Task or pkg.module:Task.")
+]
+TaskOfResult = Annotated[
+    str | None, TaskOption(help="path/file.py:Task or pkg.module:Task, where the result's task is of such a file.")
+]
 Generator = Annotated[str, spec(help="As --generator of `simbench run`.")]
 Param = Annotated[
     list[str] | None,
@@ -43,6 +49,13 @@ Batches = Annotated[
         "--batch-size",
         metavar="N,...",
         help="Time these batch sizes alone; scores do not change.  [default: 1,100,1000,10000 and the scoring block]",
+    ),
+]
+BlockSize = Annotated[
+    int | None,
+    number(
+        "--block-size",
+        help="Events to score that are asked for in one call.  [default: the task's, see `simbench tasks NAME`]",
     ),
 ]
 Precision = Annotated[str, name("--precision", help="fp32, bf16 (torch.autocast), or both with a comma.")]

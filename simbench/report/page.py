@@ -114,6 +114,11 @@ def check_task(results: Sequence[Result], task: Task) -> None:
     if strangers:
         got = ", ".join(strangers)
         raise UsageError("the results are of another task", got=got, expected=task.name, fix="Make one report a task.")
+    for result in results:
+        if result.task.source_sha256 != task.source_sha256:
+            got, expected = (str(sha and sha[:12]) for sha in (result.task.source_sha256, task.source_sha256))
+            what = f"result {result.id} is of another version of the file of the task {task.name}"
+            raise UsageError(what, got=got, expected=expected, fix="Bring the file back as it was, or run again.")
 
 
 def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> str:
@@ -127,9 +132,10 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
     ]
     if folder is not None:
         check_writable(folder)
+    where = f"against {task.summary}" if results[0].task.absent else f"on {task.name}"
     return render_template(
         "report.html.j2",
-        title=f"{', '.join(labels) if len(labels) <= FEW else f'{len(labels)} generators'} on {task.name}",
+        title=f"{', '.join(labels) if len(labels) <= FEW else f'{len(labels)} generators'} {where}",
         task=task,
         entries=[_entry(*each) for each in zip(results, labels, range(len(results)), strict=True)],
         several=len(entries) > 1,
@@ -216,6 +222,7 @@ def _provenance(result: Result) -> list[tuple[str, str]]:
     rows = {
         "result": f"{result.id}, {result.created:%Y-%m-%d %H:%M} UTC, {result.status}",
         "task": f"{task.name} {task.version}, split {task.split}, data sha256 {task.scored_sha256[:16]}",
+        "task from": f"{task.source}, sha256 {(task.source_sha256 or 'not known')[:16]}" if task.source else "",
         "asked for": f"{spec.generator}: {spec.events} events, {spec.repetitions} × seed {spec.root_seed}, "
         f"block {spec.block}, {spec.dtype}",
         "parameters": listed(generator.parameters),
@@ -411,8 +418,9 @@ CAPTIONS = {
     "mean_images": ("Mean image of each label", "Mean over all test events of a label, and generated minus real."),
     "features": (
         "Principal components and t-SNE",
-        f"Up to {count(EVENTS)} events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of "
-        "events that the generator misses. The axes of t-SNE mean nothing; what counts is whether both sets fill the "
+        f"Up to {count(EVENTS)} events of each set, in the features that scores read (of shipped tasks, those of a "
+        "pinned network). Grey with no colour near: kinds of events that the generator misses. The axes of t-SNE mean "
+        "nothing; what counts is whether both sets fill the "
         "same places.",
     ),
     "latent": (

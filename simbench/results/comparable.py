@@ -11,7 +11,10 @@ from simbench.results.schema import GeneratorRecord, Result, TaskRecord
 
 
 class Basis(NamedTuple):
-    """What a score depends on beside the generator. `data_set` is the beginning of its checksum."""
+    """What a score depends on beside the generator. `data_set` and the like are the beginnings of checksums.
+
+    `task_file` is None for tasks that a package offers by name: its version speaks for them.
+    """
 
     task: str
     split: str
@@ -19,6 +22,7 @@ class Basis(NamedTuple):
     data_set: str
     feature_network: str | None
     definitions: str
+    task_file: str | None = None
 
     @classmethod
     def of(cls, task: TaskRecord, definitions: str) -> Basis:
@@ -30,6 +34,7 @@ class Basis(NamedTuple):
             task.scored_sha256[:12],
             task.features_sha256 and task.features_sha256[:12],
             definitions,
+            task.source_sha256 and task.source_sha256[:12],
         )
 
     def unlike(self, other: Basis) -> Iterator[tuple[str, Any, Any]]:

@@ -21,6 +21,8 @@ from simbench.results.comparable import Basis
 from simbench.results.schema import Measurement, Result
 
 ALPHA = 0.05
+LEAST_P = 1e-9
+"""Stands for every smaller p-value: so far out nobody knows whether an error is normal."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,10 @@ class Difference:
         key: `name/version`.
         a, b: the two values.
         value: b - a; `low` and `high` are its 95 % interval.
-        p: two-sided normal p-value of both being as good, Holm-adjusted over all metrics compared.
+        p: two-sided normal p-value of both being as good, Holm-adjusted over all metrics compared; `LEAST_P` at least.
         better: which is nearer to what the metric wants, where the adjusted p is below 5 %; "tie" otherwise.
-        paired: whether the interval is that of resampled differences; else of two independent errors.
+        paired: whether the interval is that of resampled differences, or none as both are scores of the same events;
+            else of two independent errors.
     """
 
     key: str
@@ -48,8 +51,15 @@ class Difference:
     paired: bool
 
 
+def same_events(a: Result, b: Result) -> bool:
+    """Whether both are scores of the very same generated events."""
+    return bool(a.samples_sha256) and a.samples_sha256 == b.samples_sha256
+
+
 def compare(a: Result, b: Result) -> list[Difference]:
     """The differences of all metrics that both results have a value and an error for.
+
+    Scores of the same events differ by rounding at most: they are tied, without an error.
 
     Raises:
         DataError: they are of other tasks, data, definitions, metric versions or numbers of events, or share no metric.
@@ -82,16 +92,17 @@ def winners(results: Sequence[Result]) -> dict[str, int]:
 
 
 def _differences(a: Result, b: Result) -> list[Difference]:
+    same = same_events(a, b)
     shared: dict[str, tuple[Measurement, float, float, float, bool]] = {}
     p_values = {}
     for first in a.measurements:
         second = b.measurement(first.key)
         if second is None or first.value is None or second.value is None:
             continue
-        error, paired = difference_error(first, second)
+        error, paired = (0.0, True) if same else difference_error(first, second)
         if error is not None:
             shared[first.key] = (first, first.value, second.value, error, paired)
-            p_values[first.key] = _p_value(*_worse(first, second, first.value, second.value, error))
+            p_values[first.key] = 1.0 if same else _p_value(*_worse(first, second, first.value, second.value, error))
     adjusted = holm(p_values)
     found = []
     for key, (measurement, x, y, error, paired) in shared.items():
@@ -100,7 +111,8 @@ def _differences(a: Result, b: Result) -> list[Difference]:
         if adjusted[key] < ALPHA:
             better = "A" if badness(x) < badness(y) else "B"
         low, high = y - x - 1.96 * error, y - x + 1.96 * error
-        found.append(Difference(key, x, y, y - x, low, high, adjusted[key], better, measurement.ranks, paired))
+        p = max(adjusted[key], LEAST_P)
+        found.append(Difference(key, x, y, y - x, low, high, p, better, measurement.ranks, paired))
     return found
 
 

@@ -43,14 +43,15 @@ def read_repetitions(paths: Sequence[Path], task: Task, progress: Progress) -> t
         for path in paths:
             samples, pair = read_pair(path, task)
             for earlier, other in zip(paths, sets, strict=False):
-                _check_repetition(earlier, other, path, samples)
+                check_repetition(earlier, other, path, samples)
             sets.append(samples)
             pairs.append(pair)
             advance(1)
     return sets, pairs
 
 
-def _check_repetition(first: Path, one: SampleSet, second: Path, two: SampleSet) -> None:
+def check_repetition(first: Path, one: SampleSet, second: Path, two: SampleSet) -> None:
+    """Refuse sets that are no repetitions of one generator. Raises DataError."""
     both = f"{first} and {second}"
     if (one.named or two.named) and one.generator != two.generator:
         got = " and ".join(repr(samples.generator) if samples.named else "no name" for samples in (one, two))

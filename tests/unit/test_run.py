@@ -86,8 +86,8 @@ def test_a_label_is_what_tables_paths_and_reports_call_the_generator(workdir: Pa
     assert other["spec"]["label"] is None
     plain = workdir / "runs" / "zn-geant3" / "Blob" / f"{other['id']}.json"
     compared = simbench("compare", str(path), str(plain)).stdout
-    assert compared.startswith("A: Blob, 1 photon ")
-    assert "B: Blob " in compared
+    assert compared.startswith("A: Blob, 1 photon, ")
+    assert "B: Blob, " in compared
 
 
 def test_files_of_samples_take_a_label_too() -> None:
