@@ -12,9 +12,9 @@ from torch import Tensor
 from simbench.core.errors import SimbenchError
 from simbench.core.text import duration, thread_count
 from simbench.core.threads import torch_threads
+from simbench.core.user_code import is_out_of_memory
 from simbench.evaluation.throughput import FEWEST_REPEATS, REPEATS, SIZES, Clock, Measurement, Rounds
 from simbench.evaluation.witness import Witness
-from simbench.generators.user_code import is_out_of_memory
 from simbench.results.schema import Throughput
 from simbench.results.timing import NOT_TIMED
 from simbench.tasks.base import Task

@@ -33,6 +33,8 @@ from simbench.report.showers import mean_showers, pick_conditions, shower_grid
 from simbench.report.speed import quality_against_time
 from simbench.report.spread import dispersion
 from simbench.report.style import COLOURS, PHONE, Series, largest_reference, narrowest, save_figure, to_svg
+from simbench.results.comparable import Group, comparable_groups
+from simbench.results.compare import winners
 from simbench.results.cost import cost_sentences
 from simbench.results.findings import TOO_GOOD
 from simbench.results.pareto import Trade, monte_carlo, paces, placed, quality_caption
@@ -40,6 +42,7 @@ from simbench.results.schema import Measurement, Result, StratumValue
 from simbench.results.timing import NOT_TIMED, scored_sentence
 from simbench.results.words import (
     Standing,
+    entry_labels,
     equivalent_number,
     equivalent_sentence,
     headline,
@@ -118,11 +121,17 @@ def check_task(results: Sequence[Result], task: Task) -> None:
     if strangers:
         got = ", ".join(strangers)
         raise UsageError("the results are of another task", got=got, expected=task.name, fix="Make one report a task.")
+    for result in results:
+        if result.task.source_sha256 != task.source_sha256:
+            got, expected = (str(sha and sha[:12]) for sha in (result.task.source_sha256, task.source_sha256))
+            what = f"result {result.id} is of another version of the file of the task {task.name}"
+            raise UsageError(what, got=got, expected=expected, fix="Bring the file back as it was, or run again.")
 
 
 def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> str:
     results = [entry.result for entry in entries]
     labels = entry_labels(results)
+    groups = comparable_groups(results)
     series = [
         Series(label, place, entry.pair, entry.session)
         for place, (label, entry) in enumerate(zip(labels, entries, strict=True))
@@ -130,16 +139,19 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
     ]
     if folder is not None:
         check_writable(folder)
+    where = f"against {task.summary}" if results[0].task.absent else f"on {task.name}"
     return render_template(
         "report.html.j2",
-        title=f"{', '.join(labels) if len(labels) <= FEW else f'{len(labels)} generators'} on {task.name}",
+        title=f"{', '.join(labels) if len(labels) <= FEW else f'{len(labels)} generators'} {where}",
         task=task,
         entries=[_entry(*each) for each in zip(results, labels, range(len(results)), strict=True)],
         several=len(entries) > 1,
         many=len(entries) > FEW,
+        apart=[(group.words, ", ".join(labels[place] for place in group.places)) for group in groups if group.words],
         sections=[
-            ("Scores that rank", _score_rows(results, ranks=True, repeats=task.repeats)),
-            ("Reported, not ranked", _score_rows(results, ranks=False, repeats=task.repeats)),
+            (_titled(heading, group), _score_rows(results, group, ranks=ranks, repeats=task.repeats))
+            for group in groups
+            for heading, ranks in (("Scores that rank", True), ("Reported, not ranked", False))
         ],
         calibration=_calibration(results, labels),
         unmeasured=[
@@ -148,11 +160,17 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
             for m in result.measurements
             if m.value is None
         ],
-        groups=_figures(series, task, folder, _coverage(results, labels)),
+        groups=_figures(
+            series, task, folder, " ".join(filter(None, (_coverage(results, group, labels) for group in groups)))
+        ),
         without=[label for label, entry in zip(labels, entries, strict=True) if entry.pair is None],
         notes=_grouped((label, entry.note) for label, entry in zip(labels, entries, strict=True) if entry.note),
-        strata=_strata(results, labels, series, task),
-        pareto=_pareto(results, labels, folder),
+        strata=[table for group in groups for table in _strata(results, group, labels, series, task)],
+        pareto=[
+            drawn
+            for place, group in enumerate(groups, 1)
+            if (drawn := _pareto(results, group, labels, folder, "speed" if place == 1 else f"speed-{place}"))
+        ],
         colours=COLOURS,
         full_bar=f"{FULL_BAR:g}",
         way_of=way_of,
@@ -165,25 +183,6 @@ def _grouped(notes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     for label, note in notes:
         names.setdefault(printable(note, 400), []).append(label)
     return [(", ".join(labels), note) for note, labels in names.items()]
-
-
-def entry_labels(results: Sequence[Result]) -> list[str]:
-    """A label for each result: the generator's name, with the parameters that differ where names are equal.
-
-    Results that are alike in both are numbered.
-    """
-    names = [printable(result.generator.name, 60) or "unnamed" for result in results]
-    labels = []
-    for result, name in zip(results, names, strict=True):
-        namesakes = [other.generator.parameters for other, theirs in zip(results, names, strict=True) if theirs == name]
-        mine = result.generator.parameters
-        differing = [key for key in mine if any(other.get(key) != mine[key] for other in namesakes)]
-        detail = ", ".join(f"{printable(key, 20)}={printable(str(mine[key]), 20)}" for key in differing)
-        labels.append(f"{name} ({detail})" if detail else name)
-    return [
-        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
-        for i, label in enumerate(labels)
-    ]
 
 
 # What the template shows of one result
@@ -232,6 +231,7 @@ def _provenance(result: Result) -> list[tuple[str, str]]:
     rows = {
         "result": f"{result.id}, {result.created:%Y-%m-%d %H:%M} UTC, {result.status}",
         "task": f"{task.name} {task.version}, split {task.split}, data sha256 {task.scored_sha256[:16]}",
+        "task from": f"{task.source}, sha256 {(task.source_sha256 or 'not known')[:16]}" if task.source else "",
         "asked for": f"{spec.generator}: {spec.events} events, {spec.repetitions} × seed {spec.root_seed}, "
         f"block {spec.block}, {spec.dtype}",
         "parameters": listed(generator.parameters),
@@ -256,23 +256,28 @@ def _provenance(result: Result) -> list[tuple[str, str]]:
 # Tables
 
 
-def _keys(results: Sequence[Result]) -> list[str]:
-    """The keys of all measurements, in the order in which the results have them."""
-    return list(dict.fromkeys(measurement.key for result in results for measurement in result.measurements))
+def _titled(heading: str, group: Group) -> str:
+    return f"{heading}: {group.words}" if group.words else heading
 
 
-def _found(results: Sequence[Result], key: str) -> list[tuple[int, Measurement]]:
-    """A metric in every result that has it, with the place of the result."""
-    return [(place, m) for place, result in enumerate(results) if (m := result.measurement(key)) is not None]
+def _keys(results: Sequence[Result], group: Group) -> list[str]:
+    """The keys of a group's measurements, in the order in which its results have them."""
+    return list(dict.fromkeys(m.key for place in group.places for m in results[place].measurements))
 
 
-def _score_rows(results: Sequence[Result], *, ranks: bool, repeats: int) -> list[dict[str, Any]]:
+def _found(results: Sequence[Result], group: Group, key: str) -> list[tuple[int, Measurement]]:
+    """A metric in every result of a group that has it, with the place of the result."""
+    return [(place, m) for place in group.places if (m := results[place].measurement(key)) is not None]
+
+
+def _score_rows(results: Sequence[Result], group: Group, *, ranks: bool, repeats: int) -> list[dict[str, Any]]:
     rows = []
-    for key in _keys(results):
-        found = [(place, m) for place, m in _found(results, key) if m.value is not None and m.ranks == ranks]
+    won = winners([results[place] for place in group.places]) if ranks else {}
+    for key in _keys(results, group):
+        found = [(place, m) for place, m in _found(results, group, key) if m.value is not None and m.ranks == ranks]
         if found:
             first = found[0][1]
-            best = _best([m for _, m in found]) if len(found) > 1 and ranks else None
+            best = group.places[won[key]] if key in won else None
             rows.append(
                 {
                     "label": metric_label(first),
@@ -281,14 +286,10 @@ def _score_rows(results: Sequence[Result], *, ranks: bool, repeats: int) -> list
                     "arrow": Direction.of(first).arrow,
                     "direction": Direction.of(first).words,
                     "meaning": meaning(first),
-                    "cells": [_score_cell(m, place, m is best, repeats) for place, m in found],
+                    "cells": [_score_cell(m, place, place == best, repeats) for place, m in found],
                 }
             )
     return rows
-
-
-def _best(measurements: Sequence[Measurement]) -> Measurement:
-    return min(measurements, key=lambda m: Direction.of(m).badness(m.value or 0.0))
 
 
 def _calibration(results: Sequence[Result], labels: Sequence[str]) -> str:
@@ -354,19 +355,19 @@ def _score_cell(measurement: Measurement, place: int, best: bool, repeats: int) 
 
 
 def _strata(
-    results: Sequence[Result], labels: Sequence[str], series: Sequence[Series], task: Task
+    results: Sequence[Result], group: Group, labels: Sequence[str], series: Sequence[Series], task: Task
 ) -> list[dict[str, Any]]:
-    """A table for each stratification: rows metric by generator, columns strata."""
+    """A table for each stratification of a group: rows metric by generator, columns strata."""
     sizes: dict[str, int] = {}
-    for key, stratum in ((k, v) for result in results for m in result.measurements for k, v in m.strata.items()):
+    for key, stratum in (item for p in group.places for m in results[p].measurements for item in m.strata.items()):
         sizes[key] = max(sizes.get(key, 0), stratum.n)
     tables = []
     for kind in dict.fromkeys(key.partition("=")[0] for key in sizes):
         columns = [key for key in sizes if key.partition("=")[0] == kind]
         columns.sort(key=lambda key: _stratum_order(key, sizes[key]))
         rows = []
-        for key in _keys(results):
-            for index, (place, m) in enumerate((place, m) for place, m in _found(results, key) if m.strata):
+        for key in _keys(results, group):
+            for index, (place, m) in enumerate((place, m) for place, m in _found(results, group, key) if m.strata):
                 cells = [m.strata.get(column) for column in columns]
                 if any(cells):
                     rows.append(
@@ -382,8 +383,9 @@ def _strata(
                             "worst": _worst(m, cells),
                         }
                     )
-        heads = [(*_stratum_head(key, series, task), count(sizes[key])) for key in columns]
-        tables.append({"kind": printable(kind, 40), "heads": heads, "rows": rows})
+        shown = [one for one in series if one.place in group.places]
+        heads = [(*_stratum_head(key, shown, task), count(sizes[key])) for key in columns]
+        tables.append({"kind": _titled(printable(kind, 40), group), "heads": heads, "rows": rows})
     return tables
 
 
@@ -456,8 +458,9 @@ CAPTIONS = {
     "mean_images": ("Mean image of each label", "Mean over all test events of a label, and generated minus real."),
     "features": (
         "Principal components and t-SNE",
-        f"Up to {count(EVENTS)} events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of "
-        "events that the generator misses. The axes of t-SNE mean nothing; what counts is whether both sets fill the "
+        f"Up to {count(EVENTS)} events of each set, in the features that scores read (of shipped tasks, those of a "
+        "pinned network). Grey with no colour near: kinds of events that the generator misses. The axes of t-SNE mean "
+        "nothing; what counts is whether both sets fill the "
         "same places.",
     ),
     "latent": (
@@ -498,14 +501,12 @@ class Figures:
             self.groups.setdefault(group, []).append(drawn)
 
 
-def _coverage(results: Sequence[Result], labels: Sequence[str]) -> str:
-    """The metric `coverage` of each result, in a sentence; empty where none has it."""
-    found = [
-        (label, m) for result, label in zip(results, labels, strict=True) if (m := result.measurement("coverage/1"))
-    ]
-    values = [f"{label} {with_error(m.value, m.stderr)}" for label, m in found if m.value is not None]
+def _coverage(results: Sequence[Result], group: Group, labels: Sequence[str]) -> str:
+    """The metric `coverage` of each result of a group, in a sentence; empty where none has it."""
+    found = _found(results, group, "coverage/1")
+    values = [f"{labels[place]} {with_error(m.value, m.stderr)}" for place, m in found if m.value is not None]
     floor = f" (floor {number(found[0][1].floor)})" if found and found[0][1].floor is not None else ""
-    return f"Coverage of all real events: {', '.join(values)}{floor}." if values else ""
+    return f"{_titled('Coverage of all real events', group)}: {', '.join(values)}{floor}." if values else ""
 
 
 def _figures(series: Sequence[Series], task: Task, folder: Path | None, coverage: str) -> list[tuple[str, list[Drawn]]]:
@@ -593,14 +594,18 @@ def _draw(
     return Drawn(name, title, f"{caption} {sentence}".strip(), to_svg(drawn, name, title), wide=wide)
 
 
-def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | None) -> Drawn | None:
-    """The equivalent metric against time, with the Monte Carlo at its floor; None where nothing was timed."""
-    first = next((m for result in results if (m := headline(result)) is not None), None)
+def _pareto(
+    results: Sequence[Result], group: Group, labels: Sequence[str], folder: Path | None, name: str
+) -> Drawn | None:
+    """The equivalent metric of a group against time, with the Monte Carlo at its floor; None where nothing was
+    timed."""
+    members = [results[place] for place in group.places]
+    first = next((m for result in members if (m := headline(result)) is not None), None)
     if first is None:
         return None
     trades = [
-        replace(trade, label=label)
-        for result, label in zip(results, labels, strict=True)
+        replace(trade, label=labels[place])
+        for place, result in zip(group.places, members, strict=True)
         if (m := result.measurement(first.key)) is not None
         and m.value is not None
         and (trade := Trade.of(result, m, *paces(result.throughput))).best is not None
@@ -608,12 +613,12 @@ def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | Non
     if not trades:
         return None
     colours = [place for place, result in enumerate(results) for trade in trades if trade.label == labels[place]]
-    found = [*trades, *monte_carlo(results, first)]
+    found = [*trades, *monte_carlo(members, first)]
     label = f"{metric_label(first)} [{first.unit}]" if first.unit else metric_label(first)
     caption = quality_caption(found)
     return _draw(
-        "speed",
-        "Quality against time",
+        name,
+        _titled("Quality against time", group),
         caption,
         lambda: quality_against_time(placed(found), label, Direction.of(first), floor=first.floor, colours=colours),
         folder,

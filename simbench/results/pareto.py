@@ -85,7 +85,7 @@ class Trade:
         """The trade of a result, by a measurement that has a value."""
         assert measurement.value is not None
         return cls(
-            printable(result.generator.name, 60) or "unnamed",
+            printable(result.label, 60) or "unnamed",
             measurement.value,
             measurement.stderr,
             Score.of(measurement),

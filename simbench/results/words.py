@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from simbench.core.errors import SimbenchError
 from simbench.core.text import count, engine_name, number, printable, sigmas, thread_count, times, with_error
 from simbench.metrics.direction import Direction
+from simbench.results.cost import self_reported
 from simbench.results.findings import copying
 from simbench.results.schema import EquivalentCount, Measurement, Result, StratumValue, Throughput
 
@@ -18,6 +20,25 @@ if TYPE_CHECKING:
 
 SIGNIFICANT = 3.0
 """Standard errors from the floor or the target below which nothing is called weak."""
+
+
+def entry_labels(results: Sequence[Result]) -> list[str]:
+    """What each of several results is called: its label; with the parameters that differ where labels are equal, and
+    the number of events where parameters are, too. Results that are alike in all of them are numbered."""
+    names = [printable(result.label, 60) or "unnamed" for result in results]
+    labels = []
+    for result, name in zip(results, names, strict=True):
+        namesakes = [other for other, theirs in zip(results, names, strict=True) if theirs == name]
+        mine = result.generator.parameters
+        differing = [k for k in mine if any(other.generator.parameters.get(k) != mine[k] for other in namesakes)]
+        detail = [f"{printable(key, 20)}={printable(str(mine[key]), 20)}" for key in differing]
+        if any(r.generator.parameters == mine and r.task.events != result.task.events for r in namesakes):
+            detail.append(f"{count(result.task.events)} events")
+        labels.append(f"{name} ({', '.join(detail)})" if detail else name)
+    return [
+        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
+        for i, label in enumerate(labels)
+    ]
 
 
 def metric_label(measurement: Measurement) -> str:
@@ -181,21 +202,25 @@ def equivalent_sentence(result: Result) -> str:
     why that is not known."""
     found = result.equivalent_events
     if found is None:
-        return "equivalent events not known for this number of events"
+        known = "without a task" if result.task.absent else "for this number of events"
+        return f"equivalent events not known {known}"
     copies = copying(result)
     if copies:
         return f"no equivalent events: {copies}"
-    engine = engine_name(result.speedup.monte_carlo.engine) if result.speedup else "real"
+    made_by = found.engine or (result.speedup.monte_carlo.engine if result.speedup else None)
+    events = f"{engine_name(made_by)} events" if made_by else "real events"
     others = ", ".join(equivalent_text(other) for other in found.counts if other.aspect != found.worst)
-    first = f"as close to the truth as {equivalent_text(found.headline, f'{engine} events')}"
+    first = f"as close to the truth as {equivalent_text(found.headline, events)}"
     return f"{first}; {others}" if others else first
 
 
 def speed_sentence(result: Result) -> str:
     """The speed-up with both machines, as it may be quoted; why there is none, else."""
     found = result.speedup
+    if found is None and not result.throughput:
+        return "No speed-up: the generator was not timed."
     if found is None:
-        return "No speed-up: the generator was not timed, or the cost of the Monte Carlo is not recorded."
+        return "No speed-up: what the Monte Carlo takes for these events is not recorded."
     record, engine = found.monte_carlo, engine_name(found.monte_carlo.engine)
     text = (
         f"{times(found.value)} {engine}: {machine(result, found.device)} (batch {count(found.batch)}) "
@@ -205,6 +230,13 @@ def speed_sentence(result: Result) -> str:
     if found.per_core is not None:
         text += f" One CPU core against one: {times(found.per_core)}, on {machine(result, 'cpu')}."
     return text
+
+
+def ask_repetitions(result: Result, count: int) -> str:
+    """How to get so many repetitions of what the result is of: of a generator, or of files of samples."""
+    if result.spec.generator.startswith("samples:"):
+        return f"pass `simbench score` {count} files, one a repetition"
+    return f"run it with --repetitions {count}"
 
 
 def way_of(row: Throughput) -> str:
@@ -236,13 +268,13 @@ def weakest(result: Result) -> tuple[str, float, float, float] | None:
         for key, stratum in measurement.strata.items() if measurement.target is not None else ():
             if stratum.stderr:
                 sigma = Direction.of(measurement).badness(stratum.value) / stratum.stderr
-                found.append((f"{stratum_label(key)} {name}", stratum.value, stratum.stderr, sigma))
+                found.append((f"{name} ({printable(key.replace('=', ' '), 40)})", stratum.value, stratum.stderr, sigma))
     worst = max(found, key=lambda item: item[3], default=None)
     return worst if worst is not None and worst[3] >= SIGNIFICANT else None
 
 
 def verdict(result: Result) -> str:
-    """One line: `2.1x the floor; 1 900x GEANT3 per core; weakest: neutron dispersion 0.81 ± 0.03`."""
+    """One line: `2.1x the floor; 1 900x GEANT3 per core; weakest: dispersion (species neutron) 0.81 ± 0.03`."""
     return "; ".join(part for part in (_quality(result), _speed(result), _weakness(result)) if part)
 
 
@@ -256,7 +288,9 @@ def _quality(result: Result) -> str:
     if all(answer == "at the floor" for answer in judged):
         return "at the floor"
     place, name = standing(first), metric_label(first)
-    if floor_test(first) == "too uncertain to say":
+    if first.floor is None and first.target is None:
+        return f"{name} {with_error(first.value or 0.0, first.stderr)}, no floor"
+    if first.floor_sd is not None and floor_test(first) == "too uncertain to say":
         return f"{name} too uncertain to say"
     if first.ratio is not None:
         return f"{name} {place.text} the floor"
@@ -267,7 +301,9 @@ def _quality(result: Result) -> str:
 def _speed(result: Result) -> str:
     if result.speedup is None:
         fastest = max((row.events_per_s.p50 for row in result.throughput), default=None)
-        return "not timed" if fastest is None else f"{number(fastest, 2)} events/s"
+        told = self_reported(result.self_reported_seconds)
+        untimed = f"not timed (self-reported: {told})" if told else "not timed"
+        return untimed if fastest is None else f"{number(fastest, 2)} events/s"
     engine = engine_name(result.speedup.monte_carlo.engine)
     if result.speedup.per_core is not None:
         return f"{times(result.speedup.per_core)} {engine} per core"

@@ -116,7 +116,8 @@ def test_the_line_of_the_design() -> None:
         )
     )
     assert verdict(result) == (
-        f"channel Wasserstein 2.1x the floor; 1{THIN}900x GEANT3 per core; weakest: neutron dispersion 0.81 ± 0.03"
+        f"channel Wasserstein 2.1x the floor; 1{THIN}900x GEANT3 per core; weakest: "
+        "dispersion (species neutron) 0.81 ± 0.03"
     )
 
 
@@ -156,7 +157,9 @@ def test_the_speed_up_names_both_machines() -> None:
     sentence = speed_sentence(make_result())
     assert "Intel(R) Xeon(R) CPU @ 2.60GHz" in sentence
     assert "GEANT 3.21/11 on Intel Xeon, 1 core of 2 (virtual machine)" in sentence
-    assert speed_sentence(make_result(task="mnist")).startswith("No speed-up")
+    assert speed_sentence(make_result(task="mnist")).startswith("No speed-up: what the Monte Carlo takes")
+    untimed = make_result(task="mnist", throughput=[])
+    assert speed_sentence(untimed) == "No speed-up: the generator was not timed."
 
 
 @pytest.mark.parametrize(
@@ -170,6 +173,20 @@ def test_the_speed_up_names_both_machines() -> None:
 def test_equivalent_events_say_their_interval_or_their_bound(bound: Bound, expected: str) -> None:
     equivalent = equivalent_to(210.4, "channel_wasserstein/1", bound)
     assert equivalent_sentence(make_result(equivalent_events=equivalent)) == f"as close to the truth as {expected}"
+
+
+def test_equivalent_events_are_of_the_same_kind_timed_or_not() -> None:
+    """Files of samples have no speed-up; a record of another engine is not what the events were scored against."""
+    equivalent = equivalent_to(210.4, "channel_wasserstein/1").model_copy(update={"engine": "GEANT 3.21/11"})
+    untimed = make_result(equivalent_events=equivalent, speedup=None, throughput=[])
+    assert "210 GEANT3 events" in equivalent_sentence(untimed)
+    other = make_result().speedup
+    assert other is not None
+    record = other.monte_carlo.model_copy(update={"engine": "Geant4 11.4"})
+    faster = make_result(equivalent_events=equivalent, speedup=other.model_copy(update={"monte_carlo": record}))
+    assert "210 GEANT3 events" in equivalent_sentence(faster)
+    plain = make_result(equivalent_events=equivalent_to(12.0, "lenet_fid/1"), speedup=None)
+    assert "12 real events" in equivalent_sentence(plain)
 
 
 def test_the_worst_aspect_is_the_headline() -> None:

@@ -16,13 +16,15 @@ from simbench.core.cache import Once
 from simbench.core.errors import DataError, UsageError
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
-from simbench.report.page import ReportEntry, entry_labels, write_report
+from simbench.report.page import ReportEntry, write_report
 from simbench.report.showers import pick_conditions
 from simbench.report.speed import quality_against_time
 from simbench.report.style import plain, to_svg
+from simbench.results.compare import compare
 from simbench.results.pareto import placed
-from simbench.results.schema import Calibrated, StratumValue
+from simbench.results.schema import Calibrated, Result, StratumValue
 from simbench.results.timing import NOT_TIMED
+from simbench.results.words import entry_labels
 from simbench.tasks.mnist import Mnist, find
 from simbench.tasks.zn import ZnGeant3
 
@@ -249,6 +251,55 @@ def test_mnist_has_images_and_no_channels(folder: Path) -> None:
     assert "Left out" not in text
 
 
+def sized(result: Result, events: int) -> Result:
+    """The result as if it were of so many events."""
+    task = result.task.model_copy(update={"events": events, "scored_sha256": f"of {events} events"})
+    return result.model_copy(update={"task": task})
+
+
+def test_results_that_do_not_compare_stand_in_tables_of_their_own(folder: Path) -> None:
+    results = [make_result("vae"), sized(make_result("gan", quality=1), 400), make_result("sae", quality=9)]
+    entries = [ReportEntry(result, None) for result in results]
+    text = write_report(entries, ZnGeant3(), folder / "apart.html", figures=folder / "apart").read_text()
+    assert (
+        "Not all of these scores compare: vae, sae: 4\u202f000 events; gan: 400 events. "
+        "Only those that do share a table." in text
+    )
+    captions = re.findall("<caption>(.*?)</caption>", text)
+    assert captions[0] == "Scores that rank: 4\u202f000 events"
+    assert captions[2] == "Scores that rank: 400 events"
+    large, small = (text.partition(f"<caption>{captions[at]}</caption>")[2].partition("</table>")[0] for at in (0, 2))
+    for name, table in (("vae", large), ("sae", large), ("gan", small)):
+        assert f"{name}</span></th>" in table
+    assert "gan</span></th>" not in large
+    strata = re.findall('aria-label="(By .*?)"', text)
+    assert {"By species: 4\u202f000 events", "By species: 400 events"} <= set(strata)
+    assert {file.name for file in (folder / "apart").iterdir()} >= {"speed.png", "speed-2.png"}
+    alone = write_report([entries[0], entries[2]], ZnGeant3(), folder / "together.html").read_text()
+    assert "Not all of these" not in alone
+    assert "<caption>Scores that rank</caption>" in alone
+
+
+def test_bold_is_what_compare_calls_better_and_nothing_else(folder: Path) -> None:
+    """Values of 8.8 and 8.9 with errors of 0.44 are a tie; dispersions on either side of 1, too."""
+
+    def of(name: str, wasserstein: float, dispersion: float) -> Result:
+        found = [
+            make_measurement("channel_wasserstein", wasserstein, stderr=0.44),
+            make_measurement("dispersion_ratio", dispersion, version="2", direction="target", target=1.0, stderr=0.01),
+            make_measurement("coverage", 0.9 if name == "best" else 0.5, direction="higher", stderr=0.01),
+        ]
+        return make_result(name, measurements=found, throughput=[], speedup=None)
+
+    results = [of("best", 8.8, 0.8), of("second", 8.9, 1.21), of("third", 20.0, 1.5)]
+    text = write_report([ReportEntry(result, None) for result in results], ZnGeant3(), folder / "b.html").read_text()
+    assert re.findall('class="value best">(.*?)<', text) == ["0.900 ± 0.010"]
+    two = [ReportEntry(result, None) for result in (results[0], results[2])]
+    text = write_report(two, ZnGeant3(), folder / "b.html").read_text()
+    assert [d.better for d in compare(results[0], results[2])] == ["A", "A", "A"]
+    assert len(re.findall('class="best"', text)) == 3
+
+
 def test_figures_are_left_as_pdf_and_png(folder: Path) -> None:
     write_report([ReportEntry(make_result(), None)], ZnGeant3(), folder / "x.html", figures=folder / "figures")
     starts = {file.name: file.read_bytes()[:4] for file in (folder / "figures").iterdir()}
@@ -275,6 +326,12 @@ def test_equal_names_are_told_apart() -> None:
     results = [make_result("vae", parameters={"steps": steps, "same": 1}) for steps in (10, 20)]
     assert entry_labels(results) == ["vae (steps=10)", "vae (steps=20)"]
     assert entry_labels([make_result("vae"), make_result("vae"), make_result("gan")]) == ["vae #1", "vae #2", "gan"]
+    assert entry_labels([make_result("vae"), sized(make_result("vae"), 400)]) == [
+        "vae (4\u202f000 events)",
+        "vae (400 events)",
+    ]
+    label = make_result("vae").spec.model_copy(update={"label": "mine"})
+    assert entry_labels([make_result("vae", spec=label), make_result("vae")]) == ["mine", "vae"]
 
 
 # The figures' arithmetic
