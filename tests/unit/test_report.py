@@ -297,7 +297,7 @@ def test_bold_is_what_compare_calls_better_and_nothing_else(folder: Path) -> Non
     two = [ReportEntry(result, None) for result in (results[0], results[2])]
     text = write_report(two, ZnGeant3(), folder / "b.html").read_text()
     assert [d.better for d in compare(results[0], results[2])] == ["A", "A", "A"]
-    assert len(re.findall('class="best"', text)) == 3
+    assert len(re.findall('class="value best"', text)) == 3
 
 
 def test_figures_are_left_as_pdf_and_png(folder: Path) -> None:
