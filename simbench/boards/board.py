@@ -26,6 +26,7 @@ from simbench.core.plugins import did_you_mean
 from simbench.core.text import listed
 from simbench.metrics.direction import Direction, Way
 from simbench.results.comparable import Basis
+from simbench.results.cost import self_reported
 from simbench.results.findings import copying, findings
 from simbench.results.pareto import trained_weights
 from simbench.results.ranking import Score
@@ -43,7 +44,7 @@ from simbench.results.schema import (
     read_result,
 )
 from simbench.results.timing import timing_findings
-from simbench.results.words import equivalent_text, standing
+from simbench.results.words import ask_repetitions, equivalent_text, standing
 
 DEFAULT_FOLDER = Path("leaderboards")
 MAX_TOML = 2**20
@@ -76,7 +77,9 @@ class Board(StrictRecord):
     """`board.toml`: what is compared, and what an entry must bring.
 
     Attributes:
-        task, task_version, scored_sha256, features_sha256, definitions: of the results that belong here.
+        task, task_version, scored_sha256, features_sha256, task_file_sha256, definitions: of the results that belong
+            here. Empty: the task has no network, or is offered by name.
+        task_source: what names the task, `file.py:Task`, where no package offers it by name.
         events, repetitions: exactly so many events, at least so many repetitions.
         primary: the metric that ranks.
         equivalent: what the equivalent events are events of, for the head of their column.
@@ -85,10 +88,12 @@ class Board(StrictRecord):
         unranked: generators by name that are shown but never ranked, each with what it is.
     """
 
-    task: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
+    task: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     task_version: str
     scored_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    features_sha256: str
+    features_sha256: str = ""
+    task_source: str = ""
+    task_file_sha256: str = ""
     title: str
     summary: str
     definitions: str
@@ -116,9 +121,10 @@ class Board(StrictRecord):
     @property
     def basis(self) -> Basis:
         """What the scores of all entries depend on."""
-        return Basis(
-            self.task, "test", self.events, self.scored_sha256[:12], self.features_sha256[:12], self.definitions
+        data_set, network, file = (
+            sha256[:12] or None for sha256 in (self.scored_sha256, self.features_sha256, self.task_file_sha256)
         )
+        return Basis(self.task, "test", self.events, data_set or "", network, self.definitions, file)
 
     @property
     def primary_column(self) -> MetricColumn:
@@ -170,7 +176,8 @@ class Entry:
     """A submitted result, as far as a board shows it: a tenth of the memory that the Result takes.
 
     `parameters` are without the file of weights where `training_seed` says which they are. `seeds` are the training
-    seeds that the model has entries of, in a row that stands for them all. `elsewhere` are speeds on other devices than
+    seeds that the model has entries of, in a row that stands for them all. `self_reported` is what its files of samples
+    say of their speed: it is shown, and enters no rank and no front. `elsewhere` are speeds on other devices than
     the entry's own run had.
     """
 
@@ -189,6 +196,7 @@ class Entry:
     equivalent: float | None
     equivalent_text: str
     speedup: Speedup | None
+    self_reported: str
     throughput: tuple[Throughput, ...]
     hardware: Mapping[str, str]
     weights: tuple[str, str] | None
@@ -211,7 +219,7 @@ class Entry:
         equivalent, copies = result.equivalent_events, copying(result)
         return cls(
             file=file,
-            name=generator.name,
+            name=result.label,
             version=generator.version or "",
             parameters=generator.trained_parameters,
             configuration=generator.configuration,
@@ -225,6 +233,7 @@ class Entry:
             equivalent=equivalent.headline.value if equivalent and not copies else None,
             equivalent_text="copies" if copies else equivalent_text(equivalent.headline) if equivalent else "",
             speedup=result.speedup,
+            self_reported=self_reported(result.self_reported_seconds),
             throughput=tuple(result.throughput),
             hardware=result.provenance.hardware,
             weights=trained_weights(result),
@@ -353,7 +362,7 @@ def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
         yield f"{'too few' if events < board.events else 'too many'} events: {events} instead of {board.events}"
     if spec.repetitions < board.repetitions:
         asked = board.repetitions
-        yield f"missing repetitions: {spec.repetitions} instead of {asked} (--repetitions {asked})"
+        yield f"missing repetitions: {spec.repetitions} instead of {asked} ({ask_repetitions(result, asked)})"
     if result.status != "complete":
         yield "an incomplete result: a primary metric has no value"
     if len(result.samples_sha256) != spec.repetitions:
@@ -361,7 +370,9 @@ def _objections_to_run(board: Board, result: Result) -> Iterator[str]:
             f"{len(result.samples_sha256)} checksums of samples instead of one for each of {spec.repetitions} "
             "repetitions: nobody could verify it (`simbench leaderboard verify`)"
         )
-    if result.provenance.git_dirty:
+    if not result.provenance.git_sha:
+        yield "made outside of git, so that nobody knows which code it is of (commit the code, and run in its tree)"
+    elif result.provenance.git_dirty is not False:
         yield "made in a git tree with uncommitted changes"
     if result.generator.name not in board.unranked:
         yield from findings(result)
@@ -422,7 +433,7 @@ def _refuse(path: Path, reasons: Sequence[str]) -> None:
 
 def entry_name(result: Result) -> str:
     """The name of a result's file among the entries."""
-    return f"{safe_name(result.generator.name)}-{result.id}.json"
+    return f"{safe_name(result.label)}-{result.id}.json"
 
 
 def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
@@ -436,6 +447,8 @@ def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
     """
     data = read_bytes(path, fix=PASS_RESULT)
     result = parse_result(data, path)
+    if result.task.absent:
+        raise DataError(f"{path} has no task", got="samples held against other samples", expected="a board's task")
     names = board_names(boards)
     if result.task.name not in names:
         what, known = f"there is no board for the task {result.task.name!r} in {boards}", f"one of {', '.join(names)}"

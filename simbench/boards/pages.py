@@ -30,6 +30,7 @@ from simbench.boards.pareto import MARKS, Quality, board_quality, caption, figur
 from simbench.boards.seeds import by_model, telling_first
 from simbench.boards.table import (
     EMPTY,
+    LONGEST,
     Cell,
     Column,
     Row,
@@ -60,6 +61,7 @@ RESCORED = (
     "Re-scored: the entry's events were made again, or read, and gave its scores (`simbench leaderboard verify`). "
     "An entry that was not re-scored is its submitter's word. Speeds are never verified."
 )
+SELF_REPORTED = "What the submitted files of samples say of their own speed. Not measured here, and in no rank."
 HOW: dict[How, str] = {"re-run": "generator run again", "samples": "from its samples"}
 
 SEEDS = "training-seeds"
@@ -176,13 +178,19 @@ def _main(board: Board, ordered: Sequence[Entry], rank_of: dict[str, int], trade
         Column(f"equivalent {board.equivalent}", "equivalent events", meaning=equivalent),
         *(_metric_column(column) for column in board.columns),
         Column("speed-up per core", "speedup per core", meaning=per_core),
+        Column("self-reported time", "self-reported", words=True, meaning=SELF_REPORTED),
         Column("front", "front", words=True, meaning=f"Quality against time, see the figure. {TIES}"),
         Column("re-scored", "re-scored", words=True, meaning=RESCORED),
         Column("made", "made", words=True),
     )
     rows = [_row(board, entry, rank_of.get(entry.file), trades.get(entry.id)) for entry in ordered]
     table = Table("board", board.title, _caption(board), columns, (*rows, *_yardsticks(board, ordered)))
-    empty = {"speedup per core": not any(entry.speedup for entry in ordered), "front": not trades}
+    empty = {
+        "equivalent events": bool(ordered) and not any(entry.equivalent_text for entry in ordered),
+        "speedup per core": not any(entry.speedup for entry in ordered),
+        "self-reported": not any(entry.self_reported for entry in ordered),
+        "front": not trades,
+    }
     return table.select([column.key for column in columns if not empty.get(column.key)])
 
 
@@ -204,10 +212,11 @@ def _row(board: Board, entry: Entry, rank: int | None, trade: Placed | None) -> 
     link = f"entries/{entry.file}"
     cells = [
         Cell(str(rank), rank, link=link) if rank is not None else Cell("–", link=link),
-        Cell(_name(entry), link=link, note=entry.note or _details(entry)),
+        Cell(_name(entry), link=link, note=entry.note or _details(entry), full=_in_full(entry)),
         Cell(entry.equivalent_text, entry.equivalent, link=link),
         *(_score(entry, column, link) for column in board.columns),
         _speedup(entry, link),
+        Cell(entry.self_reported),
         EMPTY if trade is None else Cell(_front(trade)),
         Cell("re-scored", note=HOW[entry.verified]) if entry.verified else Cell("not re-scored"),
         Cell(f"{entry.created:%Y-%m-%d}"),
@@ -227,10 +236,16 @@ def _name(entry: Entry) -> str:
     return printable(entry.name, 60) or "unnamed"
 
 
-def _details(entry: Entry) -> str:
+def _details(entry: Entry, limit: int = 60) -> str:
     parameters = ", ".join(f"{key}={value}" for key, value in entry.parameters.items())
-    parts = printable(entry.version, 30), _seed(entry), printable(parameters, 60)
+    parts = printable(entry.version, limit // 2), _seed(entry), printable(parameters, limit)
     return ", ".join(part for part in parts if part)
+
+
+def _in_full(entry: Entry) -> str:
+    """Name and details as no reader needs them, but whoever reads the CSV."""
+    note = entry.note or _details(entry, LONGEST)
+    return f"{printable(entry.name, LONGEST) or 'unnamed'}{f' ({note})' if note else ''}"
 
 
 def _seed(entry: Entry) -> str:
@@ -255,7 +270,7 @@ def _speedup(entry: Entry, link: str) -> Cell:
 
 def _yardsticks(board: Board, entries: Sequence[Entry]) -> list[Row]:
     """The floor and the memoriser, as the entries' measurements have them, unless there is an entry of that name."""
-    present = {entry.name for entry in entries}
+    present = {entry.name for entry in entries if not entry.ranked}
     floors, memorisers = [], []
     for column in board.columns:
         scores = [entry.scores[column.metric] for entry in entries if column.metric in entry.scores]
@@ -270,7 +285,7 @@ def _yardsticks(board: Board, entries: Sequence[Entry]) -> list[Row]:
     yardsticks = (("floor", "independent real events", floors), ("memoriser", "training events replayed", memorisers))
     for name, note, cells in yardsticks:
         if name not in present and any(cell is not EMPTY for cell in cells):
-            rows.append(Row((Cell("–"), Cell(name, note=note), EMPTY, *cells, EMPTY, EMPTY, EMPTY, EMPTY), "reference"))
+            rows.append(Row((Cell("–"), Cell(name, note=note), EMPTY, *cells, *[EMPTY] * 5), "reference"))
     return rows
 
 
@@ -424,8 +439,9 @@ def _counted(entries: int) -> str:
 
 
 def _commands(board: Board) -> str:
+    task = board.task_source or board.task
     return (
-        f"simbench run --generator mymodel.py:Model --task {board.task} --repetitions {board.repetitions}\n"
+        f"simbench run --generator mymodel.py:Model --task {task} --repetitions {board.repetitions}\n"
         "simbench leaderboard add runs/.../RESULT.json\n"
         "simbench leaderboard render"
     )

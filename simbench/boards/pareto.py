@@ -19,6 +19,7 @@ from simbench.core.plugins import unknown_name
 from simbench.core.text import count, duration, listed, printable, with_error
 from simbench.metrics.direction import Direction
 from simbench.results.comparable import Basis
+from simbench.results.cost import self_reported
 from simbench.results.frame import find_files
 from simbench.results.pareto import (
     MOST,
@@ -140,7 +141,11 @@ def _one_basis(results: Sequence[Result]) -> None:
 def _primary(results: Sequence[Result]) -> str:
     from simbench.tasks import get_task
 
-    return get_task(results[0].task.name).primary[0]
+    task = results[0].task
+    if task.source is not None:
+        what = f"the primary metric of {printable(task.name, 60)} is known to {printable(task.source, 200)} alone"
+        raise UsageError(what, fix="Pass --metric NAME.")
+    return get_task(task.name).primary[0]
 
 
 def _key(results: Sequence[Result], metric: str) -> str:
@@ -162,7 +167,9 @@ def _quality(
         single, best = paces(result.throughput, device, threads)
         if measurement is None or measurement.value is None or best is None:
             why = f"was not timed{_on(device, threads)}" if best is None else f"has no value of {key}"
-            left_out.append(f"{printable(result.generator.name, 60)} {result.id} {why}")
+            told = self_reported(result.self_reported_seconds)
+            why += f" (self-reported: {told})" if told else ""
+            left_out.append(f"{printable(result.label, 60)} {result.id} {why}")
             continue
         first = first or measurement
         name = result.generator.name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,9 @@ from urllib.parse import quote
 from markupsafe import escape
 
 from simbench.core.text import THIN, no_formula, printable
+
+LONGEST = 100_000
+"""Characters of a cell in CSV, at most."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Cell:
         error: the standard error of `value`.
         link: where the cell leads, relative to the board's folder, or an https address.
         note: a few words in small print beside it.
+        full: the words in full, for CSV, where `display` and `note` are cut to be read.
     """
 
     display: str
@@ -36,6 +41,7 @@ class Cell:
     error: float | None = None
     link: str = ""
     note: str = ""
+    full: str = ""
 
     @property
     def split(self) -> tuple[str, str]:
@@ -97,9 +103,9 @@ class Table:
         return Table(self.name, self.title, self.caption, self.columns, rows)
 
 
-def _shown(text: str) -> str:
+def _shown(text: str, limit: int = 500) -> str:
     """A text on one line, as `printable` makes it, with the narrow space of thousands left alone."""
-    return THIN.join(printable(part, 500) for part in text.split(THIN)) if THIN in text else printable(text, 500)
+    return THIN.join(printable(part, limit) for part in text.split(THIN)) if THIN in text else printable(text, limit)
 
 
 def to_markdown(table: Table, base: str = "") -> str:
@@ -148,8 +154,8 @@ def to_csv(table: Table) -> str:
     for row in table.rows:
         values: list[str] = [row.kind]
         for cell, column, has_error in zip(row.cells, table.columns, errors, strict=True):
-            words = " ".join(part for part in (cell.display, f"({cell.note})" if cell.note else "") if part)
-            values.append(no_formula(_shown(words)) if column.words else _csv_number(cell.value))
+            read = " ".join(part for part in (cell.display, f"({cell.note})" if cell.note else "") if part)
+            values.append(no_formula(_shown(cell.full or read, LONGEST)) if column.words else _csv_number(cell.value))
             if has_error:
                 values.append(_csv_number(cell.error))
         writer.writerow(values)
@@ -184,10 +190,19 @@ def _html(text: str) -> str:
     return str(escape(text)) if _IN_HTML.search(text) else text
 
 
+LONG = 16
+"""Characters beyond which a cell of numbers is broken over lines, so that its column is narrow."""
+
+
 def _html_cell(cell: Cell, column: Column) -> str:
     value, error = cell.split
-    words = ' class="words model"' if column.key == "model" else ' class="words"'
+    if column.words:
+        kind = ' class="words model"' if column.key == "model" else ' class="words"'
+    else:
+        kind = ' class="long"' if len(value) > LONG else ""
     text = _html(value)
+    if column.key == "model":
+        text = text.replace("_", "_<wbr>")
     if cell.link:
         text = f'<a href="{_html(cell.link)}">{text}</a>'
     if error:
@@ -195,9 +210,13 @@ def _html_cell(cell: Cell, column: Column) -> str:
     if cell.note:
         text = f"{text} <small>{_html(cell.note)}</small>"
     number = "" if cell.value is None else f' data-v="{cell.value}"'
-    return f"<td{words if column.words else ''}{number}>{text}</td>"
+    return f"<td{kind}{number}>{text}</td>"
 
 
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+)
 _NAMED = "textbackslash textasciitilde textasciicircum textless textgreater textbar textmu texteuro ldots"
 _MATHS = "pm cdot times downarrow uparrow to sigma surd ge bullet"
 _LATEX = str.maketrans(
@@ -205,6 +224,7 @@ _LATEX = str.maketrans(
     | {mark: f"{{{mark}}}" for mark in "-`'[]"}
     | {mark: f"\\{name}{{}}" for mark, name in zip("\\~^<>|µ€…", _NAMED.split(), strict=True)}
     | {mark: f"$\\{name}$" for mark, name in zip("±·×↓↑→σ√≥●", _MATHS.split(), strict=True)}
+    | {mark: f"$\\{name}$" for mark, name in zip("αβγδεζηθικλμνξπρτυφχψωΓΔΘΛΞΠΣΥΦΨΩ", _GREEK.split(), strict=True)}
     | {mark: f"$^{{{digit}}}$" for mark, digit in zip("⁻⁰¹³⁴⁵⁶⁷⁸⁹", "-013456789", strict=True)}
     | {'"': "{''}", "−": "$-$", THIN: r"\,", "–": "--", "²": "$^2$"}
 )
@@ -213,7 +233,11 @@ _NOT_IN_LATEX = re.compile(f"[^\\x20-\\x7e\\xa1-\\u017f{''.join(chr(code) for co
 
 
 def to_latex(table: Table, label: str) -> str:
-    """A `table*` of booktabs, without units, notes and links; what LaTeX cannot set by default becomes `?`."""
+    """A `table*` of booktabs, without units, notes and links.
+
+    A letter that the default fonts of LaTeX lack is set without its accents or, where it is none then, as its code:
+    `[U+4E2D]`. A comment says so.
+    """
     spec = "".join("l" if column.words else "r" for column in table.columns)
     lines = [
         *(r"\begin{table*}", r"\centering", rf"\caption{{{_latex(table.caption)}}}"),
@@ -228,6 +252,8 @@ def to_latex(table: Table, label: str) -> str:
             kind = row.kind
         lines.append(_latex_row(cell.display for cell in row.cells))
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}"]
+    if any(_CODE.search(line) for line in lines):
+        lines.insert(0, "% [U+...] stands for a letter that the default fonts of LaTeX lack")
     return "\n".join(lines) + "\n"
 
 
@@ -236,4 +262,14 @@ def _latex_row(cells: Iterator[str]) -> str:
 
 
 def _latex(text: str) -> str:
-    return _NOT_IN_LATEX.sub("?", _shown(text)).translate(_LATEX)
+    return _NOT_IN_LATEX.sub(_spelt, _shown(text)).translate(_LATEX)
+
+
+_CODE = re.compile(r"\{\[\}U\+[0-9A-F]{4,6}\{\]\}")
+
+
+def _spelt(match: re.Match[str]) -> str:
+    """A letter that LaTeX lacks in letters that it has: without its accents, or as its code."""
+    parts = unicodedata.normalize("NFKD", match[0])
+    plain = "".join(part for part in parts if not unicodedata.combining(part))
+    return f"[U+{ord(match[0]):04X}]" if not plain or _NOT_IN_LATEX.search(plain) else plain

@@ -1,4 +1,4 @@
-"""The verbs for many results: leaderboard add, render, verify; export; table1; pareto."""
+"""The verbs for many results: leaderboard init, add, render, verify; export; table1; pareto."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from simbench.cli import options
 from simbench.cli.output import answer, print_json, print_table, print_text, working
 from simbench.core.errors import DataError, UsageError
+from simbench.tasks import DEFAULT
 
 if TYPE_CHECKING:
     from simbench.boards.table import Table
@@ -19,6 +20,34 @@ DRIFTED = 1
 
 BoardsOption = Annotated[Path, options.folder("--boards", help="The folder of boards.")]
 BOARDS = Path("leaderboards")
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where boards are, or will be: one folder a task.")],
+    task: options.Task = DEFAULT,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
+) -> None:
+    """Begin a board of one's own: FOLDER/<task>/board.toml, made from the task, for you to edit.
+
+    \b
+    Examples:
+      simbench leaderboard init leaderboards --task mnist
+      simbench leaderboard init ourboards --task mytask.py:Task
+    """
+    from simbench.boards.new import REPETITIONS
+    from simbench.boards.new import init as init_board
+    from simbench.tasks import get_task
+
+    path = init_board(folder, get_task(task, data_dir))
+    where = "" if folder == BOARDS else f" --boards {folder}"
+    following = [
+        f"simbench run --generator mymodel.py:Model --task {task} --repetitions {REPETITIONS}",
+        f"simbench leaderboard add RESULT{where}",
+        f"simbench leaderboard render{where}",
+    ]
+    written = f"{path} is written: edit its words and columns. Next:"
+    answer(json, {"board": str(path), "next": following}, written, *(f"  {line}" for line in following))
 
 
 def add(
@@ -93,6 +122,7 @@ def verify(
         options.file("--samples", help="The samples of the first repetition; again for each further one."),
     ] = None,
     device: options.Device = "cpu",
+    task: options.TaskOfResult = None,
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
@@ -113,12 +143,12 @@ def verify(
     from simbench.core.text import listed
     from simbench.evaluation.verify import verify as verify_entry
     from simbench.results.schema import PASS_RESULT, parse_result
-    from simbench.tasks import get_task
+    from simbench.tasks import task_of
 
     content = read_bytes(entry, fix=PASS_RESULT)
-    task = get_task(parse_result(content, entry).task.name, data_dir)
+    chosen = task_of(parse_result(content, entry).task, task, data_dir)
     with working(json) as progress:
-        found = verify_entry(entry, samples or [], task, progress, device=choose_device(device))
+        found = verify_entry(entry, samples or [], chosen, progress, device=choose_device(device))
     wrong = found.wrong
     record = None
     if not wrong and found.whole:
@@ -315,9 +345,9 @@ def _print_trades(table: Table) -> None:
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
     leaderboard = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Boards of submitted results: add, render, verify."
+        no_args_is_help=True, rich_markup_mode=None, help="Boards of submitted results: init, add, render, verify."
     )
-    for verb in (add, render, verify):
+    for verb in (init, add, render, verify):
         leaderboard.command()(verb)
     app.add_typer(leaderboard, name="leaderboard")
     app.command()(export)

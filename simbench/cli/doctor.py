@@ -17,7 +17,7 @@ from simbench.core.errors import SimbenchError
 from simbench.core.plugins import entry_points
 from simbench.core.text import thread_count
 from simbench.core.version import __version__
-from simbench.generators.contract import Check, Status
+from simbench.generators.contract import Check
 from simbench.generators.resolve import GROUP, find
 from simbench.tasks import DEFAULT, get_task, task_names
 
@@ -37,16 +37,11 @@ def diagnose(data_dir: Path | None = None, out: Path = Path("runs")) -> Iterator
     yield from _disk(out)
 
 
-def _of_error(name: str, status: Status, error: SimbenchError) -> Check:
-    sentence = str(error).removesuffix(error.fix).strip()
-    return Check(name, status, sentence[:1].upper() + sentence[1:], error.fix)
-
-
 def _generator(name: str) -> Check:
     try:
         find(name)
     except SimbenchError as error:
-        return _of_error(f"generator {name}", "fail", error)
+        return Check.of(f"generator {name}", error)
     return Check(f"generator {name}", "ok", "It can be loaded.")
 
 
@@ -76,20 +71,23 @@ def _task(name: str, data_dir: Path | None) -> Check:
     try:
         return Check(title, "ok", get_task(name, data_dir).find_data())
     except SimbenchError as error:
-        return _of_error(title, "fail" if name == DEFAULT else "warn", error)
+        return Check.of(title, error, "fail" if name == DEFAULT else "warn")
 
 
 def _extractors() -> Iterator[Check]:
     from simbench.features.extractors import read_weights, weights_file
 
     for name in task_names():
-        variant = get_task(name).lenet
+        try:
+            variant = get_task(name).lenet
+        except SimbenchError:  # said with its data
+            continue
         if variant is None:
             continue
         try:
             read_weights(weights_file(variant), variant.sha256)
         except SimbenchError as error:
-            yield _of_error(f"LeNet of {name}", "fail", error)
+            yield Check.of(f"LeNet of {name}", error)
         else:
             yield Check(f"LeNet of {name}", "ok", f"sha256 {variant.sha256[:12]}… verified.")
 

@@ -44,7 +44,7 @@ def gate(
         Path | None, options.file("--golden", help="The golden values: <task>-<generator>.golden.json.")
     ] = None,
     generator: Annotated[str | None, options.spec(help="Run this; the golden file's own generator otherwise.")] = None,
-    task: Annotated[str | None, options.name("--task", "-t", help="The golden file's task otherwise.")] = None,
+    task: Annotated[str | None, options.TaskOption(help="The golden file's task otherwise.")] = None,
     param: options.Param = None,
     seed: Annotated[
         int | None, options.number("--seed", min=0, help="The root seed; the golden file's otherwise.")
@@ -226,14 +226,12 @@ def gate_speed(
       simbench gate-speed --base v1.2 -g mypkg.models:Flow --task mnist --batch-size 100 --runs 10
     """
     from simbench.core.devices import choose_device
-    from simbench.core.plugins import unknown_name
     from simbench.core.progress import Progress
     from simbench.gates.speed import Timing, as_dict, gate_speed, report
     from simbench.generators.parameters import parse_params
-    from simbench.tasks import task_names
+    from simbench.tasks import get_task
 
-    if task not in task_names():
-        raise unknown_name("task", task, task_names())
+    get_task(task, data_dir)
     timing = Timing(
         generator=generator,
         task=task,

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import print_checks, print_json, print_table
+from simbench.cli.output import described, print_checks, print_json, print_table, print_text
 from simbench.core.errors import DataError
 
 if TYPE_CHECKING:
+    from simbench.metrics.base import Metric
     from simbench.tasks.base import Task
 
 DATA_PROBLEM = 4
@@ -48,6 +49,7 @@ def tasks(
             "an event": f"{tuple(task['shape'])} {task['unit']}, 0 to {task['maximum']:g}",
             "conditions": conditions or "none",
             "repeats": task["repeats"],
+            "block": f"{task['block_size']} events in one call, where they are scored (--block-size)",
             "metrics": ", ".join(task["metrics"]),
             "primary": ", ".join(task["primary"]),
         }
@@ -77,19 +79,26 @@ def metrics(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="One metric, in full: name, or name/version.")
     ] = None,
+    task: Annotated[str | None, options.name("--task", "-t", help="Those of one task alone.")] = None,
     json: options.Json = False,
 ) -> None:
-    """List the metrics, or define one.
+    """List the metrics of each task, or define one.
 
     \b
     Examples:
       simbench metrics
+      simbench metrics --task mnist
       simbench metrics channel_wasserstein
     """
     from simbench.metrics.registry import metric_named
     from simbench.metrics.registry import metrics as known
+    from simbench.tasks import get_task, task_names
 
-    chosen = [metric_named(name)] if name else list(known().values())
+    tasks = [get_task(each) for each in ([task] if task else task_names())]
+    if name:
+        chosen = [metric_named(name, tasks[0].metrics if task else ())]
+    else:
+        chosen = [m for m in known().values() if not task or m.key in {*tasks[0].metrics, *_published(tasks[0])}]
     described = [{field: getattr(metric, field) for field in METRIC.split()} for metric in chosen]
     if json:
         print_json(described[0] if name else described)
@@ -101,14 +110,47 @@ def metrics(
         if chosen[0].example is not None:
             print(f"\n{chosen[0].example()}")
     else:
-        rows = [
-            (m["key"], m["unit"], _better(m), "ranks" if m["ranks"] else "reports", m["summary"]) for m in described
-        ]
-        _table(("metric", "unit", "better", "", "what"), rows)
+        _print_metrics(tasks, chosen, whole=not task)
 
 
-def _better(metric: dict[str, Any]) -> str:
-    return f"at {metric['target']:g}" if metric["target"] is not None else str(metric["direction"])
+def _published(task: Task) -> dict[str, str]:
+    """The metrics that other definitions bring to a task, with the name for `--definitions`."""
+    return {key: name for name, keys in task.definitions.items() for key in keys if key not in task.metrics}
+
+
+def _print_metrics(tasks: Sequence[Task], chosen: Sequence[Metric], *, whole: bool) -> None:
+    """A table for each task, one line a metric, and one for what other definitions bring; `whole`: the others, too."""
+    from rich.table import Column
+
+    from simbench.core.text import printable
+    from simbench.metrics.registry import get_metric
+
+    tables: dict[str, dict[str, str]] = {}
+    for task in tasks:
+        tables[task.name] = {key: _role(get_metric(key), task) for key in task.metrics}
+        tables[f"{task.name}, by --definitions"] = _published(task)
+    if whole:
+        listed = {key for roles in tables.values() for key in roles}
+        tables["of no task, by --metrics +NAME"] = {m.key: _role(m) for m in chosen if m.key not in listed}
+    for title, roles in tables.items():
+        if roles:
+            print_text(title, "bold")
+            found = [(get_metric(key), role) for key, role in roles.items()]
+            rows = [(m.key, printable(m.label, 24), printable(m.unit, 10), _better(m), role) for m, role in found]
+            columns = [Column(name, no_wrap=True) for name in ("metric", "what", "unit", "better", "")]
+            print_table(columns, rows, padding=(0, 1))
+            print_text("")
+    print_text("What one is, in full: simbench metrics NAME.")
+
+
+def _role(metric: Metric, task: Task | None = None) -> str:
+    if task is not None and metric.key in task.primary:
+        return "primary"
+    return "ranks" if metric.ranks else "reports"
+
+
+def _better(metric: Metric) -> str:
+    return f"at {metric.target:g}" if metric.target is not None else str(metric.direction)
 
 
 def generators(json: options.Json = False) -> None:
@@ -152,7 +194,8 @@ def doctor(
     from simbench.core.progress import Progress
 
     with Progress(quiet=True) as progress:
-        checks = [check.as_dict() for check in progress.each("looking", diagnose(data_dir, out))]
+        found = list(progress.each("looking", diagnose(data_dir, out)))
+    checks = described(found)
     failed = any(check["status"] == "fail" for check in checks)
     if json:
         print_json({"healthy": not failed, "checks": checks})

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from simbench.cli import boards, deploy, files, gates, judge, look, measure, simulate, train
+from simbench.cli.output import print_traceback
 from simbench.core.errors import SimbenchError
 from simbench.core.text import printable
 from simbench.core.version import __version__
@@ -26,7 +26,7 @@ SECTIONS = {
     "Guard in CI": ("gate", "gate-speed", "bench"),
     "Write a generator": ("init", "check", "conditions"),
     "Hand it over": ("deploy",),
-    "Look around": ("tasks", "metrics", "generators", "doctor", "selftest"),
+    "Look around": ("tasks", "metrics", "generators", "doctor", "selftest", "clean"),
 }
 """The verbs as `simbench --help` groups them; others come under the last heading, hidden ones nowhere."""
 
@@ -38,8 +38,8 @@ class Verbs(TyperGroup):
         """Read the command line."""
         try:
             return super().make_context(*args, **options)
-        except KeyboardInterrupt:
-            _interrupted()
+        except KeyboardInterrupt as error:
+            _interrupted(error)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb."""
@@ -50,9 +50,9 @@ class Verbs(TyperGroup):
         except typer.Exit:
             raise
         except SimbenchError as error:
-            _fail(type(error).__name__, str(error), error.exit_code)
-        except KeyboardInterrupt:
-            _interrupted()
+            _fail(error, type(error).__name__, str(error), error.exit_code)
+        except KeyboardInterrupt as error:
+            _interrupted(error)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(BROKEN_PIPE) from None
@@ -60,30 +60,29 @@ class Verbs(TyperGroup):
             if hasattr(error, "format_message"):  # a usage error of typer's, which shows itself and exits with 2
                 raise
             hint = "This is a defect of simbench: please report it with the traceback that SIMBENCH_DEBUG=1 shows."
-            _fail("InternalError", f"{type(error).__name__}: {error}. {hint}", INTERNAL_ERROR)
+            _fail(error, "InternalError", f"{type(error).__name__}: {error}. {hint}", INTERNAL_ERROR)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """The verbs in their sections."""
+        """The verbs in their sections, each with the first sentence of its help, whole."""
         listed = {name for names in SECTIONS.values() for name in names}
         others = tuple(name for name in self.list_commands(ctx) if name not in listed)
         last = list(SECTIONS)[-1]
         for title, names in SECTIONS.items():
             commands = [(name, self.get_command(ctx, name)) for name in (names + others if title == last else names)]
             rows = [
-                (name, command.get_short_help_str(90)) for name, command in commands if command and not command.hidden
+                (name, command.get_short_help_str(1000)) for name, command in commands if command and not command.hidden
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)
 
 
-def _interrupted() -> NoReturn:
-    _fail("Interrupted", "nothing more is written.", INTERRUPTED)
+def _interrupted(error: KeyboardInterrupt) -> NoReturn:
+    _fail(error, "Interrupted", "nothing more is written.", INTERRUPTED)
 
 
-def _fail(kind: str, message: str, code: int) -> NoReturn:
+def _fail(error: BaseException, kind: str, message: str, code: int) -> NoReturn:
     """One line on stderr, red on a terminal; the traceback too with SIMBENCH_DEBUG=1."""
-    if os.environ.get("SIMBENCH_DEBUG") == "1":
-        traceback.print_exc()
+    print_traceback(error)
     line = f"{kind}: {printable(message, 2000)}"
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         line = f"\x1b[31m{line}\x1b[0m"

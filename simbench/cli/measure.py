@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import answer, command_line, print_json, read_options, read_timing, refuse_options, working
-from simbench.core.errors import NothingMeasuredError, UsageError
+from simbench.cli.grid import Request, run_jobs
+from simbench.cli.leave import check_complete, report_beside, report_of, samples_beside
+from simbench.cli.output import answer, command_line, print_json, read_timing, refuse_options, working
+from simbench.core.errors import UsageError
 from simbench.tasks import DEFAULT
 
 if TYPE_CHECKING:
@@ -32,25 +34,61 @@ MetricsOption = Annotated[
         help="Measure these alone (fpd,kpd), or these beside the task's (+mine); `simbench metrics` lists them.",
     ),
 ]
+SamplesOption = Annotated[
+    bool,
+    typer.Option(
+        "--samples/--no-samples",
+        help="Keep the events of the first repetition beside the result, as <id>.h5, for `simbench report`; those of "
+        "earlier runs in that folder are removed.",
+    ),
+]
+SamplesLimitOption = Annotated[
+    int,
+    typer.Option(
+        "--samples-limit",
+        min=1,
+        metavar="MB",
+        envvar="SIMBENCH_SAMPLES_LIMIT",
+        help="Keep no samples that take more than this.",
+    ),
+]
 ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write an HTML report beside the result.")]
 
 
 def run(
     generator: Annotated[
-        str | None,
+        list[str] | None,
         options.spec(
-            help="pkg.module:attr, path/file.py:attr, a name of `simbench generators`, onnx:FILE, pt2:FILE or "
-            "cmd:PROGRAM."
+            help="pkg.module:attr, path/file.py:attr, a name of `simbench generators`, onnx:FILE, pt2:FILE, "
+            "cmd:PROGRAM or samples:FILE; repeatable."
         ),
     ] = None,
-    task: options.Task = DEFAULT,
-    param: options.Param = None,
+    task: Annotated[
+        list[str] | None,
+        options.name(
+            "--task", "-t", help=f"What to generate; `simbench tasks` lists them; repeatable.  [default: {DEFAULT}]"
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            "-p",
+            metavar="KEY=VALUE,...",
+            help="A constructor argument of the generator; repeatable. With commas, as many runs: width=3,4. A value "
+            "that holds commas itself stands in double quotes: 'cuts=\"1,2\",3' are two.",
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None, options.label(help=f"{options.LABEL}; of several generators, one for each.")
+    ] = None,
     seed: options.Seed = 0,
     events: options.Events = None,
     repetitions: Annotated[
         int, options.number("--repetitions", help="Generate and score N times, with other seeds.")
     ] = 1,
     devices: options.Devices = "auto",
+    block_size: options.BlockSize = None,
     batches: options.Batches = None,
     precision: options.Precision = "fp32",
     compile: options.Compile = False,
@@ -61,76 +99,84 @@ def run(
     metrics: MetricsOption = "",
     out: options.Out = Path("runs"),
     report: ReportOption = True,
-    save_samples: Annotated[
-        bool,
-        typer.Option("--save-samples", help="Keep the events of the first repetition beside the result, as <id>.h5."),
-    ] = False,
+    samples: SamplesOption = True,
+    samples_limit: SamplesLimitOption = 64,
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
     """Measure a generator: how faithful, how diverse, how fast.
 
+    Several generators, tasks or values of parameters are as many runs, each with a result of its own, one after the
+    other; a table and a report (one a task) compare them at the end. A run that fails does not stop the others; the
+    exit code is that of the failure, the largest where they differ.
+
     \b
     Examples:
       simbench run --generator memoriser --smoke
       simbench run --generator mymodel.py:Model --param width=4
+      simbench run --generator mymodel.py:Model --name "wide, 50 epochs"
+      simbench run -g mymodel.py:Model -g vae --task zn-geant3 --task mnist --smoke
+      simbench run -g mymodel.py:Model --param width=3,4,5
       simbench run -g mypkg.models:Flow --task mnist --repetitions 5 --devices cuda,cpu
+      simbench run -g mymodel.py:Model --task mytask.py:Task
       simbench run -g vae --metrics conditional_energy,fpd
       simbench run -g vae --metrics +photon_excess
       simbench run -g vae --json > result.json
     """
-    if generator is None:
+    if not generator:
         raise UsageError(
             "no generator is named",
             fix="Pass --generator; `simbench generators` lists those installed, `simbench init mymodel.py` writes one.",
         )
-    if generator.startswith("samples:"):
+    from simbench.core.files import check_writable
+    from simbench.evaluation.evaluate import Options
+    from simbench.evaluation.jobs import SAMPLES, grid, perform
+    from simbench.generators.parameters import parse_grid
+
+    if all(spec.startswith(SAMPLES) for spec in generator):
         refuse_options(
             "samples that are made already take no such option",
             param=param,
             events=events,
+            block_size=block_size,
             batches=batches,
             monte_carlo=monte_carlo,
             repetitions=repetitions > 1,
             smoke=smoke,
-            save_samples=save_samples,
         )
-        file = Path(generator.removeprefix("samples:"))
-        score([file], task, fast, definitions, metrics, out, report, data_dir, json)
-        return
-
-    from simbench.core.files import check_writable
-    from simbench.evaluation.evaluate import Options, evaluate
-    from simbench.generators.resolve import resolve
-
-    params, chosen = read_options(param, task, data_dir)
-    timing = read_timing(devices, batches, precision, compile)
+    jobs = grid(generator, task or [DEFAULT], parse_grid(param or []), name or [])
+    asked = Options(
+        root_seed=seed,
+        events=events,
+        repetitions=repetitions,
+        monte_carlo=monte_carlo,
+        block_size=block_size,
+        **read_timing(devices, batches, precision, compile),
+        fast=fast,
+        definitions=definitions,
+        metrics=metrics,
+        command=command_line(),
+    )
     check_writable(out)
+    kept = samples_limit if samples else 0
+    if len(jobs) > 1:
+        run_jobs(jobs, Request(asked, out, kept, report, smoke, data_dir, json))
+        return
     with working(json) as progress:
-        evaluated = evaluate(
-            resolve(generator, params),
-            chosen,
-            Options(
-                root_seed=seed,
-                events=events or (chosen.smoke_events if smoke else None),
-                repetitions=repetitions,
-                monte_carlo=monte_carlo,
-                **timing,
-                fast=fast,
-                definitions=definitions,
-                metrics=metrics,
-                command=command_line(),
-            ),
-            progress,
-        )
-    _finish(evaluated, chosen, out, report, json, save_samples)
+        evaluated, chosen = perform(jobs[0], asked, progress, smoke=smoke, data_dir=data_dir)
+    _finish(evaluated, chosen, out, report, json, kept)
 
 
 def score(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="HDF5 or npz, as below; several are repetitions.")
+        list[Path], typer.Argument(metavar="FILE", help="HDF5, npz or npy, as below; several are repetitions.")
     ],
-    task: options.Task = DEFAULT,
+    task: Annotated[str | None, options.TaskOption(help=f"As --task of `simbench run`.  [default: {DEFAULT}]")] = None,
+    name: Annotated[str | None, options.label(help=f"{options.LABEL}.")] = None,
+    against: Annotated[
+        Path | None,
+        options.file("--against", help="Another such file, to be held against in the place of a task's events."),
+    ] = None,
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
     metrics: MetricsOption = "",
@@ -143,8 +189,13 @@ def score(
 
     A file answers the conditions of `simbench conditions export` and holds `samples` (N, *shape) in task units and
     `condition_index` (N), the rows of the test split that they answer, or in its place `conditions` (N, C); whole
-    conditions, each row once. Attributes (npz: scalars) task, generator and seed are optional. Several files are
+    conditions, each row once. Attributes (npz: scalars) task, generator, seed, unit and seconds_per_event are optional;
+    the last is shown as self-reported and never ranked. An npy file holds samples alone. Several files are
     repetitions of one generator: the same rows, answered with other random numbers.
+
+    With --against no task is needed: shape, unit and conditions are those of the files. Only scores that know nothing
+    of physics are given, beside a floor where the other file has two events or more of each condition: one half of
+    them is scored against, the other half gives the floor.
 
     \b
     Examples:
@@ -152,34 +203,39 @@ def score(
       ./my_program conditions.h5 samples.h5
       simbench score samples.h5 --task zn-geant3
       simbench score seed1.h5 seed2.h5 seed3.h5
+      simbench score mine.npy --against theirs.npy
     """
     from simbench.core.files import check_writable
-    from simbench.evaluation.evaluate import Options, score_files
+    from simbench.evaluation.evaluate import Options, score_against, score_files
     from simbench.tasks import get_task
 
-    chosen = get_task(task, data_dir)
+    chosen: Task
+    if against is not None:
+        refuse_options("--against is for files without a task", task=task, data_dir=data_dir)
     check_writable(out)
     with working(json) as progress:
-        asked = Options(fast=fast, definitions=definitions, metrics=metrics, command=command_line())
-        evaluated = score_files(files, chosen, asked, progress)
+        asked = Options(fast=fast, definitions=definitions, metrics=metrics, command=command_line(), label=name)
+        if against is None:
+            chosen = get_task(task or DEFAULT, data_dir)
+            evaluated = score_files(files, chosen, asked, progress)
+        else:
+            evaluated, chosen = score_against(files, against, asked, progress)
     _finish(evaluated, chosen, out, report, json)
 
 
-def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: bool, save_samples: bool = False) -> None:
-    """Write the result, then its samples and the report, then show it.
+def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: bool, samples_limit: int = 0) -> None:
+    """Write the result, then its samples (up to so many MB) and the report, then show it.
 
     Raises NothingMeasuredError where a primary metric has no value.
     """
-    from simbench.core.text import printable
     from simbench.results.schema import write_result
 
     result = evaluated.result
     path = write_result(result, out)
     try:
-        if save_samples:
-            _samples_beside(evaluated, task, path)
+        samples_beside(evaluated, task, path, samples_limit)
         if report:
-            _report_beside(evaluated, task, path)
+            report_beside(evaluated, task, path)
     finally:
         if json:
             print(result.to_json(), end="")
@@ -188,33 +244,7 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
             from simbench.report.terminal import print_result
 
             print_result(result, path, stdout_console())
-    if result.status != "complete":
-        failed = [f"{m.key}: {m.error}" for m in result.measurements if m.value is None and m.status != "skipped"]
-        raise NothingMeasuredError(
-            "a primary metric of the task has no value",
-            got=printable("; ".join(failed), 500),
-            fix=f"The reasons are in {path}.",
-        )
-
-
-def _samples_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
-    from simbench.core.progress import Progress
-    from simbench.samples.repetitions import save_samples
-
-    with Progress() as progress:
-        written = save_samples(evaluated.result, evaluated.pair, task, path)
-        progress.note(f"The samples of repetition 0 are {written}.")
-
-
-def _report_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
-    from simbench.core.progress import Progress
-    from simbench.report.page import ReportEntry, write_report
-
-    entry = ReportEntry(evaluated.result, evaluated.pair, evaluated.session)
-    with Progress() as progress, progress.step("report", 1) as advance:
-        written = write_report([entry], task, path.with_suffix(".html"))
-        advance(1)
-        progress.note(f"The report is {written}.")
+    check_complete(result, path)
 
 
 def report_(
@@ -236,15 +266,16 @@ def report_(
             "or none.",
         ),
     ] = "installed",
+    task: options.TaskOfResult = None,
     data_dir: options.DataDir = None,
     json: options.Json = False,
 ) -> None:
     """Put one or more results on one page.
 
-    The page compares scores and speeds. Figures of events need the samples, which a result does not hold: those of
-    `simbench run --save-samples` are found beside their result; files that `simbench score` took, or that lie
-    elsewhere, are passed with --samples. Installed generators are opened, for what no file holds (latent space,
-    interpolation), and draw a thousand events anew where no samples are at hand.
+    The page compares scores and speeds. Figures of events need the samples, which a result does not hold: those that
+    `simbench run` keeps, of the last run of each generator, are found beside their result; files that `simbench score`
+    took, or that lie elsewhere, are passed with --samples. Installed generators are opened, for what no file holds
+    (latent space, interpolation), and draw a thousand events anew where no samples are at hand.
 
     \b
     Examples:
@@ -252,25 +283,20 @@ def report_(
       simbench report runs/zn-geant3/mine/20260102T030405Z-0a1b2c3d.json --samples samples.h5
     """
     from simbench.core.files import check_replaceable
-    from simbench.core.progress import Progress
-    from simbench.report.opened import chosen_models, open_entry
-    from simbench.report.page import check_task, write_report
+    from simbench.report.opened import chosen_models
+    from simbench.report.page import check_task
     from simbench.results.schema import read_result
-    from simbench.samples.repetitions import find_pairs
-    from simbench.tasks import get_task
+    from simbench.tasks import task_of
 
     check_replaceable(output)
+    if output.suffix not in (".html", ".htm"):
+        fix = f"Try {output.with_suffix('.html')}; --figures FOLDER leaves the figures as PDF and PNG."
+        raise UsageError(f"{output}: a report is an HTML page", got=repr(output.suffix), expected=".html", fix=fix)
     which = chosen_models(models)
     read = [read_result(path) for path in results]
-    task = get_task(read[0].task.name, data_dir)
-    check_task(read, task)
-    with Progress() as progress, progress.step("report", len(read)) as advance:
-        pairs = find_pairs(read, results, samples or [], task)
-        entries = []
-        for result, pair in zip(read, pairs, strict=True):
-            entries.append(open_entry(result, pair, task, which))
-            advance(1)
-        written = write_report(entries, task, output, figures=figures)
+    chosen = task_of(read[0].task, task, data_dir)
+    check_task(read, chosen)
+    written = report_of(read, results, chosen, output, which, samples or [], figures)
     found = {"report": str(written), "results": [result.id for result in read]}
     answer(json, found, f"The report is {written}.")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -14,6 +16,7 @@ from simbench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from simbench.core.progress import Progress
+    from simbench.generators.contract import Check
     from simbench.generators.session import Mode
     from simbench.tasks.base import Task
 
@@ -93,6 +96,12 @@ def working(json: bool) -> Iterator[Progress]:
         yield progress
 
 
+def print_traceback(error: BaseException) -> None:
+    """The traceback of an error on stderr, with the user's own behind it, where SIMBENCH_DEBUG=1 asks for it."""
+    if os.environ.get("SIMBENCH_DEBUG") == "1":
+        traceback.print_exception(error)
+
+
 def print_json(value: Any) -> None:
     """A value as JSON on stdout."""
     print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
@@ -121,6 +130,14 @@ def print_text(text: str, style: str = "") -> None:
     from simbench.core.console import stdout_console
 
     stdout_console().print(Text(text, style=style))
+
+
+def described(checks: Sequence[Check]) -> list[dict[str, str]]:
+    """Checks as JSON shows them. The tracebacks behind those that failed go to stderr where they are asked for."""
+    for check in checks:
+        if check.error is not None:
+            print_traceback(check.error)
+    return [check.as_dict() for check in checks]
 
 
 def print_checks(title: str, checks: Sequence[dict[str, Any]]) -> None:

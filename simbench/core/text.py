@@ -62,10 +62,14 @@ def with_error(value: float, error: float | None, digits: int = 2) -> str:
 
 
 def matching(other: float, value: float, error: float | None) -> str:
-    """`other` with as many decimals as `with_error(value, error)` shows: a floor beside its score."""
+    """`other` with as many decimals as `with_error(value, error)` shows: a floor beside its score.
+
+    What they would show as 0, or as no more than one step of the last decimal, keeps two digits of its own.
+    """
     if error is None or "·" in (text := with_error(value, error)):
         return number(other)
-    return _fixed(other, len(text.partition(" ")[0].partition(".")[2]))
+    decimals = len(text.partition(" ")[0].partition(".")[2])
+    return number(other, 2) if TINY < abs(other) < 10.0**-decimals else _fixed(other, decimals)
 
 
 def count(value: float) -> str:
@@ -96,6 +100,11 @@ def duration(seconds: float) -> str:
         if seconds >= 0.9995 * size:
             return f"{number(seconds / size, 3 if unit != 's' else 2)} {unit}"
     return f"{number(seconds / 1e-9, 3)} ns" if seconds > TINY else "0 s"
+
+
+def megabytes(size: float) -> str:
+    """Bytes as 0.12 MB, 31 MB, 1 200 MB."""
+    return f"{number(size / 1e6, 2)} MB"
 
 
 def percent(share: float) -> str:

@@ -27,6 +27,11 @@
       });
     });
   }
+  const hints = () => {
+    for (const box of document.querySelectorAll(".box")) box.previousElementSibling.hidden = box.scrollWidth <= box.clientWidth;
+  };
+  window.addEventListener("resize", hints);
+  hints();
   const search = document.querySelector("#search");
   const found = document.querySelector("#found");
   const filter = () => {

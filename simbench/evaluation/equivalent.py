@@ -41,7 +41,9 @@ def equivalent_events(
     counts = [count for count in found if count is not None]
     if not counts:
         return None
-    return EquivalentEvents(counts=counts, worst=min(counts, key=lambda count: count.value / count.scored).aspect)
+    worst = min(counts, key=lambda count: count.value / count.scored)
+    record = task.monte_carlo
+    return EquivalentEvents(counts=counts, worst=worst.aspect, engine=record.engine if record else None)
 
 
 def _count(task: Task, asked: Equivalent, by_key: Mapping[str, Measurement], events: int) -> EquivalentCount | None:

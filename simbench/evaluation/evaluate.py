@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +34,8 @@ from simbench.metrics.registry import metric_named
 from simbench.results.findings import TOO_GOOD, findings
 from simbench.results.schema import GeneratorRecord, Result, ScoredOn, Spec, Speedup, Timing, Training
 from simbench.results.timing import timing_findings
+from simbench.samples.against import FileTask, read_against
+from simbench.samples.files import SampleSet
 from simbench.samples.repetitions import read_repetitions
 from simbench.tasks.base import Task
 
@@ -78,7 +80,8 @@ class Options:
 
     `events` None: the whole test split. `batches` empty: the whole ladder. The events that are scored are made on the
     first device in the first mode; all are timed. `monte_carlo`: a file of `simbench simulate`; None: the
-    cost that came with the task's events. `score_files` uses `fast` to `command` alone.
+    cost that came with the task's events. `block_size`: events of a scoring block; None: the task's. `label`: what
+    tables call the generator; None: its own name. `score_files` uses `fast` to `command`, and `label`, alone.
     """
 
     root_seed: int = 0
@@ -92,11 +95,20 @@ class Options:
     metrics: str = ""
     command: str = ""
     monte_carlo: Path | None = None
+    block_size: int | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
-        for option, values in (("--repetitions", [self.repetitions]), ("--batches", self.batches)):
+        blocks = [] if self.block_size is None else [self.block_size]
+        for option, values in (
+            ("--repetitions", [self.repetitions]),
+            ("--batches", self.batches),
+            ("--block-size", blocks),
+        ):
             if any(value < 1 for value in values):
                 raise UsageError(f"{option} must be positive", got=", ".join(map(str, values)))
+        if self.label is not None and not (self.label.strip() and self.label.isprintable() and len(self.label) <= 100):
+            raise UsageError("--name is no label", got=repr(self.label)[:120], expected="1 to 100 printable characters")
 
     def cost(self, task: Task) -> Cost | None:
         """What the Monte Carlo took. Raises UsageError or DataError where `monte_carlo` is no record of it."""
@@ -145,6 +157,7 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
         DataError, UsageError: the task's data are missing, or the request makes no sense.
     """
     metric_keys(task, options.definitions, options.metrics)
+    task = task.in_blocks(options.block_size)
     reference, cost = task.load("test", options.events), options.cost(task)
     opened = open_session(resolved, task, options, progress)
     session, checked = opened.session, opened.preflight
@@ -228,6 +241,31 @@ def score_files(paths: Sequence[Path], task: Task, options: Options, progress: P
     """
     metric_keys(task, options.definitions, options.metrics)
     sets, pairs = read_repetitions(paths, task, progress)
+    return _score_sets(paths, sets, pairs, task, options, progress)
+
+
+def score_against(
+    paths: Sequence[Path], other: Path, options: Options, progress: Progress
+) -> tuple[Evaluated, FileTask]:
+    """Score files of samples against one other, without a task; returns what stands in the place of one, too.
+
+    Raises:
+        DataError: a file is damaged, or they cannot be held against each other (see `read_against`).
+        UsageError: there is no such metric.
+    """
+    found = read_against(paths, other, progress)
+    return _score_sets(paths, found.sets, found.pairs, found.task, options, progress, found.notes), found.task
+
+
+def _score_sets(
+    paths: Sequence[Path],
+    sets: Sequence[SampleSet],
+    pairs: Sequence[Comparison],
+    task: Task,
+    options: Options,
+    progress: Progress,
+    notes: Sequence[str] = (),
+) -> Evaluated:
     first = sets[0]
     record = GeneratorRecord(
         name=first.generator,
@@ -240,11 +278,13 @@ def score_files(paths: Sequence[Path], task: Task, options: Options, progress: P
         stochastic=None,
     )
     spec = f"samples:{','.join(path.name for path in paths)}"[:500]
-    result = _result(task, pairs, spec, record, replace(options, root_seed=first.seed or 0), progress)
+    result = _result(task, pairs, spec, record, replace(options, root_seed=first.seed or 0), progress, warnings=notes)
+    told = [samples.seconds_per_event for samples in sets if samples.seconds_per_event is not None]
     further = {f"samples_sha256_{place}": samples.sha256 for place, samples in enumerate(sets[1:], 1)}
     origin = result.provenance
     origin = origin.model_copy(update={"flags": origin.flags | further})
-    return Evaluated(result.model_copy(update={"provenance": origin}), pairs[0])
+    more = {"provenance": origin, "self_reported_seconds": fmean(told) if told else None}
+    return Evaluated(result.model_copy(update=more), pairs[0])
 
 
 def samples_sha256(samples: Tensor) -> str:
@@ -349,6 +389,7 @@ def _result(
             dtype="bfloat16" if options.modes[0].precision == "bf16" else "float32",
             definitions=options.definitions,
             metrics=None if own else list(keys),
+            label=options.label,
         ),
         task=task.record(reference),
         generator=record,

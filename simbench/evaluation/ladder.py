@@ -12,10 +12,11 @@ from torch import Tensor
 from simbench.core.errors import SimbenchError
 from simbench.core.text import duration, thread_count
 from simbench.core.threads import torch_threads
+from simbench.core.user_code import is_out_of_memory
 from simbench.evaluation.throughput import FEWEST_REPEATS, REPEATS, SIZES, Clock, Measurement, Rounds
 from simbench.evaluation.witness import Witness
-from simbench.generators.user_code import is_out_of_memory
 from simbench.results.schema import Throughput
+from simbench.results.timing import NOT_TIMED
 from simbench.tasks.base import Task
 
 LADDER = (1, 100, 1000, 10_000)
@@ -134,7 +135,7 @@ def measure_ladders(
                         if rung and single * _FEWEST_CALLS > allowed:
                             told = duration(single * _FEWEST_CALLS)
                             ladders[place].notes.append(
-                                f"{where} not timed: it would take about {told}, and there is no time left"
+                                f"{where}{NOT_TIMED}it would take about {told}, and there is no time left"
                             )
                             continue
                         within = max(pace.left / (len(batches) - rung), extra)

@@ -18,10 +18,10 @@ import torch
 
 from simbench.core.errors import SimbenchError
 from simbench.core.text import count
+from simbench.core.user_code import is_out_of_memory
 from simbench.evaluation.throughput import synchronise, tile
 from simbench.generators.resolve import resolve_again
 from simbench.generators.session import Session
-from simbench.generators.user_code import is_out_of_memory
 from simbench.results.schema import GeneratorRecord
 from simbench.tasks import get_task
 
@@ -81,7 +81,7 @@ def memory_limit(session: Session, record: GeneratorRecord) -> MemoryLimit:
         return found[-1]
     ours, theirs = multiprocessing.Pipe(duplex=False)
     free = int(SHARE * psutil.virtual_memory().available)
-    arguments = (theirs, session.who, record, session.task.name, session.root_seed, free)
+    arguments = (theirs, session.who, record, session.task.spec, session.root_seed, free)
     child = multiprocessing.get_context("spawn").Process(target=_search_apart, args=arguments, daemon=True)
     child.start()
     theirs.close()
@@ -99,13 +99,13 @@ def memory_limit(session: Session, record: GeneratorRecord) -> MemoryLimit:
 
 
 def _search_apart(
-    answer: Connection, spec: str, record: GeneratorRecord, task_name: str, root_seed: int, free: int
+    answer: Connection, spec: str, record: GeneratorRecord, task_spec: str, root_seed: int, free: int
 ) -> None:
     """The search, in a process of its own that may take `free` bytes more."""
     import resource  # Unix has it
 
     try:
-        session = resolve_again(spec, record).set_up(get_task(task_name), "cpu", root_seed)
+        session = resolve_again(spec, record).set_up(get_task(task_spec), "cpu", root_seed)
         _fits(session, 1)
         limit = psutil.Process().memory_info().vms + free
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))

@@ -90,7 +90,7 @@ def measure(
     if status == "ok":
         try:
             estimates = [_checked(metric(pair)) for pair in pairs]
-            floor = floors.of(metric)
+            floor = floors.of(metric) if floors.task.has_floor else None
         except Exception as reason:  # a metric that fails must not take the others with it
             kind = "" if isinstance(reason, SimbenchError) else f"{type(reason).__name__}: "
             status, error, estimates = "failed", f"{kind}{reason}"[:5000], []

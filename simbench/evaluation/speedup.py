@@ -22,6 +22,7 @@ from simbench.tasks.base import MonteCarlo, Task
 STRATA_SECONDS = 8.0
 """All strata together take about this long at most: a slow generator answers fewer events of each."""
 STRATUM_BATCH = 256
+"""Events of a stratum in one call, at most; no more than a scoring block, for which there is memory."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _by_stratum(session: Session, cost: Cost, rate: float) -> dict[str, StratumS
     if len(members) < 2:
         return {}
     affordable = STRATA_SECONDS * rate / (len(members) * (FEWEST_REPEATS + SIZES))
-    batch = max(1, min(STRATUM_BATCH, int(affordable)))
+    batch = max(1, min(STRATUM_BATCH, session.task.block_size, int(affordable)))
     clock, found = Clock(session), {}
     with torch_threads(1):
         for name, (of_cost, of_test) in members.items():

@@ -124,6 +124,7 @@ def _run_again(
             f"{entry} was made of files of samples: there is no generator to run again",
             fix="Pass --samples FILE, once for each repetition.",
         )
+    task = task.in_blocks(result.spec.block)
     reference = task.load("test", result.spec.events)
     _check_data(entry, result, task, reference)
     resolved = resolve_again(result.spec.generator, result.generator)

@@ -21,6 +21,7 @@ from simbench.core.errors import DataError, NothingMeasuredError, UsageError
 from simbench.core.files import read_bytes, replace_text
 from simbench.metrics.direction import Direction, Way
 from simbench.results.schema import GeneratorRecord, Result, Short, Spec, StrictRecord, TaskRecord, first_error
+from simbench.results.words import ask_repetitions
 
 SCHEMA: Literal["simbench.golden/1"] = "simbench.golden/1"
 MEND = "Golden files are not edited by hand: restore it from git, then use `simbench gate --update --reason`."
@@ -125,11 +126,9 @@ def read_golden(path: Path) -> Golden:
         golden = Golden.model_validate_json(data)
     except ValidationError as error:
         where, found = first_error(error)
-        raise DataError(
-            f"{path} is no golden file: its {where or 'whole file'} is wrong",
-            **found,
-            fix=fix if where in ("", "schema") else MEND,
-        ) from error
+        wrong = f": the field {where!r} is wrong" if where else ""
+        was_one = SCHEMA.encode() in data and where != "schema"
+        raise DataError(f"{path} is no golden file{wrong}", **found, fix=MEND if was_one else fix) from error
     if golden.sha256 != checksum(data):
         raise DataError(f"{path} was edited by hand: its checksum does not fit", fix=MEND)
     return golden
@@ -189,7 +188,7 @@ def _values(result: Result) -> list[GoldenValue]:
             "the spread of a golden value is measured, not guessed",
             got=f"{repetitions} repetitions",
             expected=f"at least {MIN_REPETITIONS}",
-            fix=f"Run with --repetitions {MIN_REPETITIONS}.",
+            fix=f"For that, {ask_repetitions(result, MIN_REPETITIONS)}.",
         )
     names = ("metric", "version", "unit", "direction", "target", "per_repetition")
     return [

@@ -53,7 +53,7 @@ def run_for_gate(
     """
     if request.generator is None and entry is None:
         raise UsageError("no generator is named and there are no golden values yet", fix="Pass --generator.")
-    task = get_task(request.task or (entry.task.name if entry else DEFAULT), request.data_dir)
+    task = get_task(request.task or (entry.task.source or entry.task.name if entry else DEFAULT), request.data_dir)
     events = task.smoke_events if request.smoke else request.events or (entry.task.events if entry else None)
     definitions = entry.spec.definitions if entry else DEFINITIONS
     if entry is not None and comparable:
@@ -71,6 +71,7 @@ def run_for_gate(
         batches=(1,),
         devices=(request.device,),
         fast=request.fast,
+        block_size=entry.spec.block if entry else None,
         definitions=definitions,
         metrics=chosen_metrics(entry),
         command=command,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
-from simbench.core.errors import GeneratorError
+from simbench.core.errors import GeneratorError, SimbenchError
 from simbench.core.text import duration
-from simbench.generators.preflight import EVENTS, spread_rows
+from simbench.generators.preflight import EVENTS, holds_fractions, spread_rows
 from simbench.generators.resolve import find, resolve
 from simbench.generators.session import Session
 from simbench.tasks.base import Task
@@ -30,22 +33,33 @@ SPEED_EVENTS, CALLS = 64, 3
 PATIENCE = 3600.0
 """Seconds that the whole test split may take before `check` warns."""
 SIGNIFICANT = 5.0
+MEMORY_CALLS, MEMORY_BYTES = 6, 2**16
+"""Each of so many calls must leave so much behind before `check` warns: what an allocator keeps comes in steps."""
+IGNORED = 0.5
+"""Of the difference that another seed makes: where the same seed makes more, it is ignored. A GPU may round anew."""
+DRAW = "Draw all random numbers from the seed, e.g. torch.Generator(device).manual_seed(seed)."
 MODAL = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
 """Layers that compute something else in training mode."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One clause of the contract: what was found, in a sentence, and how to mend it."""
+    """One thing that was looked at: what was found, in a sentence, and how to mend it; the error behind it, if one."""
 
     name: str
     status: Status
     reason: str
     fix: str = ""
+    error: SimbenchError | None = None
+
+    @classmethod
+    def of(cls, name: str, error: SimbenchError, status: Status = "fail") -> Check:
+        """What an error says."""
+        return cls(name, status, str(error).removesuffix(error.fix).strip(), error.fix, error)
 
     def as_dict(self) -> dict[str, str]:
-        """The check as JSON shows it."""
-        return asdict(self)
+        """The check as JSON shows it: without the error."""
+        return {"name": self.name, "status": self.status, "reason": self.reason, "fix": self.fix}
 
 
 def check_generator(spec: str, params: Mapping[str, str], task: Task, device: str = "cpu") -> Iterator[Check]:
@@ -69,22 +83,19 @@ def check_generator(spec: str, params: Mapping[str, str], task: Task, device: st
         resolved.training_seed()
         resolved.effective_parameters()
     except GeneratorError as error:
-        yield _failed(clause, error)
+        yield Check.of(clause, error)
         return
     has_setup = callable(getattr(resolved.generator, "setup", None))
     yield Check(clause, "ok", "It was called once." if has_setup else "There is none, and none is needed.")
-    yield from _Contract(session).checks()
-
-
-def _failed(name: str, error: GeneratorError) -> Check:
-    return Check(name, "fail", str(error).removesuffix(error.fix).strip(), error.fix)
+    yield from _Contract(session, lambda: resolve(spec, params, target).set_up(task, device)).checks()
 
 
 class _Contract:
     """The clauses about `sample`. Each returns what it found: a sentence, or a warning and how to mend it."""
 
-    def __init__(self, session: Session) -> None:
-        self.session, self.task, self.test = session, session.task, session.task.load("test")
+    def __init__(self, session: Session, construct: Callable[[], Session]) -> None:
+        self.session, self.construct = session, construct
+        self.task, self.test = session.task, session.task.load("test")
 
     def checks(self) -> Iterator[Check]:
         for count in (EVENTS, 1, ODD_EVENTS):
@@ -93,7 +104,9 @@ class _Contract:
             if check.status == "fail":
                 return
         clauses: tuple[Callable[[], Finding], ...] = (
+            *([self.whole_photons] if self.task.unit == "photons" else []),
             self.deterministic,
+            self.constructed_again,
             self.stochastic,
             self.global_state,
             self.conditions_kept,
@@ -102,6 +115,7 @@ class _Contract:
             self.evaluation_mode,
             self.own_conditions,
             self.speed,
+            self.memory,
         )
         for clause in clauses:
             yield _check(clause.__name__.replace("_", " "), clause)
@@ -118,15 +132,39 @@ class _Contract:
         found = f"{tuple(samples.shape)}, {float(samples.min()):.4g} to {float(samples.max()):.4g} {self.task.unit}."
         return found if bool(samples.any()) else (f"{found} All are empty.", "Look whether that is meant.")
 
+    def whole_photons(self) -> Finding:
+        if not holds_fractions(self.task, self.sample(self.conditions(), "events")):
+            return "It gives whole photons, if real events do."
+        found = "Its events hold fractions of photons, real events whole photons: a network tells them apart at once."
+        return found, "Draw counts, e.g. torch.poisson(mean, generator=rng), or round() them."
+
     def deterministic(self) -> Finding:
+        """The same seed, in another state of the global random numbers. Raises GeneratorError where it is ignored."""
         conditions = self.conditions()
         torch.manual_seed(1)
-        first = self.sample(conditions, "first")
+        first, other = self.sample(conditions, "first"), self.sample(conditions, "other")
         torch.manual_seed(2)
-        if torch.equal(first, self.sample(conditions, "first")):
+        apart = float((self.sample(conditions, "first") - first).abs().sum())
+        if apart == 0:
             return "The same seed gives the same events."
-        fix = "Draw all random numbers from the seed, e.g. torch.Generator(device).manual_seed(seed)."
-        return "The same seed gives other events.", fix
+        by_seed = float((other - first).abs().sum())
+        if apart > IGNORED * by_seed:
+            what = "The same seed gives other events, as different as those of another seed"
+            raise GeneratorError(what, fix=DRAW)
+        return f"The same seed gives events that differ by {apart / by_seed:.1%} of what another seed changes.", DRAW
+
+    def constructed_again(self) -> Finding:
+        """Weights that were drawn and never loaded differ from one run to the next."""
+        conditions = self.conditions()
+        torch.manual_seed(3)
+        fresh = self.construct()
+        first, seed = self.sample(conditions, "first"), self.session.seed("check", "first")
+        if not torch.equal(first, self.sample(conditions, "first")):
+            return "Not to be told, as the same seed gives other events."
+        if torch.equal(first, fresh.sample(conditions, seed)):
+            return "Constructed anew, it gives the same events."
+        found = "Constructed anew, it gives other events for the same seed: no run can be repeated."
+        return found, "Load its weights, and draw nothing at random in the constructor, in `setup` or at import."
 
     def stochastic(self) -> Finding:
         conditions = self.conditions()
@@ -200,6 +238,26 @@ class _Contract:
         found = f"All {self.task.test_events} test events take about {duration(seconds)}."
         return found if seconds <= PATIENCE else (found, "Start with --smoke, or --events.")
 
+    def memory(self) -> Finding:
+        """What each of some calls leaves behind, when all are done that warm up."""
+        self.sample(self.conditions(SPEED_EVENTS), "memory")
+        used = [self._used_bytes()]
+        for _ in range(MEMORY_CALLS):
+            self.sample(self.conditions(SPEED_EVENTS), "memory")
+            used.append(self._used_bytes())
+        left = min(after - before for before, after in pairwise(used))
+        if left < MEMORY_BYTES:
+            return "Its calls leave nothing behind in memory."
+        found = f"Each call for {SPEED_EVENTS} events leaves {left / 2**20:.2g} MiB more in memory."
+        return found, "Keep no events from call to call, and no gradients: a list that grows, a cache, a history."
+
+    def _used_bytes(self) -> int:
+        """Of the GPU that the generator is on, or of this process."""
+        gc.collect()
+        if self.session.device.startswith("cuda"):
+            return torch.cuda.memory_allocated(self.session.device)
+        return int(psutil.Process().memory_info().rss)
+
     def _seconds(self, count: int) -> float:
         start = time.perf_counter()
         self.sample(self.conditions(count), "speed")
@@ -210,7 +268,7 @@ def _check(name: str, clause: Callable[[], Finding]) -> Check:
     try:
         found = clause()
     except GeneratorError as error:
-        return _failed(name, error)
+        return Check.of(name, error)
     return Check(name, "ok", found) if isinstance(found, str) else Check(name, "warn", *found)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import functools
 import inspect
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -22,17 +23,46 @@ BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false"
 Plain = bool | int | float | str | None
 
 
-def parse_params(pairs: list[str]) -> dict[str, str]:
-    """`["steps=50", "prior=nf"]` as a dict. Raises UsageError for a pair without `=` or a key given twice."""
-    params: dict[str, str] = {}
+def parse_grid(pairs: Sequence[str]) -> dict[str, list[str]]:
+    """The values of each parameter: `["width=3,4", "prior=nf"]` are two of `width` and one of `prior`.
+
+    As in CSV, commas part values, and a value that holds commas itself stands in double quotes: `cuts="1,2",3`.
+
+    Raises:
+        UsageError: a pair without `=`, a key given twice, quotes that do not close, or nothing between two commas.
+    """
+    params: dict[str, list[str]] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.isidentifier():
             raise UsageError("--param takes key=value", got=repr(pair), fix="For example --param steps=50.")
         if key in params:
             raise UsageError(f"--param {key} is given twice", fix="Give it once.")
-        params[key] = value
+        params[key] = _values(pair, value)
     return params
+
+
+def parse_params(pairs: Sequence[str]) -> dict[str, str]:
+    """`["steps=50", "prior=nf"]` as a dict. Raises UsageError as `parse_grid`, and where a key has several values."""
+    params = parse_grid(pairs)
+    for key, values in params.items():
+        if len(values) > 1:
+            what, fix = f"--param {key} has several values", f"If it is one: --param '{key}=\"{','.join(values)}\"'."
+            raise UsageError(what, got=", ".join(values)[:200], expected="one; `simbench run` takes several", fix=fix)
+    return {key: values[0] for key, values in params.items()}
+
+
+def _values(pair: str, text: str) -> list[str]:
+    if not {",", '"'} & set(text):
+        return [text]
+    try:
+        values = next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        fix = "A value that holds commas stands in double quotes: --param 'cuts=\"1,2\",3'."
+        raise UsageError("--param has values that cannot be told apart", got=repr(pair)[:200], fix=fix) from error
+    if len(values) > 1 and "" in values:
+        raise UsageError("--param lacks a value between commas", got=repr(pair)[:200], expected="such as width=3,4")
+    return values
 
 
 def arguments_of(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from simbench.core.seeds import derive_seed
 from simbench.generators.session import Session
+from simbench.tasks.base import Task
 
 EVENTS = 8
 
@@ -25,6 +26,14 @@ class Preflight:
 def spread_rows(events: int, count: int = EVENTS) -> Tensor:
     """`count` rows spread evenly over `events`, so that they answer different conditions."""
     return torch.arange(count) * max(events // count, 1) % max(events, 1)
+
+
+def holds_fractions(task: Task, samples: Tensor) -> bool:
+    """Whether events hold fractions of photons where real ones hold whole photons."""
+    if task.unit != "photons":
+        return False
+    real = task.load("test").samples[: len(samples)]
+    return torch.equal(real, real.round()) and not torch.equal(samples, samples.round())
 
 
 def preflight(session: Session) -> Preflight:
@@ -49,6 +58,11 @@ def preflight(session: Session) -> Preflight:
         )
     if deterministic and not stochastic:
         warnings.append(f"{who} gives the same events for every seed: it knows no fluctuations, or ignores the seed.")
+    if holds_fractions(session.task, first):
+        warnings.append(
+            f"the events of {who} hold fractions of photons, real events whole photons: "
+            "draw counts (torch.poisson), or round() them."
+        )
     if not bool(first.any()):
         warnings.append(f"all {len(first)} preflight events of {who} are empty.")
     return Preflight(deterministic, stochastic, warnings)

@@ -13,8 +13,9 @@ class Generator(Protocol):
     """One method that answers conditions with events.
 
     Optional beside it: `setup(task, device)`, called once before any event is asked for and never timed, where weights
-    are loaded; and a `version` string. Constructor arguments are the `--param key=value` of the command line, typed by
-    their annotations. A bare function with the signature of `sample` is a generator too.
+    are loaded; the class attribute `name` and a `version`, strings that results show (else the name of the class or
+    entry point, and the version of its package). Constructor arguments are the `--param key=value` of the command line,
+    typed by their annotations. A bare function with the signature of `sample` is a generator too.
 
     A Result records the constructor's arguments. A generator that runs with something else, because its weights file
     says so, names that in `effective_parameters`: a mapping from names to bools, numbers, strings or None, read after

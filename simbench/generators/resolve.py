@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
-import importlib.util
 import inspect
 import math
-import sys
-import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simbench.core.errors import DataError, GeneratorError, SimbenchError, UsageError
+from simbench.core.errors import DataError, GeneratorError, UsageError
 from simbench.core.files import file_sha256
-from simbench.core.plugins import did_you_mean, entry_points, unknown_name
+from simbench.core.specs import FORMS, Kind, Target, described, find_target, importable, source_sha256
 from simbench.core.text import printable
-from simbench.generators.parameters import Plain, arguments_of, plain_parameters, signature_of
+from simbench.core.user_code import user_code
+from simbench.generators.parameters import MAX_TEXT, Plain, arguments_of, plain_parameters, signature_of
 from simbench.generators.protocol import Generator
-from simbench.generators.user_code import user_error
 
 if TYPE_CHECKING:
     from simbench.generators.session import Session
@@ -30,8 +26,8 @@ if TYPE_CHECKING:
 
 GROUP = "simbench.generators"
 EFFECTIVE = "effective_parameters"
+GENERATOR = Kind("generator", GROUP, GeneratorError, "sample", "Name the class or function that generates.")
 ADAPTERS = "onnx:FILE, pt2:FILE, cmd:PROGRAM"
-FORMS = f"an entry-point name, pkg.module:attr, path/file.py:attr, {ADAPTERS}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,8 @@ class Resolved:
 
     Attributes:
         spec: what the user typed.
-        name: the entry-point name or the attribute; used for folders and boards.
+        name: the class attribute `name` of the generator, else the entry-point name or the attribute; used for folders
+            and boards.
         generator: the object with `sample`.
         parameters: the constructor's arguments: those given, and the defaults that are plain values.
         given: the arguments that the user gave.
@@ -77,7 +74,7 @@ class Resolved:
         own: Any = {}
         # asked for statically: an AttributeError of the property's own is an error
         if inspect.getattr_static(self.generator, EFFECTIVE, None) is not None:
-            with _user_code(f"{self.spec} failed in `{EFFECTIVE}`"):
+            with user_code(f"{self.spec} failed in `{EFFECTIVE}`"):
                 own = getattr(self.generator, EFFECTIVE)
         return {**self.parameters, **plain_parameters(self.spec, own)}
 
@@ -126,15 +123,6 @@ class FunctionGenerator:
         return self.function(conditions, seed=seed, **self.parameters)
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a spec names, before it is made into a generator."""
-
-    value: Any
-    name: str
-    version: str | None
-
-
 def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target | None = None) -> Resolved:
     """The generator that `spec` names, constructed with `params` (the text of `--param`, typed by its annotations).
 
@@ -147,7 +135,7 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
     target = target or find(spec)
     generator, parameters, given = _construct(spec, target, params or {})
     if not callable(getattr(generator, "sample", None)):
-        got = f"{_describe(target.value)} without a method `sample`"
+        got = f"{described(target.value)} without a method `sample`"
         fix = "`simbench init mymodel.py` writes one to start from."
         raise GeneratorError(f"{spec} is no generator", got=got, expected="sample(self, conditions, *, seed)", fix=fix)
     if not _takes_seed(generator.sample):
@@ -155,17 +143,27 @@ def resolve(spec: str, params: Mapping[str, str] | None = None, target: Target |
         expected = "sample(self, conditions, *, seed)"
         fix = "Add the keyword `seed` and draw all random numbers from it."
         raise GeneratorError(f"{spec}: `sample` takes no seed", got=got, expected=expected, fix=fix)
-    version = getattr(generator, "version", None)
     source = generator.function if isinstance(generator, FunctionGenerator) else generator
     return Resolved(
         spec=spec,
-        name=target.name,
+        name=_own_word(spec, type(generator), "name") or target.name,
         generator=generator,
         parameters=parameters,
         given=given,
-        version=version if isinstance(version, str) else target.version,
-        source_sha256=_source_sha256(source),
+        version=_own_word(spec, generator, "version") or target.version,
+        source_sha256=source_sha256(source),
     )
+
+
+def _own_word(spec: str, generator: object, attribute: str) -> str | None:
+    """What a generator calls itself; None where it says nothing. Raises GeneratorError where it is too long."""
+    word = getattr(generator, attribute, None)
+    if not isinstance(word, str) or not word.strip():
+        return None
+    if len(word) > MAX_TEXT:
+        what = f"{spec}: its `{attribute}` is too long"
+        raise GeneratorError(what, got=f"{len(word)} characters", expected=f"at most {MAX_TEXT}")
+    return word
 
 
 def resolve_again(spec: str, record: GeneratorRecord) -> Resolved:
@@ -217,21 +215,13 @@ PREFIXES: dict[str, Callable[[str], Target]] = {
 
 def find(spec: str) -> Target:
     """What `spec` names, imported and not constructed. Raises as `resolve` does."""
-    head, colon, attribute = spec.rpartition(":")
-    prefix = spec.partition(":")[0]
+    prefix, colon, rest = spec.partition(":")
     if colon and prefix in PREFIXES and not Path(f"{prefix}.py").is_file():
         return PREFIXES[prefix](spec)
-    if not colon:
-        return _registered(spec)
-    if not head or not all(part.isidentifier() for part in attribute.split(".")):
-        if prefix.isidentifier() and attribute:
-            raise _unknown_prefix(prefix)
-        raise UsageError("not a generator", got=repr(spec), expected=FORMS)
-    is_file = head.endswith(".py") or "/" in head or "\\" in head
-    module = _file_module(Path(head)) if is_file else _named_module(head, spec)
-    package = sys.modules.get(module.__name__.partition(".")[0])
-    version = getattr(module, "__version__", None) or getattr(package, "__version__", None)
-    return Target(_attribute(module, attribute, head), attribute, version if isinstance(version, str) else None)
+    attribute = rest.rpartition(":")[2]
+    if prefix.isidentifier() and attribute and not all(part.isidentifier() for part in attribute.split(".")):
+        raise _unknown_prefix(prefix)
+    return find_target(spec, GENERATOR)
 
 
 def _unknown_prefix(prefix: str) -> UsageError:
@@ -239,116 +229,19 @@ def _unknown_prefix(prefix: str) -> UsageError:
     return UsageError("unknown prefix of a generator", got=f"{prefix}:", expected=f"one of {known}; or {FORMS}")
 
 
-def _registered(spec: str) -> Target:
-    known = entry_points(GROUP)
-    if spec in known:
-        point = known[spec]
-        module = _import(point.module, f"the registered {spec!r} ({point.value}) cannot be loaded")
-        return Target(_attribute(module, point.attr, point.module), spec, point.dist.version if point.dist else None)
-    as_file = Path(spec if spec.endswith(".py") else f"{spec}.py")
-    if as_file.is_file():
-        what = "the generator lacks the name of the class or function"
-        raise UsageError(what, got=repr(spec), fix=f"Try {as_file}:Model.")
-    error = unknown_name("generator", spec, known)
-    expected = f"{error.expected}; or pkg.module:attr, path/file.py:attr, {ADAPTERS}"
-    raise UsageError(error.what, got=error.got, expected=expected, fix=error.fix)
-
-
-def _file_module(path: Path) -> types.ModuleType:
-    if not path.is_file():
-        near = [entry.name for entry in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise UsageError("no such file", got=str(path), expected="a Python file", fix=did_you_mean(path.name, near))
-    if path.suffix != ".py":
-        raise UsageError("not a Python file", got=str(path), expected="path/file.py:attr")
-    name = f"simbench_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise UsageError("not a Python file", got=str(path), expected="path/file.py:attr")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    with _importable(path.resolve().parent), _user_code(f"{path} cannot be imported"):
-        spec.loader.exec_module(module)
-    return module
-
-
-def _named_module(name: str, spec: str) -> types.ModuleType:
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise UsageError("not a generator", got=repr(spec), expected=FORMS)
-    with _importable(), _user_code(f"the package of {name} cannot be imported"):
-        try:
-            found = importlib.util.find_spec(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise
-            found = None
-    if found is None:
-        suggestion = did_you_mean(name, [entry.stem for entry in Path.cwd().glob("*.py")])
-        fix = suggestion or "Install the package, or run simbench in the folder that holds it."
-        raise UsageError(f"there is no module {name!r}", got=repr(spec), expected=FORMS, fix=fix)
-    return _import(name, f"{name} cannot be imported")
-
-
-def _import(name: str, what: str) -> types.ModuleType:
-    with _importable(), _user_code(what):
-        return importlib.import_module(name)
-
-
-def _attribute(module: types.ModuleType, dotted: str, where: str) -> Any:
-    value: Any = module
-    for part in dotted.split("."):
-        if not hasattr(value, part):
-            public = [name for name in dir(value) if not name.startswith("_")]
-            fix = did_you_mean(part, public) or "Name the class or function that generates."
-            raise UsageError(f"{where} has no {part!r}", fix=fix)
-        value = getattr(value, part)
-    return value
-
-
-@contextlib.contextmanager
-def _importable(folder: Path | None = None) -> Iterator[None]:
-    """Import from the working directory (and `folder`) first; afterwards last, for a user's `setup` and `sample`."""
-    folders = [str(path) for path in dict.fromkeys((folder, Path.cwd())) if path is not None]
-    sys.path[:0] = folders
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        for path in folders:  # what the user's code has put there stays
-            with contextlib.suppress(ValueError):
-                sys.path.remove(path)
-            if path not in sys.path:
-                sys.path.append(path)
-
-
-@contextlib.contextmanager
-def _user_code(what: str) -> Iterator[None]:
-    """Turn whatever user code raises, SystemExit too, into one sentence; but not KeyboardInterrupt."""
-    try:
-        yield
-    except SimbenchError:
-        raise
-    except (Exception, SystemExit) as error:
-        fix = ""
-        if isinstance(error, ModuleNotFoundError):
-            fix = "Install the missing package into the environment that runs simbench."
-        elif isinstance(error, SystemExit):
-            fix = "Put what belongs to a script under `if __name__ == '__main__':`."
-        raise user_error(error, what, fix=fix) from error
-
-
 def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[Any, dict[str, Plain], dict[str, Plain]]:
     """The generator, its parameters, and those of them that were given."""
     value = target.value
     if isinstance(value, type | functools.partial):
         arguments, parameters, given = arguments_of(spec, value, params)
-        with _importable(), _user_code(f"{spec} cannot be constructed"):
+        with importable(), user_code(f"{spec} cannot be constructed"):
             return value(**arguments), parameters, given
     if not callable(getattr(value, "sample", None)) and callable(value) and _takes_seed(value):
         skip = (*list(signature_of(value))[:1], "seed")
         arguments, parameters, given = arguments_of(spec, value, params, skip=skip)
         return FunctionGenerator(value, **arguments), parameters, given
     if callable(value) and not hasattr(value, "sample"):
-        got = f"{_describe(value)} with the signature {_signature(value)}"
+        got = f"{described(value)} with the signature {_signature(value)}"
         fix = "`simbench init mymodel.py` writes one to start from."
         raise GeneratorError(f"{spec} is no generator", got=got, expected="sample(conditions, *, seed)", fix=fix)
     if params:
@@ -374,18 +267,3 @@ def _signature(function: Any) -> str:
         return str(inspect.signature(function))
     except (TypeError, ValueError):
         return "(...)"
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, type):
-        return f"class {value.__name__}"
-    return "a function" if inspect.isroutine(value) else f"{type(value).__name__} object"
-
-
-def _source_sha256(value: Any) -> str | None:
-    source = value if inspect.isroutine(value) else type(value)
-    try:
-        path = inspect.getsourcefile(source)
-        return file_sha256(Path(path)) if path else None
-    except (TypeError, OSError):
-        return None

@@ -17,8 +17,8 @@ from torch.utils.dlpack import from_dlpack
 from simbench.core.errors import GeneratorError, SimbenchError
 from simbench.core.events import Events
 from simbench.core.seeds import derive_seed
+from simbench.core.user_code import user_error
 from simbench.generators.protocol import Encoder, Generator
-from simbench.generators.user_code import user_error
 from simbench.tasks.base import Task
 
 Precision = Literal["fp32", "bf16"]

@@ -98,6 +98,7 @@ class Metric:
         slow: left out by `--fast`.
         reads_train: whether the value depends on the training split.
         trains: whether it fits a network or trees, so that the last digits depend on the machine.
+        share: whether it is a share of events, or the difference of two: where none or all count, no spread is seen.
         label: the name people use, in tables and figures.
         summary: the docstring's first line; `meaning`: what the number says, in one sentence for a reader of a report.
         of: the pure function of arrays that the metric makes an Estimate from; its docstring defines the number.
@@ -113,6 +114,7 @@ class Metric:
     slow: bool
     reads_train: bool
     trains: bool
+    share: bool
     label: str
     summary: str
     meaning: str
@@ -146,6 +148,7 @@ def metric(
     slow: bool = False,
     reads_train: bool = False,
     trains: bool = False,
+    share: bool = False,
     label: str = "",
     meaning: str = "",
     of: Callable[..., object] | None = None,
@@ -171,7 +174,7 @@ def metric(
     def register(function: MetricFunction) -> Metric:
         summary = (function.__doc__ or "").strip().split("\n")[0]
         words = (label or name.replace("_", " "), summary, meaning or summary)
-        flags = (ranks, slow, reads_train, trains)
+        flags = (ranks, slow, reads_train, trains, share)
         return Metric(name, version, unit, direction, target, *flags, *words, function, of, example)
 
     return register

@@ -326,6 +326,7 @@ def empty_fraction(generated: Array, reference: Array) -> float:
 
 @metric(
     "empty_fraction/1",
+    share=True,
     direction="target",
     target=0.0,
     meaning="Share of events without a single photon, generated minus real: 0 is right.",

@@ -8,6 +8,7 @@ from simbench.metrics.resampling import bootstrap_mean, stratified
 
 @metric(
     "label_accuracy/1",
+    share=True,
     direction="higher",
     meaning="Share of generated digits that a pinned LeNet-5 reads as the digit asked for.",
 )

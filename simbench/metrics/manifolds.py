@@ -295,6 +295,7 @@ def _estimate(pair: Comparison, name: str, inclusive: bool = False) -> Estimate:
 
 @metric(
     "precision/1",
+    share=True,
     direction="higher",
     meaning="Share of generated events that lie among the real ones: low where the model makes events that nature does "
     "not.",
@@ -307,6 +308,7 @@ def precision_metric(pair: Comparison) -> Estimate:
 
 @metric(
     "recall/1",
+    share=True,
     direction="higher",
     meaning="Share of real events that lie among the generated ones: low where the model misses kinds of events.",
     of=prdc,
@@ -330,6 +332,7 @@ def density_metric(pair: Comparison) -> Estimate:
 
 @metric(
     "coverage/1",
+    share=True,
     direction="higher",
     meaning="Share of real events with a generated one close by; what a perfect model reaches is its floor (0.97, "
     "less where events tie).",
@@ -341,7 +344,11 @@ def coverage_metric(pair: Comparison) -> Estimate:
 
 
 @metric(
-    "coverage_ties/1", direction="higher", meaning="Coverage in which events at equal distance count as close.", of=prdc
+    "coverage_ties/1",
+    share=True,
+    direction="higher",
+    meaning="Coverage in which events at equal distance count as close.",
+    of=prdc,
 )
 def coverage_ties_metric(pair: Comparison) -> Estimate:
     """Coverage with closed balls, for sparse counts; `tied_share`: of real events that open balls can never cover."""

@@ -95,7 +95,9 @@ def separation(generated: Array, reference: Array, bins: int = BINS) -> Tensor:
 
     Reference: Diefenbacher et al., "DCTRGAN" (arXiv:2009.03796).
     """
-    return torch.stack([_power(p.mean(0), q.mean(0)) for p, q in _histograms(*_features(generated, reference), bins)])
+    return torch.stack(
+        [separation_power(p.mean(0), q.mean(0)) for p, q in _histograms(*_features(generated, reference), bins)]
+    )
 
 
 def _histograms(generated: Tensor, reference: Tensor, bins: int) -> list[tuple[Tensor, Tensor]]:
@@ -109,7 +111,8 @@ def _histograms(generated: Tensor, reference: Tensor, bins: int) -> list[tuple[T
     return histograms
 
 
-def _power(p: Tensor, q: Tensor) -> Tensor:
+def separation_power(p: Tensor, q: Tensor) -> Tensor:
+    """1/2 sum_b (p_b - q_b)^2 / (p_b + q_b) of shares of events in bins, (..., B) and (..., B) -> (...)."""
     return ((p - q).square() / (p + q).clamp(min=1e-300)).sum(-1) / 2
 
 
@@ -123,14 +126,14 @@ def _power(p: Tensor, q: Tensor) -> Tensor:
 def separation_metric(pair: Comparison) -> Estimate:
     """Separation power of the physics features' histograms, mean over features."""
     histograms = _histograms(*_features(*pair.derived("physics")), BINS)
-    values = torch.stack([_power(p.mean(0), q.mean(0)) for p, q in histograms])
+    values = torch.stack([separation_power(p.mean(0), q.mean(0)) for p, q in histograms])
     parts = dict(zip(PHYSICS_FEATURES, values.tolist(), strict=True)) if len(values) == len(PHYSICS_FEATURES) else {}
 
     def powers(group: Tensor) -> Tensor:
         members = one_hot(group).to(torch.float64).T
         events = len(group) - members.sum(1, keepdim=True)
         left_out = [[(side.sum(0) - members @ side) / events for side in h] for h in histograms]
-        return torch.stack([_power(p, q) for p, q in left_out]).mean(0)
+        return torch.stack([separation_power(p, q) for p, q in left_out]).mean(0)
 
     return jackknifed_distance(values.mean(), powers, pair.generated.unit_id, parts)
 

@@ -38,6 +38,7 @@ def open_entry(result: Result, pair: Comparison | None, task: Task, models: Mode
     in the entry's note."""
     if models == "none":
         return ReportEntry(result, pair)
+    task = task.in_blocks(result.spec.block)
     try:
         session, changes = _reopened(result, task, models)
         if pair is not None:

@@ -12,34 +12,43 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from simbench.core.errors import GeneratorError, SimbenchError, UsageError
+from simbench.core.events import Events
 from simbench.core.files import check_writable, replace_text
 from simbench.core.templates import render_template
-from simbench.core.text import count, engine_name, matching, number, printable, with_error
+from simbench.core.text import count, engine_name, listed, matching, number, printable, with_error
 from simbench.generators.session import Session
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
-from simbench.report.channels import channel_histograms, correlations, dispersion, energy_response
+from simbench.report.channels import channel_histograms, correlations
 from simbench.report.digits import digit_grid, mean_digits
 from simbench.report.features import EVENTS, embed, feature_maps
 from simbench.report.interpolation import NOISES, Way, interpolations, outside_sentence, walk, ways
 from simbench.report.latent import class_name, latent_maps, latent_space, probe_sentence
+from simbench.report.response import energy_response
 from simbench.report.showers import mean_showers, pick_conditions, shower_grid
 from simbench.report.speed import quality_against_time
-from simbench.report.style import COLOURS, Series, largest_reference, save_figure, to_svg
+from simbench.report.spread import dispersion
+from simbench.report.style import COLOURS, PHONE, Series, largest_reference, narrowest, save_figure, to_svg
+from simbench.results.comparable import Group, comparable_groups
+from simbench.results.compare import winners
 from simbench.results.cost import cost_sentences
 from simbench.results.findings import TOO_GOOD
 from simbench.results.pareto import Trade, monte_carlo, paces, placed, quality_caption
 from simbench.results.schema import Measurement, Result, StratumValue
-from simbench.results.timing import scored_sentence
+from simbench.results.timing import NOT_TIMED, scored_sentence
 from simbench.results.words import (
+    Standing,
+    entry_labels,
     equivalent_number,
     equivalent_sentence,
     headline,
     meaning,
     metric_label,
+    score_text,
     speed_sentence,
     standing,
     stratum_label,
@@ -56,7 +65,7 @@ FEW = 3
 """More results than these are shown closer together."""
 
 FULL_BAR = 30.0
-"""A score this many times worse than its floor fills the bar; the bar is logarithmic."""
+"""A score this many times worse than its floor, or worse by this many errors, fills the bar; it is logarithmic."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +86,14 @@ class ReportEntry:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on the page, or why it is not there."""
+    """A figure on the page, or why it is not there; `wide`: it is scrolled on a phone."""
 
     name: str
     title: str
     caption: str
     svg: str
     missing: str = ""
+    wide: bool = False
 
 
 def write_report(entries: Sequence[ReportEntry], task: Task, path: Path, *, figures: Path | None = None) -> Path:
@@ -111,11 +121,17 @@ def check_task(results: Sequence[Result], task: Task) -> None:
     if strangers:
         got = ", ".join(strangers)
         raise UsageError("the results are of another task", got=got, expected=task.name, fix="Make one report a task.")
+    for result in results:
+        if result.task.source_sha256 != task.source_sha256:
+            got, expected = (str(sha and sha[:12]) for sha in (result.task.source_sha256, task.source_sha256))
+            what = f"result {result.id} is of another version of the file of the task {task.name}"
+            raise UsageError(what, got=got, expected=expected, fix="Bring the file back as it was, or run again.")
 
 
 def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> str:
     results = [entry.result for entry in entries]
     labels = entry_labels(results)
+    groups = comparable_groups(results)
     series = [
         Series(label, place, entry.pair, entry.session)
         for place, (label, entry) in enumerate(zip(labels, entries, strict=True))
@@ -123,28 +139,38 @@ def _render(entries: Sequence[ReportEntry], task: Task, folder: Path | None) -> 
     ]
     if folder is not None:
         check_writable(folder)
+    where = f"against {task.summary}" if results[0].task.absent else f"on {task.name}"
     return render_template(
         "report.html.j2",
-        title=f"{', '.join(labels) if len(labels) <= FEW else f'{len(labels)} generators'} on {task.name}",
+        title=f"{', '.join(labels) if len(labels) <= FEW else f'{len(labels)} generators'} {where}",
         task=task,
         entries=[_entry(*each) for each in zip(results, labels, range(len(results)), strict=True)],
         several=len(entries) > 1,
         many=len(entries) > FEW,
+        apart=[(group.words, ", ".join(labels[place] for place in group.places)) for group in groups if group.words],
         sections=[
-            ("Scores that rank", _score_rows(results, ranks=True)),
-            ("Reported, not ranked", _score_rows(results, ranks=False)),
+            (_titled(heading, group), _score_rows(results, group, ranks=ranks, repeats=task.repeats))
+            for group in groups
+            for heading, ranks in (("Scores that rank", True), ("Reported, not ranked", False))
         ],
+        calibration=_calibration(results, labels),
         unmeasured=[
             (label, m.key, m.status, printable(m.error or "no reason recorded", 600))
             for result, label in zip(results, labels, strict=True)
             for m in result.measurements
             if m.value is None
         ],
-        groups=_figures(series, task, folder, _coverage(results, labels)),
+        groups=_figures(
+            series, task, folder, " ".join(filter(None, (_coverage(results, group, labels) for group in groups)))
+        ),
         without=[label for label, entry in zip(labels, entries, strict=True) if entry.pair is None],
         notes=_grouped((label, entry.note) for label, entry in zip(labels, entries, strict=True) if entry.note),
-        strata=_strata(results, labels, series, task),
-        pareto=_pareto(results, labels, folder),
+        strata=[table for group in groups for table in _strata(results, group, labels, series, task)],
+        pareto=[
+            drawn
+            for place, group in enumerate(groups, 1)
+            if (drawn := _pareto(results, group, labels, folder, "speed" if place == 1 else f"speed-{place}"))
+        ],
         colours=COLOURS,
         full_bar=f"{FULL_BAR:g}",
         way_of=way_of,
@@ -157,25 +183,6 @@ def _grouped(notes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     for label, note in notes:
         names.setdefault(printable(note, 400), []).append(label)
     return [(", ".join(labels), note) for note, labels in names.items()]
-
-
-def entry_labels(results: Sequence[Result]) -> list[str]:
-    """A label for each result: the generator's name, with the parameters that differ where names are equal.
-
-    Results that are alike in both are numbered.
-    """
-    names = [printable(result.generator.name, 60) or "unnamed" for result in results]
-    labels = []
-    for result, name in zip(results, names, strict=True):
-        namesakes = [other.generator.parameters for other, theirs in zip(results, names, strict=True) if theirs == name]
-        mine = result.generator.parameters
-        differing = [key for key in mine if any(other.get(key) != mine[key] for other in namesakes)]
-        detail = ", ".join(f"{printable(key, 20)}={printable(str(mine[key]), 20)}" for key in differing)
-        labels.append(f"{name} ({detail})" if detail else name)
-    return [
-        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
-        for i, label in enumerate(labels)
-    ]
 
 
 # What the template shows of one result
@@ -199,7 +206,8 @@ def _entry(result: Result, label: str, place: int) -> dict[str, Any]:
         "scored": scored_sentence(result),
         "measured_energy": any(row.joules_per_event is not None for row in result.throughput),
         "findings": [warning for warning in warnings if warning.startswith(TOO_GOOD)],
-        "warnings": [warning for warning in warnings if not warning.startswith(TOO_GOOD)],
+        "warnings": [w for w in warnings if not w.startswith(TOO_GOOD) and NOT_TIMED not in w],
+        "untimed": [warning for warning in warnings if NOT_TIMED in warning],
         "throughput_error": printable(result.throughput_error or "", 1000),
         "provenance": _provenance(result),
     }
@@ -223,6 +231,7 @@ def _provenance(result: Result) -> list[tuple[str, str]]:
     rows = {
         "result": f"{result.id}, {result.created:%Y-%m-%d %H:%M} UTC, {result.status}",
         "task": f"{task.name} {task.version}, split {task.split}, data sha256 {task.scored_sha256[:16]}",
+        "task from": f"{task.source}, sha256 {(task.source_sha256 or 'not known')[:16]}" if task.source else "",
         "asked for": f"{spec.generator}: {spec.events} events, {spec.repetitions} × seed {spec.root_seed}, "
         f"block {spec.block}, {spec.dtype}",
         "parameters": listed(generator.parameters),
@@ -247,23 +256,28 @@ def _provenance(result: Result) -> list[tuple[str, str]]:
 # Tables
 
 
-def _keys(results: Sequence[Result]) -> list[str]:
-    """The keys of all measurements, in the order in which the results have them."""
-    return list(dict.fromkeys(measurement.key for result in results for measurement in result.measurements))
+def _titled(heading: str, group: Group) -> str:
+    return f"{heading}: {group.words}" if group.words else heading
 
 
-def _found(results: Sequence[Result], key: str) -> list[tuple[int, Measurement]]:
-    """A metric in every result that has it, with the place of the result."""
-    return [(place, m) for place, result in enumerate(results) if (m := result.measurement(key)) is not None]
+def _keys(results: Sequence[Result], group: Group) -> list[str]:
+    """The keys of a group's measurements, in the order in which its results have them."""
+    return list(dict.fromkeys(m.key for place in group.places for m in results[place].measurements))
 
 
-def _score_rows(results: Sequence[Result], *, ranks: bool) -> list[dict[str, Any]]:
+def _found(results: Sequence[Result], group: Group, key: str) -> list[tuple[int, Measurement]]:
+    """A metric in every result of a group that has it, with the place of the result."""
+    return [(place, m) for place in group.places if (m := results[place].measurement(key)) is not None]
+
+
+def _score_rows(results: Sequence[Result], group: Group, *, ranks: bool, repeats: int) -> list[dict[str, Any]]:
     rows = []
-    for key in _keys(results):
-        found = [(place, m) for place, m in _found(results, key) if m.value is not None and m.ranks == ranks]
+    won = winners([results[place] for place in group.places]) if ranks else {}
+    for key in _keys(results, group):
+        found = [(place, m) for place, m in _found(results, group, key) if m.value is not None and m.ranks == ranks]
         if found:
             first = found[0][1]
-            best = _best([m for _, m in found]) if len(found) > 1 and ranks else None
+            best = group.places[won[key]] if key in won else None
             rows.append(
                 {
                     "label": metric_label(first),
@@ -272,42 +286,65 @@ def _score_rows(results: Sequence[Result], *, ranks: bool) -> list[dict[str, Any
                     "arrow": Direction.of(first).arrow,
                     "direction": Direction.of(first).words,
                     "meaning": meaning(first),
-                    "cells": [_score_cell(m, place, m is best) for place, m in found],
+                    "cells": [_score_cell(m, place, place == best, repeats) for place, m in found],
                 }
             )
     return rows
 
 
-def _best(measurements: Sequence[Measurement]) -> Measurement:
-    return min(measurements, key=lambda m: Direction.of(m).badness(m.value or 0.0))
+def _calibration(results: Sequence[Result], labels: Sequence[str]) -> str:
+    """By what the photons of each generator were multiplied, and what that does, in a sentence; empty without any."""
+    factors, moved = [], False
+    for result, label in zip(results, labels, strict=True):
+        found = [m for m in result.measurements if m.calibrated is not None]
+        if found and found[0].calibrated is not None:
+            factors.append(f"{label + ' ' if len(results) > 1 else ''}×\u00a0{number(found[0].calibrated.factor)}")
+            moved |= any(_calibration_matters(m) for m in found)
+    if not factors:
+        return ""
+    effect = "its score is given where it moves" if moved else "no score moves"
+    return (
+        f"Calibrated: photons {listed(factors, ', ')}, so that their mean is right; {effect} by more than the standard "
+        "error."
+    )
 
 
-def _score_cell(measurement: Measurement, place: int, best: bool) -> dict[str, Any]:
+def _calibration_matters(measurement: Measurement) -> bool:
+    """Whether the score moves by more than its standard error once the photons are put right."""
+    calibrated, value = measurement.calibrated, measurement.value
+    return calibrated is not None and value is not None and abs(calibrated.value - value) > (measurement.stderr or 0.0)
+
+
+def _bar(place_of: Standing) -> float | None:
+    """Percent of the bar that a standing fills: by its standard errors where it is told in them, else by its factor."""
+    worse = place_of.sigma if place_of.in_errors else place_of.factor
+    return None if worse is None else min(100.0, 100 * float(np.log(max(worse, 1.0)) / np.log(FULL_BAR)))
+
+
+def _score_cell(measurement: Measurement, place: int, best: bool, repeats: int) -> dict[str, Any]:
     value, place_of = measurement.value or 0.0, standing(measurement)
 
     def beside(other: float | None) -> str:
         return "–" if other is None else matching(other, value, measurement.stderr)
 
     floor = beside(measurement.floor)
-    if measurement.floor is not None and measurement.floor_sd is not None:
+    if measurement.floor is not None and measurement.floor_sd:
         floor = with_error(measurement.floor, measurement.floor_sd)
     notes, spread, calibrated = [], "", ""
     if measurement.sd_repetition is not None:
         spread = f"± {number(measurement.sd_repetition, 2)}"
         notes.append(f"{spread} between {len(measurement.per_repetition)} repetitions")
-    if measurement.calibrated is not None:
+    if measurement.calibrated is not None and _calibration_matters(measurement):
         calibrated = beside(measurement.calibrated.value)
-        notes.append(f"{calibrated} with photons × {number(measurement.calibrated.factor)}")
-    bar = None
-    if place_of.factor is not None:
-        bar = min(100.0, max(0.0, 100 * float(np.log(max(place_of.factor, 1.0)) / np.log(FULL_BAR))))
+        notes.append(f"{calibrated} calibrated")
     return {
         "place": place,
         "best": best,
-        "value": with_error(value, measurement.stderr),
+        "value": score_text(measurement, repeats=repeats),
         "floor": floor,
         "standing": place_of.text or "–",
-        "bar": bar,
+        "bar": _bar(place_of),
+        "in_errors": place_of.in_errors,
         "at_floor": place_of.sigma is not None and place_of.sigma < 2,
         "memoriser": beside(measurement.memoriser),
         "notes": notes,
@@ -318,19 +355,19 @@ def _score_cell(measurement: Measurement, place: int, best: bool) -> dict[str, A
 
 
 def _strata(
-    results: Sequence[Result], labels: Sequence[str], series: Sequence[Series], task: Task
+    results: Sequence[Result], group: Group, labels: Sequence[str], series: Sequence[Series], task: Task
 ) -> list[dict[str, Any]]:
-    """A table for each stratification: rows metric by generator, columns strata."""
+    """A table for each stratification of a group: rows metric by generator, columns strata."""
     sizes: dict[str, int] = {}
-    for key, stratum in ((k, v) for result in results for m in result.measurements for k, v in m.strata.items()):
+    for key, stratum in (item for p in group.places for m in results[p].measurements for item in m.strata.items()):
         sizes[key] = max(sizes.get(key, 0), stratum.n)
     tables = []
     for kind in dict.fromkeys(key.partition("=")[0] for key in sizes):
         columns = [key for key in sizes if key.partition("=")[0] == kind]
         columns.sort(key=lambda key: _stratum_order(key, sizes[key]))
         rows = []
-        for key in _keys(results):
-            for index, (place, m) in enumerate((place, m) for place, m in _found(results, key) if m.strata):
+        for key in _keys(results, group):
+            for index, (place, m) in enumerate((place, m) for place, m in _found(results, group, key) if m.strata):
                 cells = [m.strata.get(column) for column in columns]
                 if any(cells):
                     rows.append(
@@ -339,13 +376,16 @@ def _strata(
                             "unit": m.unit if index == 0 else "",
                             "label": labels[place],
                             "place": place,
-                            "cells": [_stratum_cell(cell) for cell in cells],
-                            "all": with_error(m.value or 0.0, m.stderr),
+                            "cells": [
+                                "" if cell is None else score_text(m, cell, repeats=task.repeats) for cell in cells
+                            ],
+                            "all": score_text(m, repeats=task.repeats),
                             "worst": _worst(m, cells),
                         }
                     )
-        heads = [(*_stratum_head(key, series, task), count(sizes[key])) for key in columns]
-        tables.append({"kind": printable(kind, 40), "heads": heads, "rows": rows})
+        shown = [one for one in series if one.place in group.places]
+        heads = [(*_stratum_head(key, shown, task), count(sizes[key])) for key in columns]
+        tables.append({"kind": _titled(printable(kind, 40), group), "heads": heads, "rows": rows})
     return tables
 
 
@@ -369,10 +409,6 @@ def _stratum_head(key: str, series: Sequence[Series], task: Task) -> tuple[str, 
     return (printable(name, 40) if kind == "species" else stratum_label(key)), ""
 
 
-def _stratum_cell(cell: StratumValue | None) -> str:
-    return "" if cell is None else with_error(cell.value, cell.stderr)
-
-
 def _worst(measurement: Measurement, cells: Sequence[StratumValue | None]) -> int | None:
     """The stratum furthest from the target; none without one, since strata have no floor to be held against."""
     if measurement.target is None:
@@ -394,20 +430,26 @@ CAPTIONS = {
     "channels": (
         "Read-out channels",
         "Channels 1–4 are the quadrants, channel 5 every second fibre. Bars are statistical; the last bin holds the "
-        "overflow.",
+        "overflow. χ² over its degrees of freedom and separation (0: equal, 1: apart) are of the bins shown; real–real "
+        "is what independent real events reach. Both sides answer the same particles, so that χ² falls below its "
+        "degrees of freedom. Triangles: the ratio lies above the panel.",
     ),
     "response": (
         "Photon sum against energy",
-        "Points: mean with its standard error, in bins of equal numbers of events. Band and lines: 16–84 % of the "
-        "events.",
+        "Mean with its standard error, in bins of equal numbers of events, at the mean energy of the bin; horizontal "
+        "bars show the bin. Band and lines: 16–84 % of the events. Width: standard deviation over mean of the photon "
+        "sum over the energy.",
     ),
     "dispersion": (
         "Spread of the answers to one particle",
-        "One point a particle. Below the line the generator repeats itself too much; triangles lie below the frame.",
+        "One point a particle; open circles are medians in bins. Below the line the generator repeats itself too much; "
+        "triangles lie below the frame, with hardly any spread. Right the ratio of the two, beside that of independent "
+        "real events to real ones.",
     ),
     "correlations": (
         "Rank correlation of the channels",
-        "Spearman's correlation over all events, and generated minus real, with its Frobenius norm.",
+        "Spearman's correlation over all events, and generated minus real, with its Frobenius norm. Below the real "
+        "ones: other real events minus real, which is what chance does.",
     ),
     "images": (
         "Single images, real and generated",
@@ -416,8 +458,9 @@ CAPTIONS = {
     "mean_images": ("Mean image of each label", "Mean over all test events of a label, and generated minus real."),
     "features": (
         "Principal components and t-SNE",
-        f"Up to {count(EVENTS)} events of each set, as a pinned LeNet-5 sees them. Grey with no colour near: kinds of "
-        "events that the generator misses. The axes of t-SNE mean nothing; what counts is whether both sets fill the "
+        f"Up to {count(EVENTS)} events of each set, in the features that scores read (of shipped tasks, those of a "
+        "pinned network). Grey with no colour near: kinds of events that the generator misses. The axes of t-SNE mean "
+        "nothing; what counts is whether both sets fill the "
         "same places.",
     ),
     "latent": (
@@ -458,14 +501,12 @@ class Figures:
             self.groups.setdefault(group, []).append(drawn)
 
 
-def _coverage(results: Sequence[Result], labels: Sequence[str]) -> str:
-    """The metric `coverage` of each result, in a sentence; empty where none has it."""
-    found = [
-        (label, m) for result, label in zip(results, labels, strict=True) if (m := result.measurement("coverage/1"))
-    ]
-    values = [f"{label} {with_error(m.value, m.stderr)}" for label, m in found if m.value is not None]
+def _coverage(results: Sequence[Result], group: Group, labels: Sequence[str]) -> str:
+    """The metric `coverage` of each result of a group, in a sentence; empty where none has it."""
+    found = _found(results, group, "coverage/1")
+    values = [f"{labels[place]} {with_error(m.value, m.stderr)}" for place, m in found if m.value is not None]
     floor = f" (floor {number(found[0][1].floor)})" if found and found[0][1].floor is not None else ""
-    return f"Coverage of all real events: {', '.join(values)}{floor}." if values else ""
+    return f"{_titled('Coverage of all real events', group)}: {', '.join(values)}{floor}." if values else ""
 
 
 def _figures(series: Sequence[Series], task: Task, folder: Path | None, coverage: str) -> list[tuple[str, list[Drawn]]]:
@@ -478,14 +519,13 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None, coverage
             picked = pick_conditions(reference, task)
             figures.add("Showers", "showers", lambda some: shower_grid(some, picked, task.unit), series, 12)
             figures.add("Showers", "mean_shower", lambda some: mean_showers(some, task.unit), series, 4)
-        figures.add("Channels", "channels", lambda some: channel_histograms(some, task.unit), series, 4)
+        other = _other_real(task, reference)
+        figures.add("Channels", "channels", lambda some: channel_histograms(some, task, other), series, 4)
         if "Energy" in task.condition_names:
-            energy = task.condition_names.index("Energy")
-            unit = task.condition_units[energy]
-            figures.add("Channels", "response", lambda some: energy_response(some, energy, unit, task.unit), series, 4)
+            figures.add("Channels", "response", lambda some: energy_response(some, task), series, 4)
         if task.repeats > 1:
-            figures.add("Channels", "dispersion", lambda some: dispersion(some, task.unit), series, 6)
-        figures.add("Channels", "correlations", correlations, series, 4)
+            figures.add("Channels", "dispersion", lambda some: dispersion(some, task, other), series, 6)
+        figures.add("Channels", "correlations", lambda some: correlations(some, other), series, 4)
     elif len(task.shape) == 3 and task.shape[0] in (1, 3):
         figures.add("Images", "images", digit_grid, series, 4)
         if task.shape[0] == 1 and "label" in reference.strata:
@@ -499,6 +539,15 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None, coverage
     if opened and (between := ways(reference, task)):
         figures.add("Interpolation", "interpolation", lambda some: _interpolation(some, between, task), opened)
     return list(figures.groups.items())
+
+
+def _other_real(task: Task, reference: Events) -> Events | None:
+    """Independent real events that answer the conditions of the reference: what chance alone does; None without any."""
+    try:
+        other = task.load("floor", len(reference))
+    except SimbenchError:
+        return None
+    return other if torch.equal(other.condition_id, reference.condition_id) else None
 
 
 def _latent(encoders: Sequence[Series], task: Task) -> tuple[Figure, str]:
@@ -541,17 +590,22 @@ def _draw(
     if folder is not None:
         for suffix in ("pdf", "png"):
             save_figure(drawn, folder / f"{name}.{suffix}", suffix)
-    return Drawn(name, title, f"{caption} {sentence}".strip(), to_svg(drawn, name, title))
+    wide = narrowest(drawn) > PHONE
+    return Drawn(name, title, f"{caption} {sentence}".strip(), to_svg(drawn, name, title), wide=wide)
 
 
-def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | None) -> Drawn | None:
-    """The equivalent metric against time, with the Monte Carlo at its floor; None where nothing was timed."""
-    first = next((m for result in results if (m := headline(result)) is not None), None)
+def _pareto(
+    results: Sequence[Result], group: Group, labels: Sequence[str], folder: Path | None, name: str
+) -> Drawn | None:
+    """The equivalent metric of a group against time, with the Monte Carlo at its floor; None where nothing was
+    timed."""
+    members = [results[place] for place in group.places]
+    first = next((m for result in members if (m := headline(result)) is not None), None)
     if first is None:
         return None
     trades = [
-        replace(trade, label=label)
-        for result, label in zip(results, labels, strict=True)
+        replace(trade, label=labels[place])
+        for place, result in zip(group.places, members, strict=True)
         if (m := result.measurement(first.key)) is not None
         and m.value is not None
         and (trade := Trade.of(result, m, *paces(result.throughput))).best is not None
@@ -559,12 +613,12 @@ def _pareto(results: Sequence[Result], labels: Sequence[str], folder: Path | Non
     if not trades:
         return None
     colours = [place for place, result in enumerate(results) for trade in trades if trade.label == labels[place]]
-    found = [*trades, *monte_carlo(results, first)]
+    found = [*trades, *monte_carlo(members, first)]
     label = f"{metric_label(first)} [{first.unit}]" if first.unit else metric_label(first)
     caption = quality_caption(found)
     return _draw(
-        "speed",
-        "Quality against time",
+        name,
+        _titled("Quality against time", group),
         caption,
         lambda: quality_against_time(placed(found), label, Direction.of(first), floor=first.floor, colours=colours),
         folder,

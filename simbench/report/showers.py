@@ -20,11 +20,11 @@ from simbench.report.style import (
     COUNTS,
     DIFFERENCES,
     INK,
-    PAPER,
     Series,
     as_array,
     bare,
     broken,
+    calm,
     comparison_grid,
     largest_reference,
     make_sheet,
@@ -37,6 +37,9 @@ from simbench.tasks.base import Task
 
 EMPTY = 0.5
 """A pixel below half a photon rounds to none: it is drawn as background."""
+
+CAPTION = 0.16
+"""Inches below each image, for the sum of its photons."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,11 @@ def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -
     width = left + right + len(groups) * (repeats * cell + gap) - gap
     scale = min(1.0, 11 / width)
     cell *= scale
-    width, height = left + right + len(groups) * (repeats * cell + gap) - gap, head + foot + len(picked) * cell
+    width, row_height = left + right + len(groups) * (repeats * cell + gap) - gap, cell + CAPTION
+    height = head + foot + len(picked) * row_height
     with styled():
         figure, sheet = make_sheet(width, height)
         image: Any = None
-        box = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
-        low_shower = [_centre_is_low(reference[condition.rows[0]]) for condition in picked]
         for column, (name, colour, values) in enumerate(groups):
             x = left + column * (repeats * cell + gap)
             centre = x + repeats * cell / 2
@@ -119,7 +121,7 @@ def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -
                 centre, height - head / 2, shown_name, ha="center", va="center", color=colour, weight="bold", **heading
             )
             for row, condition in enumerate(picked):
-                y = height - head - (row + 1) * cell
+                y = height - head - (row + 1) * row_height + CAPTION
                 if column == 0:
                     beside: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 9, "linespacing": 1.3}
                     sheet.text(left - 0.1, y + cell / 2, condition.label, **beside)
@@ -127,28 +129,14 @@ def shower_grid(series: Sequence[Series], picked: Sequence[Picked], unit: str) -
                     shown = np.ma.masked_less_equal(values[at], EMPTY)
                     corner, size = x + index * cell + 0.02, cell - 0.04
                     image = place_image(sheet, shown, corner, y + 0.02, size, norm=norm, cmap=COUNTS, origin="lower")
-                    y_text, side = (y + cell - 0.05, "top") if low_shower[row] else (y + 0.05, "bottom")
                     total = f"Σ{THIN}{photons(round(float(values[at].sum())))}"
-                    sheet.text(corner + size - 0.03, y_text, total, ha="right", va=side, fontsize=7, bbox=box)
+                    sheet.text(corner + size / 2, y - 0.01, total, ha="center", va="top", fontsize=7)
         below = figure.add_axes((left / width, 0.42 / height, 1 - (left + right) / width, 0.11 / height))
         bar = figure.colorbar(image, cax=below, orientation="horizontal", format=FuncFormatter(photons))
         label = f"{unit} per pixel, one scale for all (empty pixels are left blank); Σ: {unit} in the event"
         bar.set_label(label, loc="center", fontsize=9)
-        _calm(bar)
+        calm(bar)
     return figure
-
-
-def _centre_is_low(image: NDArray[np.float64]) -> bool:
-    """Whether the light is in the lower half, so that a note belongs in the upper."""
-    half = len(image) // 2
-    return bool(image[:half].sum() > image[half:].sum())
-
-
-def _calm(bar: Any) -> None:
-    """A colour bar without minor ticks in the way."""
-    bar.ax.minorticks_off()
-    bar.ax.tick_params(size=3, labelsize=8.5)
-    bar.outline.set_linewidth(0.6)
 
 
 def mean_showers(series: Sequence[Series], unit: str) -> Figure:
@@ -184,5 +172,5 @@ def mean_showers(series: Sequence[Series], unit: str) -> Figure:
         beside |= {"ticks": [0.5, 0.7, 1, 1.4, 2], "format": FuncFormatter(lambda value, _: f"{value:g}")}
         bars.append(figure.colorbar(ratio, label="ratio (clipped at 0.5 and 2)", **beside))
         for bar in bars:
-            _calm(bar)
+            calm(bar)
     return figure

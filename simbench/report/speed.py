@@ -48,23 +48,28 @@ def quality_against_time(
     floor: float | None = None,
     colours: Sequence[int] = (),
 ) -> Figure:
-    """Two panels, batch 1 and best batch, with a point for each generator, the Monte Carlo (a star) and the front.
+    """Two panels, batch 1 and best batch, with a point for each generator, the Monte Carlo (a star) and the front; the
+    latter alone where nothing was timed at batch 1.
 
     Quality is the score, named `label`; of one that has a target, its distance from that. `colours` are the places of
     the generators in the palette, if they have some already. The `floor` is a line where no Monte Carlo stands at it.
     """
     with styled():
-        figure = make_figure(10.0, 5.2, wspace=0.03)
-        left, right = figure.subplots(1, 2, sharey=True)
         shown = [one for one in trades if one.trade.ranked]
+        drawn = [
+            panel for panel in PANELS if any(panel[1](one.trade) for one in shown if not one.trade.monte_carlo)
+        ] or PANELS[1:]
+        figure = make_figure(5.2 * len(drawn) - 0.4, 5.2, wspace=0.03)
+        every: Any = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
         looks = _looks(shown, colours)
         heights = [_height(one.trade, direction) for one in shown]
         if floor is not None and not any(one.trade.monte_carlo for one in shown):
             heights.append(direction.badness(floor) if direction.target is not None else floor)
-        _quality_axis(left, heights, direction)
-        lowest = left.get_ylim()[0]
+        errors = [one.trade.error or 0.0 for one in shown] + [0.0] * (len(heights) - len(shown))
+        _quality_axis(every[0], heights, errors, direction)
+        lowest = every[0].get_ylim()[0]
         panels = []
-        for axes, (title, read) in zip((left, right), PANELS, strict=True):
+        for axes, (title, read) in zip(every, drawn, strict=True):
             points = [
                 _Point(one.trade, pace, read(one) == "front", max(y, lowest), *look)
                 for one, look, y in zip(shown, looks, heights, strict=False)
@@ -78,8 +83,8 @@ def quality_against_time(
             axes.set_title(title, loc="left")
             axes.set_xlabel("time per event")
         away = "" if direction.target is None else f", distance from {direction.target:g}"
-        left.set_ylabel(plain(f"{label}{away}", 60))
-        _time_axes((left, right), [point.pace.seconds for _, points, *_ in panels for point in points])
+        every[0].set_ylabel(plain(f"{label}{away}", 60))
+        _time_axes(every, [point.pace.seconds for _, points, *_ in panels for point in points])
         figure.draw_without_rendering()  # the layout is known then
         for axes, points, names, lines in panels:
             _write(axes, names, [(point.pace.seconds, point.y) for point in points], lines)
@@ -248,14 +253,16 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _quality_axis(axes: Any, values: Sequence[float], direction: Direction) -> None:
+def _quality_axis(axes: Any, values: Sequence[float], errors: Sequence[float], direction: Direction) -> None:
     """A logarithmic axis where less is better and scores are positive, else a linear one; names have room.
 
-    A score of nothing or less, as a floor of about 0 may have, stands at the lower end of a logarithmic axis.
+    Error bars are within it, but for the lower end of a logarithmic one. A score of nothing or less, as a floor of
+    about 0 may have, stands at the lower end of a logarithmic axis.
     """
     positive = [value for value in values if value > 0]
+    ends = [value + sign * error for value, error in zip(values, errors, strict=True) for sign in (-1, 1)]
     if positive and direction.way != "higher" and 2 * len(positive) > len(values):
-        low, high = min(positive), max(positive)
+        low, high = min(positive), max(ends)
         axes.set_yscale("log")
         room = max((high / low) ** 0.12, 1.5)
         axes.set_ylim(low / room, high * room)
@@ -263,7 +270,7 @@ def _quality_axis(axes: Any, values: Sequence[float], direction: Direction) -> N
         some = FuncFormatter(lambda value, _: number(value, 1) if f"{value:.0e}"[0] in "235" else "")
         axes.yaxis.set_minor_formatter(some if high * room**2 / low < 30 else NullFormatter())
         return
-    low, high = min(values), max(values)
+    low, high = min(ends), max(ends)
     room = max(0.15 * (high - low), 0.05 * max(abs(high), 1e-12), 1e-12)
     axes.set_ylim(low - room, high + room)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if np.isfinite(value) else ""))

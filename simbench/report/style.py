@@ -23,11 +23,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from simbench.core.text import THIN, printable
+from simbench.core.text import THIN, count, printable
 
 if TYPE_CHECKING:
+    from simbench.core.events import Events
     from simbench.generators.session import Session
     from simbench.metrics.base import Comparison
+    from simbench.tasks.base import Task
 
 INK, REAL, FAINT, PAPER = "#1b1f24", "#868c95", "#d4d8dd", "#fffffe"
 """Text and axes; the reference events; grids and frames; the ground."""
@@ -216,6 +218,13 @@ def bare(axes: Axes, frame: str = FAINT) -> None:
         spine.set_linewidth(0.6)
 
 
+def calm(bar: Any) -> None:
+    """A colour bar without minor ticks in the way."""
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(size=3, labelsize=8.5)
+    bar.outline.set_linewidth(0.6)
+
+
 def make_sheet(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with one panel, measured in inches from the lower left corner: many small images on it cost little."""
     figure = Figure(figsize=(width, height))
@@ -233,10 +242,52 @@ def place_image(sheet: Axes, image: Any, x: float, y: float, size: float, **how:
     return drawn
 
 
-def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
+def legend_above(
+    figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 4, title: str | None = None
+) -> None:
     """One legend for the whole figure, above it, in rows of up to `columns`."""
     where: Any = "outside upper center" if figure.get_layout_engine() else "upper center"
-    figure.legend(handles, labels, loc=where, ncols=min(len(labels), columns), frameon=False, borderaxespad=0.2)
+    look: dict[str, Any] = {"ncols": min(len(labels), columns), "frameon": False, "borderaxespad": 0.2}
+    figure.legend(handles, labels, loc=where, title=title, **look)
+
+
+def sample_label(first: Axes, last: Axes, task: Task, events: Events) -> None:
+    """What the figure is of, above its first and last panel in a row as mplhep writes it: the task, and the sample."""
+    from mplhep.label import exp_label
+
+    conditions = len(events.condition_id.unique())
+    of = f" of {count(conditions)} conditions" if conditions < len(events) else ""
+    look: dict[str, Any] = {"data": True, "loc": 0, "fontsize": 10}
+    name, sample = plain(f"{task.name} {task.version}"), f"{count(len(events))} events{of}"
+    if first is last:
+        exp_label(exp=name, text="test split", rlabel=sample, ax=first, **look)
+    else:
+        exp_label(exp=name, text="test split", rlabel="", ax=first, **look)
+        exp_label(exp="", text="", rlabel=sample, ax=last, **look)
+
+
+def ratio_panel(axes: Axes, limits: tuple[float, float], ticks: Sequence[float]) -> None:
+    """A panel of ratios to real events: a line at 1, and room beyond `limits` for what lies outside of them."""
+    room = 0.07 * (limits[1] - limits[0])
+    axes.axhline(1, color=INK, lw=0.7)
+    axes.set_ylim(limits[0] - room, limits[1] + room)
+    axes.set_yticks(ticks)
+
+
+def draw_ratio(
+    axes: Axes, x: Any, ratio: Any, error: Any, one: Series, limits: tuple[float, float], *, ms: float, **how: Any
+) -> bool:
+    """Points with errors, (B,) each, NaN where there is none; those outside `limits` are triangles at the panel's edge.
+
+    Returns whether there are any such.
+    """
+    low, high = limits
+    inside = (ratio >= low) & (ratio <= high)
+    axes.errorbar(x[inside], ratio[inside], error[inside], ms=ms, lw=0.9, capsize=0, **one.points, **how)
+    for beyond, at, marker in ((ratio > high, high, "^"), (ratio < low, low, "v")):
+        where = x[beyond]
+        axes.plot(where, np.full(len(where), at), marker, ms=4.5, color=one.colour, **how)
+    return bool(np.any((ratio > high) | (ratio < low)))
 
 
 def photons(value: float, _position: int | None = None) -> str:
@@ -290,13 +341,25 @@ def svg_element(text: str, name: str, title: str) -> str:
     text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     found = re.search(r'^<svg[^>]*? width="([0-9.]+)pt"', text)
     width = float(found[1]) / 72 * 96 if found else 960.0
-    size = f"width:100%;max-width:{width:.0f}px;min-width:{0.68 * width:.0f}px"
+    size = f"width:100%;max-width:{width:.0f}px;min-width:{SMALLEST * width:.0f}px"
     opening = f'<svg role="img" aria-label="{escape(title)}" style="{size}"'
     text = re.sub(r'<svg( [^>]*?)? width="[^"]*"', lambda found: opening + (found[1] or ""), text, count=1)
     text = re.sub(r'^(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     for colour, variable in VARIABLES.items():
         text = text.replace(f": {colour}", f": var(--{variable}, {colour})")
     return text
+
+
+SMALLEST = 0.68
+"""A page draws a figure no smaller than this share of its size."""
+
+PHONE = 340
+"""CSS pixels that a page has on a narrow phone."""
+
+
+def narrowest(figure: Figure) -> int:
+    """CSS pixels below which a figure is not drawn smaller, but scrolled: its print would be too small."""
+    return round(SMALLEST * 96 * figure.get_figwidth())
 
 
 def save_figure(figure: Figure, path: Path, kind: str) -> None:

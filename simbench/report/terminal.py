@@ -18,7 +18,8 @@ from simbench.results.timing import scored_sentence
 from simbench.results.words import equivalent_sentence, metric_label, speed_sentence, standing, verdict, way_of
 
 LEGEND = (
-    "↓ less is better  ↑ more is better  →1 right at 1  σ: standard errors from the target, or from a floor of about 0"
+    "↓ less is better  ↑ more is better  →1 right at 1",
+    "standing: times the floor, or standard errors (σ) from the target or from a floor of about 0",
 )
 
 
@@ -31,7 +32,8 @@ def print_result(result: Result, path: Path | None, console: Console) -> None:
     if measured:
         console.print()
         console.print(_scores(ranking, reported))
-        console.print(Text(LEGEND, style="dim"))
+        for words in LEGEND:
+            console.print(Text(words, style="dim"))
     _print_section(console, "Not measured", (_reason(m) for m in result.measurements if m not in measured), "yellow")
     console.print()
     if result.throughput:
@@ -54,14 +56,19 @@ def print_result(result: Result, path: Path | None, console: Console) -> None:
 def _head(result: Result) -> Iterable[Text]:
     sentence = equivalent_sentence(result)
     yield Text(sentence[0].upper() + sentence[1:], style="bold")
-    name = printable(result.generator.name, 60)
+    name = printable(result.label, 60)
     parameters = ", ".join(
         f"{printable(key, 30)}={printable(str(value), 30)}" for key, value in result.generator.parameters.items()
     )
     repeats = f", {result.spec.repetitions} repetitions" if result.spec.repetitions > 1 else ""
     version = f" {printable(result.generator.version, 30)}" if result.generator.version else ""
+    task, source = f"on {result.task.name} {result.task.version}", printable(result.task.source or "", 100)
+    if result.task.absent:
+        task = f"against {source.removeprefix('samples:')}, without a task"
+    elif source:
+        task += f" ({source})"
     yield Text(
-        f"{name}{version}{f' ({parameters})' if parameters else ''} on {result.task.name} {result.task.version}: "
+        f"{name}{version}{f' ({parameters})' if parameters else ''} {task}: "
         f"{count(result.task.events)} events{repeats}, seed {result.spec.root_seed}"
     )
     if result.status != "complete":
@@ -75,7 +82,7 @@ def _scores(ranking: list[Measurement], reported: list[Measurement]) -> Table:
             Column("metric", overflow="fold", min_width=15),
             *right("value ± error", no_wrap=True),
             "unit",
-            *right("floor", "vs floor", "memoriser", no_wrap=True),
+            *right("floor", "standing", "memoriser", no_wrap=True),
         ],
         padding=(0, 1, 0, 0),
     )

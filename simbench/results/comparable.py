@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from simbench.core.text import printable
-from simbench.results.schema import GeneratorRecord, TaskRecord
+from simbench.core.text import count, printable
+from simbench.results.schema import GeneratorRecord, Result, TaskRecord
 
 
 class Basis(NamedTuple):
-    """What a score depends on beside the generator. `data_set` is the beginning of its checksum."""
+    """What a score depends on beside the generator. `data_set` and the like are the beginnings of checksums.
+
+    `task_file` is None for tasks that a package offers by name: its version speaks for them.
+    """
 
     task: str
     split: str
@@ -18,6 +22,7 @@ class Basis(NamedTuple):
     data_set: str
     feature_network: str | None
     definitions: str
+    task_file: str | None = None
 
     @classmethod
     def of(cls, task: TaskRecord, definitions: str) -> Basis:
@@ -29,6 +34,7 @@ class Basis(NamedTuple):
             task.scored_sha256[:12],
             task.features_sha256 and task.features_sha256[:12],
             definitions,
+            task.source_sha256 and task.source_sha256[:12],
         )
 
     def unlike(self, other: Basis) -> Iterator[tuple[str, Any, Any]]:
@@ -36,6 +42,46 @@ class Basis(NamedTuple):
         for name, mine, theirs in zip(self._fields, self, other, strict=True):
             if mine != theirs:
                 yield name.replace("_", " "), mine, theirs
+
+
+@dataclass(frozen=True)
+class Group:
+    """Results whose scores compare.
+
+    Attributes:
+        places: where they stand among all results, ascending.
+        words: what tells them from the other groups: `4 000 events`; empty where there is one group.
+    """
+
+    places: tuple[int, ...]
+    words: str
+
+
+TELLING = ("task", "number_of_events", "definitions", "split", "feature_network", "data_set")
+"""Fields of `Basis`; the first that tell all groups apart are said (fewer events are another data set, too)."""
+
+
+def comparable_groups(results: Sequence[Result]) -> list[Group]:
+    """The results in groups whose scores compare, in the order of their first results."""
+    found: dict[Basis, list[int]] = {}
+    for place, result in enumerate(results):
+        found.setdefault(Basis.of(result.task, result.spec.definitions), []).append(place)
+    told: list[str] = []
+    for name in TELLING:
+        if len({getattr(basis, name) for basis in found}) > 1:
+            told.append(name)
+        if len({tuple(getattr(basis, name) for name in told) for basis in found}) == len(found):
+            break
+    return [
+        Group(tuple(places), ", ".join(_field(name, getattr(basis, name)) for name in told))
+        for basis, places in found.items()
+    ]
+
+
+def _field(name: str, value: Any) -> str:
+    if name == "number_of_events":
+        return f"{count(value)} events"
+    return printable(str(value), 60) if name == "task" else f"{name.replace('_', ' ')} {printable(str(value), 60)}"
 
 
 def generator_changes(before: GeneratorRecord, now: GeneratorRecord) -> list[str]:

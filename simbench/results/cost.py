@@ -1,4 +1,7 @@
-"""What a speed-up is worth, in sentences: on which conditions it depends, when it pays, what its quality costs."""
+"""What a speed-up is worth, in sentences: on which conditions it depends, when it pays, what its quality costs.
+
+And what files of samples say of their own speed.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,14 @@ from simbench.results.schema import Result, Speedup
 
 def cost_sentences(result: Result) -> list[str]:
     """Those that can be said of a Result."""
-    found = result.speedup
-    return [] if found is None else [*_by_stratum(found), *_training(found), *_quality(result, found)]
+    found, told = result.speedup, self_reported(result.self_reported_seconds)
+    words = [f"Self-reported by its files: {told}; not measured here, and never ranked."] if told else []
+    return words if found is None else [*words, *_by_stratum(found), *_training(found), *_quality(result, found)]
+
+
+def self_reported(seconds: float | None) -> str:
+    """`1.2 ms per event`; empty where nothing is said."""
+    return "" if seconds is None else f"{duration(seconds)} per event"
 
 
 def _by_stratum(found: Speedup) -> Iterator[str]:

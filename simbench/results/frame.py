@@ -27,6 +27,7 @@ RUN: dict[str, Callable[[Result], Any]] = {
     "task": lambda r: r.task.name,
     "task_version": lambda r: r.task.version,
     "definitions": lambda r: r.spec.definitions,
+    "label": lambda r: r.label,
     "generator": lambda r: r.generator.name,
     "generator_version": lambda r: r.generator.version,
     "parameters": lambda r: json.dumps(r.generator.parameters, ensure_ascii=False, sort_keys=True),

@@ -85,7 +85,7 @@ class Trade:
         """The trade of a result, by a measurement that has a value."""
         assert measurement.value is not None
         return cls(
-            printable(result.generator.name, 60) or "unnamed",
+            printable(result.label, 60) or "unnamed",
             measurement.value,
             measurement.stderr,
             Score.of(measurement),
@@ -210,9 +210,11 @@ def drawn(trades: Sequence[Placed]) -> list[Placed]:
 
 def quality_caption(trades: Sequence[Trade]) -> str:
     """What the figure shows, in a few sentences."""
+    single = any(trade.single and not trade.monte_carlo for trade in trades)
     caption = (
-        "Left one event at a time, right the fastest batch of each; bars: ± 1 standard error, and 5 to 95 % of the "
-        "clock's repeats. The dashed line joins what is on the front, in bold: no faster one is as good or tied."
+        f"{'Left one event at a time, right the' if single else 'The'} fastest batch of each; bars: ± 1 standard "
+        "error, and 5 to 95 % of the clock's repeats. The dashed line joins what is on the front, in bold: no faster "
+        "one is as good or tied."
     )
     if any(pace and pace.gpu for trade in trades for pace in (trade.single, trade.best)):
         caption += " Hollow: on a GPU, which is no fair race against one core."

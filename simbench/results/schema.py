@@ -16,6 +16,8 @@ from simbench.core.files import read_bytes, safe_name, write_new
 from simbench.metrics.direction import Way
 
 SCHEMA: Literal["simbench.run/1"] = "simbench.run/1"
+NO_TASK = "no-task"
+"""The name in the place of a task's, where one file of samples was held against another."""
 
 Count = Annotated[int, Field(ge=0)]
 Short = Annotated[str, Field(max_length=500)]
@@ -32,21 +34,28 @@ class StrictRecord(BaseModel):
 def first_error(error: ValidationError) -> tuple[str, dict[str, str]]:
     """The first wrong field of a file (empty: the whole), and what a SimbenchError says of it: got, expected."""
     first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return "", {"got": str(first["ctx"]["error"]), "expected": "JSON"}
     return ".".join(map(str, first["loc"])), {"got": repr(first["input"])[:80], "expected": first["msg"]}
 
 
 class Spec(StrictRecord):
-    """What was asked for. `metrics` are the keys that were chosen; None: those of the task."""
+    """What was asked for. `metrics` are the keys that were chosen; None: those of the task. `label` is what tables call
+    the generator; None: its own name.
+
+    `block` is the number of events of a scoring block, the task's own unless `--block-size` took another.
+    """
 
     task: Short
     generator: Short
     root_seed: int
     repetitions: Count
     events: Count
-    block: Count
+    block: Annotated[int, Field(ge=1)]
     dtype: Short
     definitions: Short
     metrics: list[Short] | None = None
+    label: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
 
 class TaskRecord(StrictRecord):
@@ -55,6 +64,9 @@ class TaskRecord(StrictRecord):
     `features_sha256` is of the network that features were read with. Scores compare where the first and the last are
     equal; what reads the
     training split (memorisation) where all three are.
+
+    `source` is what the user typed for a task that no package offers by name (`file.py:Task`), `source_sha256` the
+    checksum of its file: scores of two versions of the file do not compare.
     """
 
     name: Short
@@ -64,6 +76,13 @@ class TaskRecord(StrictRecord):
     train_sha256: Short
     features_sha256: Short | None
     events: Count
+    source: Short | None = None
+    source_sha256: Short | None = None
+
+    @property
+    def absent(self) -> bool:
+        """Whether there was no task: a file of samples was held against another, `source`."""
+        return self.name == NO_TASK
 
 
 class GeneratorRecord(StrictRecord):
@@ -294,10 +313,14 @@ class EquivalentCount(StrictRecord):
 
 class EquivalentEvents(StrictRecord):
     """The equivalent Monte Carlo events in every aspect; `worst` names the aspect that is furthest below the events
-    scored against."""
+    scored against.
+
+    `engine`: the Monte Carlo that the real events are of; None: they are of none, or the result is older than the word.
+    """
 
     counts: Annotated[list[EquivalentCount], Field(min_length=1)]
     worst: Short
+    engine: Short | None = None
 
     @property
     def headline(self) -> EquivalentCount:
@@ -339,11 +362,18 @@ class Result(StrictRecord):
     throughput_error: Annotated[str, Field(max_length=5000)] | None
     timing: Timing | None = None
     speedup: Speedup | None
+    # what a file of samples says of its generator's speed, its mean over repetitions: shown, never ranked
+    self_reported_seconds: FiniteFloat | None = None
     equivalent_events: EquivalentEvents | None
     warnings: list[Annotated[str, Field(max_length=2000)]]
     provenance: Provenance
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+    @property
+    def label(self) -> str:
+        """What tables, reports and paths call the generator: the label that the user gave it, else its own name."""
+        return self.spec.label or self.generator.name
 
     def measurement(self, key: str) -> Measurement | None:
         """The measurement of `name/version`, or None."""
@@ -360,8 +390,8 @@ def json_schema() -> dict[str, Any]:
 
 
 def result_path(result: Result, out: Path) -> Path:
-    """Where a result belongs: `<out>/<task>/<generator>/<id>.json`."""
-    return out / safe_name(result.task.name) / safe_name(result.generator.name) / f"{result.id}.json"
+    """Where a result belongs: `<out>/<task>/<label>/<id>.json`."""
+    return out / safe_name(result.task.name) / safe_name(result.label) / f"{result.id}.json"
 
 
 def write_result(result: Result, out: Path) -> Path:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from simbench.core.text import count, duration, number, thread_count
 from simbench.results.schema import Result
 
+NOT_TIMED = " not timed: "
+"""In a warning of a batch size that was left out for want of time."""
+
 MOST_APART = 3.0
 """Times that the scored events may take longer, or shorter, than timed ones."""
 SLACK_SECONDS = 0.002

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from simbench.core.errors import SimbenchError
 from simbench.core.text import count, engine_name, number, printable, sigmas, thread_count, times, with_error
 from simbench.metrics.direction import Direction
+from simbench.results.cost import self_reported
 from simbench.results.findings import copying
-from simbench.results.schema import EquivalentCount, Measurement, Result, Throughput
+from simbench.results.schema import EquivalentCount, Measurement, Result, StratumValue, Throughput
 
 if TYPE_CHECKING:
     from simbench.metrics.base import Metric
@@ -20,12 +22,54 @@ SIGNIFICANT = 3.0
 """Standard errors from the floor or the target below which nothing is called weak."""
 
 
+def entry_labels(results: Sequence[Result]) -> list[str]:
+    """What each of several results is called: its label; with the parameters that differ where labels are equal, and
+    the number of events where parameters are, too. Results that are alike in all of them are numbered."""
+    names = [printable(result.label, 60) or "unnamed" for result in results]
+    labels = []
+    for result, name in zip(results, names, strict=True):
+        namesakes = [other for other, theirs in zip(results, names, strict=True) if theirs == name]
+        mine = result.generator.parameters
+        differing = [k for k in mine if any(other.generator.parameters.get(k) != mine[k] for other in namesakes)]
+        detail = [f"{printable(key, 20)}={printable(str(mine[key]), 20)}" for key in differing]
+        if any(r.generator.parameters == mine and r.task.events != result.task.events for r in namesakes):
+            detail.append(f"{count(result.task.events)} events")
+        labels.append(f"{name} ({', '.join(detail)})" if detail else name)
+    return [
+        label if labels.count(label) == 1 else f"{label} #{labels[: i + 1].count(label)}"
+        for i, label in enumerate(labels)
+    ]
+
+
 def metric_label(measurement: Measurement) -> str:
     """The name people use: `channel Wasserstein`; the version where it is not the present one."""
     known = _metric(measurement.metric, measurement.version)
     name = printable(known.label if known else measurement.metric.replace("_", " "), 40)
     usual = known.version if known else "1"
     return name if measurement.version == usual else f"{name} {printable(measurement.version, 20)}"
+
+
+CONFIDENCE = 0.95
+
+
+def score_text(measurement: Measurement, stratum: StratumValue | None = None, *, repeats: int = 1) -> str:
+    """`9.13 ± 0.42`, of a measurement or of a stratum of it.
+
+    A share of events of which none or all count has no spread to take an error from: it has a limit at 95 % confidence
+    instead, `< 0.069` or `> 0.93`, and the difference of two such shares `within ±0.069`. The limit is that of as many
+    independent draws as there are conditions, with `repeats` events each.
+    """
+    score = measurement if stratum is None else stratum
+    value = score.value or 0.0
+    if score.stderr != 0:
+        return with_error(value, score.stderr)
+    known = _metric(measurement.metric, measurement.version)
+    if known is None or not known.share or value not in (0, 1):
+        return number(value, 4)
+    limit = 1 - (1 - CONFIDENCE) ** (1 / max(score.n // repeats, 1))
+    if measurement.target == value:
+        return f"within ±{number(limit, 2)}"
+    return f">\u00a0{number(1 - limit, 3)}" if value else f"<\u00a0{number(limit, 2)}"
 
 
 def meaning(measurement: Measurement) -> str:
@@ -68,6 +112,11 @@ class Standing:
     factor: float | None
     sigma: float | None
 
+    @property
+    def in_errors(self) -> bool:
+        """Whether `text` tells it in standard errors."""
+        return self.text.endswith("σ")
+
 
 def standing(measurement: Measurement) -> Standing:
     """Where a measurement stands against its floor, or against its target."""
@@ -84,7 +133,7 @@ def standing(measurement: Measurement) -> Standing:
     worse = None if sigma is None else Direction.of(measurement).sign * sigma
     if ratio is None:
         return Standing("" if sigma is None else sigmas(sigma), None, worse)
-    factor = ratio if measurement.direction == "lower" else 1 / ratio if ratio > 0 else None
+    factor = ratio if measurement.direction == "lower" else 1 / ratio if ratio > 0 else math.inf
     return Standing(times(ratio), factor, worse)
 
 
@@ -153,21 +202,25 @@ def equivalent_sentence(result: Result) -> str:
     why that is not known."""
     found = result.equivalent_events
     if found is None:
-        return "equivalent events not known for this number of events"
+        known = "without a task" if result.task.absent else "for this number of events"
+        return f"equivalent events not known {known}"
     copies = copying(result)
     if copies:
         return f"no equivalent events: {copies}"
-    engine = engine_name(result.speedup.monte_carlo.engine) if result.speedup else "real"
+    made_by = found.engine or (result.speedup.monte_carlo.engine if result.speedup else None)
+    events = f"{engine_name(made_by)} events" if made_by else "real events"
     others = ", ".join(equivalent_text(other) for other in found.counts if other.aspect != found.worst)
-    first = f"as close to the truth as {equivalent_text(found.headline, f'{engine} events')}"
+    first = f"as close to the truth as {equivalent_text(found.headline, events)}"
     return f"{first}; {others}" if others else first
 
 
 def speed_sentence(result: Result) -> str:
     """The speed-up with both machines, as it may be quoted; why there is none, else."""
     found = result.speedup
+    if found is None and not result.throughput:
+        return "No speed-up: the generator was not timed."
     if found is None:
-        return "No speed-up: the generator was not timed, or the cost of the Monte Carlo is not recorded."
+        return "No speed-up: what the Monte Carlo takes for these events is not recorded."
     record, engine = found.monte_carlo, engine_name(found.monte_carlo.engine)
     text = (
         f"{times(found.value)} {engine}: {machine(result, found.device)} (batch {count(found.batch)}) "
@@ -177,6 +230,13 @@ def speed_sentence(result: Result) -> str:
     if found.per_core is not None:
         text += f" One CPU core against one: {times(found.per_core)}, on {machine(result, 'cpu')}."
     return text
+
+
+def ask_repetitions(result: Result, count: int) -> str:
+    """How to get so many repetitions of what the result is of: of a generator, or of files of samples."""
+    if result.spec.generator.startswith("samples:"):
+        return f"pass `simbench score` {count} files, one a repetition"
+    return f"run it with --repetitions {count}"
 
 
 def way_of(row: Throughput) -> str:
@@ -208,13 +268,13 @@ def weakest(result: Result) -> tuple[str, float, float, float] | None:
         for key, stratum in measurement.strata.items() if measurement.target is not None else ():
             if stratum.stderr:
                 sigma = Direction.of(measurement).badness(stratum.value) / stratum.stderr
-                found.append((f"{stratum_label(key)} {name}", stratum.value, stratum.stderr, sigma))
+                found.append((f"{name} ({printable(key.replace('=', ' '), 40)})", stratum.value, stratum.stderr, sigma))
     worst = max(found, key=lambda item: item[3], default=None)
     return worst if worst is not None and worst[3] >= SIGNIFICANT else None
 
 
 def verdict(result: Result) -> str:
-    """One line: `2.1x the floor; 1 900x GEANT3 per core; weakest: neutron dispersion 0.81 ± 0.03`."""
+    """One line: `2.1x the floor; 1 900x GEANT3 per core; weakest: dispersion (species neutron) 0.81 ± 0.03`."""
     return "; ".join(part for part in (_quality(result), _speed(result), _weakness(result)) if part)
 
 
@@ -228,7 +288,9 @@ def _quality(result: Result) -> str:
     if all(answer == "at the floor" for answer in judged):
         return "at the floor"
     place, name = standing(first), metric_label(first)
-    if floor_test(first) == "too uncertain to say":
+    if first.floor is None and first.target is None:
+        return f"{name} {with_error(first.value or 0.0, first.stderr)}, no floor"
+    if first.floor_sd is not None and floor_test(first) == "too uncertain to say":
         return f"{name} too uncertain to say"
     if first.ratio is not None:
         return f"{name} {place.text} the floor"
@@ -239,7 +301,9 @@ def _quality(result: Result) -> str:
 def _speed(result: Result) -> str:
     if result.speedup is None:
         fastest = max((row.events_per_s.p50 for row in result.throughput), default=None)
-        return "not timed" if fastest is None else f"{number(fastest, 2)} events/s"
+        told = self_reported(result.self_reported_seconds)
+        untimed = f"not timed (self-reported: {told})" if told else "not timed"
+        return untimed if fastest is None else f"{number(fastest, 2)} events/s"
     engine = engine_name(result.speedup.monte_carlo.engine)
     if result.speedup.per_core is not None:
         return f"{times(result.speedup.per_core)} {engine} per core"

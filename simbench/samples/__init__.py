@@ -11,7 +11,8 @@ __getattr__, __dir__, __all__ = public_names(
         "write_samples": "files",
         "MonteCarloFile": "monte_carlo",
         "read_record": "monte_carlo",
-        "save_samples": "repetitions",
+        "keep_samples": "kept",
+        "kept_samples": "kept",
         "read_repetitions": "repetitions",
     },
 )

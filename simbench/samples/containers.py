@@ -1,4 +1,4 @@
-"""Containers of arrays, HDF5 and npz, that strangers wrote: opened so that they can do no harm.
+"""Containers of arrays, HDF5, npz and npy, that strangers wrote: opened so that they can do no harm.
 
 No pickle is loaded and no link out of the file is followed; type and shape are known from the header before memory is
 taken. The HDF5 library can crash, or loop for ever, on a damaged file: a process of its own reads such a file first.
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from simbench.core.errors import DataError
 
 KEYS = ("samples", "condition_index", "conditions", "mc_seconds")
-SCALARS = ("task", "generator", "seed", "result")
+SCALARS = ("task", "generator", "seed", "result", "unit", "seconds_per_event")
 MAX_TEXT = 200
 MAX_CHUNK_BYTES = 2**30
 SAFE_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
@@ -149,12 +149,43 @@ class NpzSource:
             yield member
 
     def _header(self, key: str, member: IO[bytes], text: bool = False) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(member)
+        shape, fortran, dtype = _npy_header(member)
         if not (text and dtype.kind in "US"):
             check_numbers(self.path, key, dtype)
-        return tuple(shape), fortran, dtype
+        return shape, fortran, dtype
+
+
+class NpySource:
+    """An open npy file: `samples`, and nothing else."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path, self.file = path, file
+
+    def shape(self, key: str) -> tuple[int, ...] | None:
+        """See Source."""
+        if key != "samples":
+            return None
+        self.file.seek(0)
+        shape, _, dtype = _npy_header(self.file)
+        check_numbers(self.path, key, dtype)
+        return shape
+
+    def read(self, key: str) -> NDArray[Any]:
+        """See Source."""
+        self.file.seek(0)
+        values: NDArray[Any] = np.lib.format.read_array(self.file, allow_pickle=False)
+        return values
+
+    def scalar(self, key: str) -> Any:
+        """See Source."""
+        return None
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    return tuple(shape), fortran, dtype
 
 
 @contextlib.contextmanager
@@ -180,9 +211,12 @@ def opened(path: Path, limit: int) -> Iterator[Source]:
         elif start[:2] == b"PK":
             with zipfile.ZipFile(path) as archive:
                 yield NpzSource(path, archive, limit)
+        elif start[:6] == b"\x93NUMPY":
+            with path.open("rb") as file:
+                yield NpySource(path, file)
         else:
             fix = "`simbench score --help` describes the format."
-            raise DataError(f"{path} is no file of samples", got="neither HDF5 nor npz", fix=fix)
+            raise DataError(f"{path} is no file of samples", got="neither HDF5 nor npz nor npy", fix=fix)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}", fix="Pass the .h5 or .npz file that your program wrote.") from error
     except DAMAGED as error:

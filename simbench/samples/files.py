@@ -1,9 +1,10 @@
-"""Files of samples: what a foreign program made for the test conditions of a task, in HDF5 or npz.
+"""Files of samples: what a foreign program made for the test conditions of a task, in HDF5 or npz (npy: samples alone).
 
     samples          (N, *task.shape) in task units
     condition_index  (N,) integers: the rows of the test split that the samples answer; or, in its place,
     conditions       (N, C): the conditions themselves; the k-th sample of a condition answers its k-th test row
     task, generator, seed   attributes (npz: scalars), all optional; so is `result`, the id of the result they belong to
+    seconds_per_event       optional: what the program says of its speed; shown as self-reported, never ranked
 
 Such files come from strangers: see `simbench.samples.containers`.
 """
@@ -15,6 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,10 @@ MAX_OTHER_BYTES = 2**26
 """What a file may hold beyond the samples."""
 
 
+class TooLargeError(UsageError):
+    """Samples that take more room than they may."""
+
+
 @dataclass(frozen=True)
 class SampleSet:
     """Samples from a file, ordered by the test rows that they answer.
@@ -46,6 +52,7 @@ class SampleSet:
         seed: the seed in the file, if there is one.
         sha256: the checksum of the file.
         result: the id of the result that the samples belong to, if the file says so.
+        seconds_per_event: what the file says of the generator's speed, if it does.
     """
 
     index: Tensor
@@ -55,6 +62,7 @@ class SampleSet:
     sha256: str
     result: str | None = None
     named: bool = True
+    seconds_per_event: float | None = None
 
 
 def read_samples(path: Path, task: Task) -> SampleSet:
@@ -67,7 +75,7 @@ def read_samples(path: Path, task: Task) -> SampleSet:
     """
     limit = 8 * task.test_events * math.prod(task.shape) + MAX_OTHER_BYTES
     with opened(path, limit) as source:
-        made_for = _text(source.scalar("task"))
+        made_for = text_of(source.scalar("task"))
         if made_for is not None and made_for != task.name:
             what = f"{path} was made for another task"
             raise DataError(what, got=made_for, expected=task.name, fix=f"Score it with --task {made_for}.")
@@ -76,12 +84,12 @@ def read_samples(path: Path, task: Task) -> SampleSet:
             raise DataError(f"{path} holds no `samples`", expected=f"an array (N, {', '.join(map(str, task.shape))})")
         count = _check_count(path, task, shape)
         samples = source.read("samples")
-        generator, seed = _text(source.scalar("generator")), _integer(source.scalar("seed"))
-        result = _text(source.scalar("result"))
+        generator, seed = text_of(source.scalar("generator")), integer_of(source.scalar("seed"))
+        result, seconds = text_of(source.scalar("result")), seconds_of(path, source)
         answers = _read_answers(path, task, source, count)
         sha256 = file_sha256(path)
     index = _rows(path, task, answers, count)
-    checked = task.check_samples(_as_float32(samples), count, path.name)
+    checked = task.check_samples(as_float32(samples), count, path.name)
     order = np.argsort(index, kind="stable")
     _check_equal(path, task, index[order])
     return SampleSet(
@@ -92,6 +100,7 @@ def read_samples(path: Path, task: Task) -> SampleSet:
         sha256=sha256,
         result=result,
         named=generator is not None,
+        seconds_per_event=seconds,
     )
 
 
@@ -103,11 +112,17 @@ def write_samples(
     generator: str,
     seed: int,
     result: str | None = None,
+    limit: float = math.inf,
 ) -> None:
-    """Write a file of samples, HDF5 or npz by its suffix. Raises UsageError where it exists or cannot be written."""
+    """Write a file of samples, HDF5 or npz by its suffix.
+
+    Raises:
+        TooLargeError: an HDF5 file would take more than about `limit` bytes; writing stops there, and nothing is left.
+        UsageError: the file exists or cannot be written.
+    """
     arrays = {"samples": samples.cpu().numpy(), "condition_index": condition_index.cpu().numpy().astype(np.int64)}
     of = {} if result is None else {"result": result}
-    _write(path, arrays, {"task": task.name, "generator": generator[:MAX_TEXT], "seed": seed} | of)
+    _write(path, arrays, {"task": task.name, "generator": generator[:MAX_TEXT], "seed": seed} | of, limit)
 
 
 def export_conditions(task: Task, path: Path, *, root_seed: int = 0, events: int | None = None) -> int:
@@ -154,7 +169,8 @@ def _check_count(path: Path, task: Task, shape: tuple[int, ...]) -> int:
     return count
 
 
-def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """The values; what float32 cannot hold becomes infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32)
 
@@ -199,7 +215,7 @@ def _rows(path: Path, task: Task, answers: Mapping[str, NDArray[Any]], count: in
 def _match_rows(path: Path, given: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
     """For each given condition the next test row, in order, with the same float32 values."""
     keys_given, keys_wanted = (
-        [row.tobytes() for row in _as_float32(values) + np.float32(0)] for values in (given, wanted)
+        [row.tobytes() for row in as_float32(values) + np.float32(0)] for values in (given, wanted)
     )
     rows: dict[bytes, list[int]] = defaultdict(list)
     for row, key in enumerate(keys_wanted):
@@ -241,7 +257,8 @@ def _check_equal(path: Path, task: Task, ascending: NDArray[np.int64]) -> None:
         )
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """A stranger's text, short and printable; None where it is none."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if not isinstance(value, str) or not value:
@@ -249,13 +266,28 @@ def _text(value: Any) -> str | None:
     return "".join(character if character.isprintable() else "?" for character in value[:MAX_TEXT])
 
 
-def _integer(value: Any) -> int | None:
+def integer_of(value: Any) -> int | None:
+    """A stranger's integer; None where it is none."""
     return int(value) if isinstance(value, (int, np.integer)) else None
 
 
-def _write(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
+def seconds_of(path: Path, source: Source) -> float | None:
+    """The `seconds_per_event` of a file; None where it says nothing. Raises DataError where that is no time."""
+    value = source.scalar("seconds_per_event")
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    if not is_number or not math.isfinite(value) or value <= 0:
+        what = f"{path}: `seconds_per_event` is no time"
+        raise DataError(what, got=repr(value)[:80], expected="a positive number", fix="Leave it out where not known.")
+    return float(value)
+
+
+def _write(
+    path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any], limit: float = math.inf
+) -> None:
     writers: dict[str, Callable[[Path, Mapping[str, NDArray[Any]], Mapping[str, Any]], None]]
-    writers = {".npz": _write_npz, **dict.fromkeys(HDF5_SUFFIXES, _write_hdf5)}
+    writers = {".npz": _write_npz, **dict.fromkeys(HDF5_SUFFIXES, partial(_write_hdf5, limit=limit))}
     if path.suffix not in writers:
         what = f"{path}: unknown kind of file"
         raise UsageError(what, got=repr(path.suffix), expected=f"one of {', '.join(writers)}")
@@ -263,11 +295,20 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[s
         writers[path.suffix](scratch, arrays, attributes)
 
 
-def _write_hdf5(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:
+def _write_hdf5(
+    path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any], limit: float = math.inf
+) -> None:
+    """Row by row of chunks, so that what grows beyond `limit` bytes is not first compressed to its end."""
     with h5py.File(path, "w") as file:
-        for key, values in arrays.items():
-            file.create_dataset(key, data=values, compression="gzip", compression_opts=4, shuffle=True)
         file.attrs.update(attributes)
+        for key, values in arrays.items():
+            dataset = file.create_dataset(key, values.shape, values.dtype, compression="gzip", shuffle=True)
+            rows = dataset.chunks[0]
+            for start in range(0, len(values), rows):
+                dataset[start : start + rows] = values[start : start + rows]
+                if (size := dataset.id.get_storage_size()) > limit:
+                    what = f"{path} would be larger than it may be"
+                    raise TooLargeError(what, got=f"{size} bytes of {key}", expected=f"at most {limit:.0f}")
 
 
 def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""Saved samples: the events of a run's first repetition beside its Result, and the way from a Result to its events.
+"""The way from a Result to its events, and from files to repetitions.
 
-A file of `simbench run --save-samples` names its result; the Result of `simbench score` knows its files by checksum.
+A file that `simbench run` kept names its result; the Result of `simbench score` knows its files by checksum.
 So no file is ever shown, or scored, as another's.
 """
 
@@ -15,22 +15,10 @@ from simbench.core.errors import DataError, UsageError
 from simbench.core.progress import Progress
 from simbench.metrics.base import Comparison
 from simbench.results.schema import Result
-from simbench.samples.files import HDF5_SUFFIXES, SampleSet, read_samples, write_samples
+from simbench.samples.files import HDF5_SUFFIXES, SampleSet, read_samples
 from simbench.tasks.base import Task
 
 SUFFIXES = (*HDF5_SUFFIXES, ".npz")
-
-
-def save_samples(result: Result, pair: Comparison, task: Task, path: Path) -> Path:
-    """Write the generated events of `pair` beside the result file `path`: `<id>.h5`. Returns the new file.
-
-    Raises:
-        UsageError: it exists or cannot be written.
-    """
-    target, rows = path.with_suffix(SUFFIXES[0]), pair.reference.split_rows
-    name, seed = result.generator.name, result.spec.root_seed
-    write_samples(target, task, pair.generated.samples, rows, name, seed, result=result.id)
-    return target
 
 
 def read_pair(path: Path, task: Task) -> tuple[SampleSet, Comparison]:
@@ -55,14 +43,15 @@ def read_repetitions(paths: Sequence[Path], task: Task, progress: Progress) -> t
         for path in paths:
             samples, pair = read_pair(path, task)
             for earlier, other in zip(paths, sets, strict=False):
-                _check_repetition(earlier, other, path, samples)
+                check_repetition(earlier, other, path, samples)
             sets.append(samples)
             pairs.append(pair)
             advance(1)
     return sets, pairs
 
 
-def _check_repetition(first: Path, one: SampleSet, second: Path, two: SampleSet) -> None:
+def check_repetition(first: Path, one: SampleSet, second: Path, two: SampleSet) -> None:
+    """Refuse sets that are no repetitions of one generator. Raises DataError."""
     both = f"{first} and {second}"
     if (one.named or two.named) and one.generator != two.generator:
         got = " and ".join(repr(samples.generator) if samples.named else "no name" for samples in (one, two))
@@ -96,9 +85,9 @@ def find_pairs(
         owners = [place for place, result in enumerate(results) if _belongs(samples, pair, result)]
         further = any(samples.sha256 in result.provenance.flags.values() for result in results)
         if not owners and not further:  # a further repetition is the result's too, but figures show the first
-            names = [f"{of.generator.name} {of.id}, {of.task.events} events" for of in results[:5]]
+            names = [f"{of.label} {of.id}, {of.task.events} events" for of in results[:5]]
             what, got = f"{file} holds the samples of none of the results", _described(samples, pair)
-            fix = "Pass the file of `simbench run --save-samples` or `simbench score` for one of them, or leave it out."
+            fix = "Pass the file that `simbench run` kept, or `simbench score` took, for one of them, or leave it out."
             raise DataError(what, got=got, expected=" or ".join(names), fix=fix)
         for place in owners:
             found[place] = found[place] or pair

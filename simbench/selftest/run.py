@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -36,11 +37,15 @@ CURVES: dict[str, tuple[Callable[[float], Control], tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class ControlResult:
-    """What the metrics said of one control: measurements, and in `flags` the adjusted p-values below ALPHA, by key."""
+    """What the metrics said of one control: measurements, and in `flags` the adjusted p-values below ALPHA, by key.
+
+    `whole`: all test events were looked at.
+    """
 
     control: Control
     measurements: dict[str, Measurement]
     flags: dict[str, float]
+    whole: bool = True
 
     @property
     def missed(self) -> list[str]:
@@ -48,9 +53,22 @@ class ControlResult:
         return [key for key in self.control.must_flag if key not in self.flags]
 
     @property
+    def status(self) -> Literal["ok", "failed", "cannot tell"]:
+        """ok: all that had to flag it did; the floor is flagged by none.
+
+        A miss tells nothing where the defect is weak and the events are few, or where the metric was left out.
+        """
+        if not self.control.must_flag:
+            return "failed" if self.flags else "ok"
+        if not self.missed:
+            return "ok"
+        looked = [key for key in self.missed if key in self.measurements]
+        return "failed" if looked and (self.whole or not self.control.weak) else "cannot tell"
+
+    @property
     def passed(self) -> bool:
-        """All that had to flag it did; the floor is flagged by none."""
-        return not self.missed if self.control.must_flag else not self.flags
+        """Not failed."""
+        return self.status != "failed"
 
 
 def controls(task: Task) -> tuple[Control, ...]:
@@ -75,7 +93,8 @@ def judge(control: Control, pair: Comparison, floors: Floors, keys: Sequence[str
     measured = measure_all(keys, [comparison], task, definitions="simbench", floors=floors)
     measurements = {measurement.key: measurement for measurement in measured}
     adjusted = holm({key: m.p for key, m in measurements.items() if m.p is not None})
-    return ControlResult(control, measurements, {key: p for key, p in adjusted.items() if p < ALPHA})
+    flags = {key: p for key, p in adjusted.items() if p < ALPHA}
+    return ControlResult(control, measurements, flags, whole=len(pair) >= task.test_events)
 
 
 def selftest(

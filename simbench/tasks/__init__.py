@@ -1,32 +1,59 @@
-"""The tasks, by name. A package offers its own through the entry-point group `simbench.tasks` (a Task subclass)."""
+"""The tasks: by name, as `pkg.module:Task`, or as `file.py:Task`.
+
+A package offers its own by name through the entry-point group `simbench.tasks` (a Task subclass).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simbench.core.plugins import entry_points, load_entry_point, unknown_name
+from simbench.core.errors import DataError, UsageError
+from simbench.core.plugins import entry_points
+from simbench.core.specs import Kind, find_target
+from simbench.core.text import printable
 
 if TYPE_CHECKING:
+    from simbench.results.schema import TaskRecord
     from simbench.tasks.base import Task
 
 DEFAULT = "zn-geant3"
+GROUP = "simbench.tasks"
+KIND = Kind("task", GROUP, DataError, "load_split", "Name the class of the task.")
 
 
 def task_names() -> list[str]:
     """Every registered task."""
-    return sorted(entry_points("simbench.tasks"))
+    return sorted(entry_points(GROUP))
 
 
-def get_task(name: str, data_dir: Path | None = None) -> Task:
-    """The task of that name. `data_dir` is searched first for data that simbench does not ship.
+def get_task(spec: str, data_dir: Path | None = None) -> Task:
+    """The task that `spec` names. `data_dir` is searched first for data that simbench does not ship.
 
     Raises:
-        UsageError: no such task.
+        UsageError: there is no such name, file, module or attribute.
+        DataError: its code raised, or what it gave is no task.
     """
-    known = entry_points("simbench.tasks")
-    if name not in known:
-        raise unknown_name("task", name, known)
-    cls = load_entry_point(known[name])
-    task: Task = cls(data_dir) if data_dir is not None and "data_dir" in cls.__init__.__annotations__ else cls()
-    return task
+    from simbench.tasks.checks import checked, constructed
+
+    value = find_target(spec, KIND).value
+    task = constructed(spec, value, data_dir)
+    ours = ":" not in spec and type(task).__module__.startswith(f"{__name__}.")
+    return task if ours else checked(task, spec, value)
+
+
+def task_of(record: TaskRecord, spec: str | None = None, data_dir: Path | None = None) -> Task:
+    """The task of a result. One from a file is code, which runs only where the user names it as `spec`.
+
+    Raises:
+        UsageError: the result's task is in no package that offers it by name, and no `spec` is given.
+        DataError: as `get_task`.
+    """
+    if spec is None and record.source is not None:
+        source = printable(record.source, 200)
+        what = f"the task {printable(record.name, 60)} of this result is no installed one"
+        if source.startswith("samples:"):
+            what, fix = "this result has no task", f"It was held against {source.removeprefix('samples:')} alone."
+            raise UsageError(what, fix=fix)
+        raise UsageError(what, got=f"one that came from {source}", fix=f"Pass --task {source}.")
+    return get_task(spec or record.name, data_dir)

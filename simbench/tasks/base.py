@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -22,11 +23,11 @@ from simbench.tasks.controls import Control
 Split = Literal["train", "validation", "test", "floor"]
 
 NOISE = '''\
-"""Nothing but noise yet. Measure it: simbench run --task {task} --generator {file}:Model"""
+"""Nothing but noise yet. Measure it: simbench run --task {task} --generator {file}:{name}"""
 import torch
 
 
-class Model:
+class {name}:
     def setup(self, task, device):  # optional; called once and not timed: load weights here
         self.shape, self.device = task.shape, device
 
@@ -100,6 +101,8 @@ class Task(ABC):
     repeats: ClassVar[int]
     """Test events per condition, stored side by side."""
     block_size: ClassVar[int]
+    """Events that a generator is asked for in one call, each block with a seed of its own; `--block-size` takes
+    another."""
     test_events: ClassVar[int]
     smoke_events: ClassVar[int]
     metrics: ClassVar[tuple[str, ...]]
@@ -117,7 +120,18 @@ class Task(ABC):
     lenet: ClassVar[Variant | None] = None
     """The pinned LeNet-5 of the task, where `features` come from one."""
     template: ClassVar[str] = NOISE
-    """The generator that `simbench init` writes; {task} and {file} are filled in."""
+    """The generator that `simbench init` writes; {task}, {file} and {name}, that of its class, are filled in."""
+    has_floor: bool = True
+    """Whether there are independent real events, `load("floor")`."""
+    source: str | None = None
+    """What the user typed for a task that no package offers by name: `file.py:Task`."""
+    source_sha256: str | None = None
+    """Checksum of the file behind `source`."""
+
+    @property
+    def spec(self) -> str:
+        """What names the task on the command line."""
+        return self.source or self.name
 
     @property
     def scored_sha256(self) -> str:
@@ -181,6 +195,14 @@ class Task(ABC):
             fix=f"Try --events {near}.",
         )
 
+    def in_blocks(self, size: int | None) -> Self:
+        """This task, scored in blocks of `size` events; the task itself where that is None or its own size."""
+        if size is None or size == self.block_size:
+            return self
+        other = copy.copy(self)
+        vars(other)["block_size"] = size
+        return other
+
     def record(self, reference: Events) -> TaskRecord:
         """What a Result says of the data when these test events were scored against."""
         whole = reference.rows is None and len(reference) == self.test_events
@@ -194,6 +216,8 @@ class Task(ABC):
             train_sha256=self.train_sha256,
             features_sha256=self.features_sha256,
             events=len(reference),
+            source=self.source,
+            source_sha256=self.source_sha256,
         )
 
     def plain_events(self, samples: object, count: int, who: str) -> Tensor:
@@ -209,13 +233,16 @@ class Task(ABC):
         if not isinstance(samples, Tensor):
             what, fix = f"{who} returned no tensor", "Return a torch.Tensor (or a numpy array) of numbers."
             raise GeneratorError(what, got=kind.__name__, expected=f"a tensor of shape {expected}", fix=fix)
-        if type(samples) is not Tensor or samples.layout is not torch.strided:
+        if type(samples) is not Tensor or samples.layout is not torch.strided or samples.is_quantized:
             raise GeneratorError(
                 f"{who} returned a special kind of tensor",
-                got=f"{kind.__name__}, {samples.layout}",
+                got=f"{kind.__name__}, {samples.layout}, {samples.dtype}",
                 expected="a plain, dense torch.Tensor or numpy array",
                 fix="Return a plain one, e.g. parameter.detach(), out.to_dense(), out.as_subclass(torch.Tensor).",
             )
+        if samples.is_meta:
+            what, fix = f"{who} returned a tensor without values", "Put the model on the device that `setup` is given."
+            raise GeneratorError(what, got="one on the device 'meta'", expected="events on a CPU or GPU", fix=fix)
         if tuple(samples.shape) != expected:
             what = f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}"
             raise GeneratorError(what, fix=_shape_hint(tuple(samples.shape), expected))

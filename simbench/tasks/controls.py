@@ -17,11 +17,15 @@ Spoil = Callable[[Events, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Control:
-    """A defect, and the keys of the metrics that must flag it; where it names none, nothing may flag it."""
+    """A defect, and the keys of the metrics that must flag it; where it names none, nothing may flag it.
+
+    `weak`: so small a defect that fewer than all test events may not show it.
+    """
 
     name: str
     must_flag: tuple[str, ...]
     spoil: Spoil
+    weak: bool = False
 
 
 def scaled(factor: float) -> Spoil:

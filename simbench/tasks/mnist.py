@@ -83,11 +83,11 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
 
 
 TEMPLATE = '''\
-"""Pixels drawn from the digit's mean image. Measure it: simbench run --task {task} -g {file}:Model"""
+"""Pixels drawn from the digit's mean image. Measure it: simbench run --task {task} -g {file}:{name}"""
 import torch
 
 
-class Model:
+class {name}:
     def setup(self, task, device):  # optional; called once and not timed: load weights here
         real = task.load("train")
         mean = real.conditions.T @ real.samples.flatten(1) / real.conditions.sum(0)[:, None]

@@ -72,7 +72,7 @@ def run_training(
     overrides = {key: _number(text) for key, text in plan_params.items()}
     plan = plan_for(model, task.name, preset, **{**overrides, **({} if steps is None else {"steps": steps})})
     config = {key: value for key, value in resolved.effective_parameters().items() if key != "weights"}
-    words = ["simbench", "train", spec, "--task", task.name, "--preset", preset, "--seed", str(seed)]
+    words = ["simbench", "train", spec, "--task", task.spec, "--preset", preset, "--seed", str(seed)]
     words += ["--steps", str(steps)] if steps is not None else []
     words += [word for key, text in given.items() for word in ("--param", f"{key}={text}")]
     name = str(getattr(model, "model_name", resolved.name))

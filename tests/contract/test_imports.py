@@ -109,6 +109,12 @@ def test_the_scan_sees_imports_inside_functions(tmp_path: Path) -> None:
     assert set(modules(path)) == {"simbench_baselines.vae.VAE", "os.path", "simbench.gates"}
 
 
+def test_simbench_itself_shows_what_it_hands_on() -> None:
+    simbench = import_module("simbench")
+    assert "load_results" in dir(simbench)
+    assert set(dir(simbench)) == set(simbench.__all__)
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_public_names_resolve_and_hide_no_module(folder: str) -> None:
     package = import_module(f"simbench.{folder}")

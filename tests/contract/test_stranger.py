@@ -1,120 +1,46 @@
-"""A package that simbench has never heard of brings a task, metrics and a generator: the commands work on them."""
+"""A package that simbench has never heard of, that of docs/own-package.md: the commands work on what it brings."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-FILES = {
-    "pulses/__init__.py": '"""Pulses of a silicon sensor."""\n',
-    "pulses/task.py": '''
-"""Waveforms of 24 samples, for an amplitude and a width."""
-
-import torch
-
-from simbench.core.events import Events
-from simbench.tasks.base import Task
-from simbench.tasks.controls import Control, shrunk
+ROOT = Path(__file__).parents[2]
+TUTORIAL = (ROOT / "docs" / "own-package.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXCESS = README[README.index("from simbench.metrics import") : README.index("```\n\n`simbench run --gen")]
 
 
-def waveforms(conditions, rng):
-    time = torch.arange(24.0) - 12
-    noise = 1 + 0.2 * torch.randn(len(conditions), 1, generator=rng)
-    return (conditions[:, :1] * noise * torch.exp(-((time / conditions[:, 1:]) ** 2))).clamp(min=0)
-
-
-class Pulses(Task):
-    name = "pulses"
-    version = "2"
-    summary = "Waveforms of a silicon sensor."
-    shape = (24,)
-    unit = "ADC counts"
-    maximum = 1e4
-    condition_names = ("amplitude", "width")
-    condition_units = ("ADC counts", "ns")
-    repeats = 4
-    block_size = 50
-    test_events = 400
-    smoke_events = 200
-    metrics = ("energy_distance/1", "diversity_ratio/1", "peak_height/1")
-    primary = ("peak_height/1",)
-    equivalent_metric = ""
-    dataset_sha256 = "0" * 64
-    controls = (
-        Control("half as high", ("peak_height/1", "energy_distance/1"), lambda events, rng: events.samples * 0.5),
-        Control("mean response per condition", ("diversity_ratio/1",), shrunk(1.0)),
-    )
-
-    def load_split(self, split):
-        particle = torch.arange(100).repeat_interleave(4)
-        of_particles = torch.Generator().manual_seed(1 if split in ("test", "floor") else 2)
-        conditions = torch.rand(100, 2, generator=of_particles) * torch.tensor([90.0, 3.0]) + torch.tensor([10.0, 1.0])
-        conditions = conditions[particle]
-        samples = waveforms(conditions, torch.Generator().manual_seed(sum(split.encode())))
-        strata = {"amplitude": (conditions[:, 0] > 55).numpy().astype(int).astype(str)}
-        return Events(samples, conditions, particle, particle, strata, {"features": lambda values: values})
-''',
-    "pulses/metrics.py": '''
-"""The height of the peak."""
-
-from simbench.metrics import bootstrap_mean, metric
-
-
-@metric("peak_height/1", unit="ADC counts", direction="target", target=0.0)
-def peak_height(pair):
-    """Mean height of the peak, generated minus real: what the trigger sees."""
-    difference = pair.generated.samples.amax(1) - pair.reference.samples.amax(1)
-    return bootstrap_mean(difference.double(), pair.generated.unit_id)
-''',
-    "pulses/models.py": '''
-"""Waveforms without noise, too low by a factor."""
-
-import torch
-
-from pulses.task import waveforms
-
-
-class Parametrisation:
-    version = "0.3"
-
-    def __init__(self, factor: float = 0.9):
-        self.factor = factor
-
-    def sample(self, conditions, *, seed):
-        return self.factor * waveforms(conditions, torch.Generator().manual_seed(seed))
-''',
-    "pulses/excess.py": README[
-        README.index("from simbench.metrics import") : README.index("```\n\n`simbench run --gen")
-    ],
-    "pulses-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: pulses\nVersion: 1.0\n",
-    "pulses-1.0.dist-info/entry_points.txt": """
-[simbench.tasks]
-pulses = pulses.task:Pulses
-
-[simbench.metrics]
-peak_height = pulses.metrics:peak_height
-photon_excess = pulses.excess:photon_excess
-
-[simbench.generators]
-parametrisation = pulses.models:Parametrisation
-""",
-}
+def tutorial_files() -> dict[str, str]:
+    """The files of the package in docs/own-package.md, by name, as they stand there."""
+    return dict(re.findall(r"^`([\w./]+)`:\n\n```(?:python|toml)\n(.*?)^```$", TUTORIAL, re.MULTILINE | re.DOTALL))
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of installed packages, as pip would leave it."""
-    folder = tmp_path_factory.mktemp("site-packages")
-    for name, text in FILES.items():
+    """A folder of installed packages: the tutorial's, with the README's metric, as pip would leave it."""
+    folder, files = tmp_path_factory.mktemp("site-packages"), tutorial_files()
+    project = tomllib.loads(files.pop("pyproject.toml"))["project"]
+    groups = project["entry-points"]
+    groups["simbench.metrics"]["photon_excess"] = "pulses.excess:photon_excess"
+    lines = [line for group, names in groups.items() for line in (f"[{group}]", *map(" = ".join, names.items()))]
+    about = f"{project['name']}-{project['version']}.dist-info"
+    files |= {
+        "pulses/excess.py": EXCESS,
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n",
+        f"{about}/entry_points.txt": "\n".join(lines),
+    }
+    for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text.lstrip())
+        (folder / name).write_text(text)
     return folder
 
 
@@ -128,7 +54,7 @@ def simbench(installed: Path, workdir: Path, *words: str) -> subprocess.Complete
     path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "simbench", *words]
     environment = os.environ | {"PYTHONPATH": path, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=workdir, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=workdir, env=environment, capture_output=True, text=True, timeout=280)
 
 
 def data(done: subprocess.CompletedProcess[str]) -> Any:
@@ -138,9 +64,26 @@ def data(done: subprocess.CompletedProcess[str]) -> Any:
 
 @pytest.fixture(scope="module")
 def result(installed: Path, workdir: Path) -> dict[str, Any]:
-    words = ["run", "--task", "pulses", "-g", "parametrisation", "-p", "factor=0.8", "--batch-size", "10", "--json"]
-    found: dict[str, Any] = data(simbench(installed, workdir, *words, "--no-report"))
+    (line,) = re.findall("^simbench (run .*)$", TUTORIAL, re.MULTILINE)
+    found: dict[str, Any] = data(
+        simbench(installed, workdir, *line.split(), "--batches", "50", "--json", "--no-report")
+    )
     return found
+
+
+def test_the_tutorial_holds_a_package() -> None:
+    assert set(tutorial_files()) == {
+        "pyproject.toml",
+        *(f"pulses/{name}.py" for name in ("__init__", "task", "metrics", "models")),
+    }
+    assert all(f"  {name}" in TUTORIAL for name in ("__init__.py", "task.py", "metrics.py", "models.py"))
+
+
+def test_every_command_of_the_tutorial_exists() -> None:
+    verbs = re.findall(r"^simbench ((?:leaderboard )?\w+)", TUTORIAL, re.MULTILINE)
+    assert verbs == [
+        *("tasks", "check", "selftest", "run", "leaderboard init", "leaderboard add", "leaderboard render")
+    ]
 
 
 def test_run(result: dict[str, Any], workdir: Path) -> None:
@@ -155,6 +98,7 @@ def test_run(result: dict[str, Any], workdir: Path) -> None:
     spread = measured["diversity_ratio/1"]
     assert abs(spread["value"] - 0.8**2) < 3 * spread["stderr"]
     assert set(measured["energy_distance/1"]["strata"]) == {"amplitude=0", "amplitude=1"}
+    assert result["task"]["source"] is None
     folder = workdir / "runs" / "pulses" / "parametrisation"
     assert [path.name for path in folder.iterdir()] == [f"{result['id']}.json"]
 
@@ -179,6 +123,19 @@ def test_selftest(installed: Path, workdir: Path) -> None:
     assert [control["passed"] for control in found] == [True, True, True]
     assert found[0]["flags"] == {}
     assert set(found[1]["flags"]) >= {"peak_height/1", "energy_distance/1"}
+
+
+def test_a_board_of_ones_own(result: dict[str, Any], installed: Path, workdir: Path) -> None:
+    """The tutorial's commands: init, add, render."""
+    lines = re.findall("^simbench (leaderboard .*)$", TUTORIAL, re.MULTILINE)
+    # without its speeds: on a busy machine 50 waveforms, 80 µs, take thirty times as long when they are timed
+    untimed = result | {"throughput": [], "timing": None}
+    (workdir / f"runs/pulses/parametrisation/{result['id']}.json").write_text(json.dumps(untimed))
+    for line in lines:
+        data(simbench(installed, workdir, *line.replace("RESULT", result["id"]).split(), "--json"))
+    page = (workdir / "ourboards" / "pulses" / "README.md").read_text()
+    assert "| 1 | [parametrisation](entries/parametrisation-" in page
+    assert "equivalent" not in page.partition("Add yours")[0].partition("| rank")[2].partition("\n")[0]
 
 
 def test_a_metric_of_ones_own_is_scored_on_a_shipped_task(installed: Path, workdir: Path) -> None:

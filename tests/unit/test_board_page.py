@@ -80,12 +80,28 @@ PROBE = """<pre></pre><iframe id=frame style='width:%dpx;height:900px;border:0'>
 frame.onload = () => {
   const page = frame.contentDocument, root = page.documentElement;
   const resources = frame.contentWindow.performance.getEntriesByType("resource");
+  const cut = (box) => {
+    const {left, right} = box.getBoundingClientRect();
+    const edge = box.querySelector("th.model").getBoundingClientRect().right;
+    return [...box.querySelectorAll("th.model, td.model, td:not(.words)")].filter((cell) => {
+      const at = cell.getBoundingClientRect();
+      if (cell.scrollWidth > cell.clientWidth + 1) return true;
+      if (getComputedStyle(cell).position === "sticky") return at.left < left - 1;
+      const hidden = at.left >= right - 2 || at.right <= edge + 2;
+      return !hidden && (at.right > right + 1 || at.left < edge - 1);
+    }).length;
+  };
+  const boxes = [...page.querySelectorAll(".box")].filter((box) => box.querySelector("table"));
+  const wide = boxes.filter((box) => box.scrollWidth > box.clientWidth);
   const isSmall = (one) => parseFloat(getComputedStyle(one).fontSize) < 12;
   document.querySelector("pre").textContent = JSON.stringify({
     overflow: root.scrollWidth - root.clientWidth,
     requests: resources.map((one) => one.name),
     rows: page.querySelectorAll("tbody tr").length,
     images: page.images.length,
+    wide: wide.length,
+    hints: boxes.filter((box) => !box.previousElementSibling.hidden).length,
+    cut: [0, 250].map((x) => boxes.map((box) => { box.scrollLeft = x; return cut(box); })),
     small: [...page.querySelectorAll("td, p")].filter(isSmall).length,
   });
 };
@@ -103,6 +119,9 @@ def test_the_page_fits_its_window_and_asks_nobody_for_anything(page: Path, tmp_p
     assert found["overflow"] == 0
     assert found["requests"] == []
     assert found["rows"] > 20
+    assert found["hints"] == found["wide"] > 0
+    if width == 390:  # the columns of numbers fit the screen exactly, wherever the table is scrolled to
+        assert {cells for position in found["cut"] for cells in position} == {0}
     assert found["images"] == found["small"] == 0
     assert not re.search(r"(src|href)=\"(?!entries/|https://|board\.|data:,|pareto\.svg|#pareto-)", page.read_text())
     assert log == []

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 
 import simbench
 from simbench.cli.main import app
+from simbench.tasks import get_task
 
 MODELS = """
 import sys
@@ -144,7 +146,7 @@ def test_ctrl_c_on_the_real_command_is_one_line_at_any_moment(tmp_path: Path, mo
         "--generator",
         "vae",
     ]
-    command += ["--task", "zn-geant3", "--smoke", "--batch-size", "1", "--device", "cpu", "--save-samples"]
+    command += ["--task", "zn-geant3", "--smoke", "--batch-size", "1", "--device", "cpu"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     while moment not in (line := process.stderr.readline()):
@@ -188,7 +190,19 @@ VERBS = dict(commands(typer.main.get_command(app)))
 def test_the_verbs_are_those_of_the_design() -> None:
     assert {words[0] for words in VERBS} >= {
         *("run", "score", "train", "init", "check", "conditions", "gate", "compare", "leaderboard"),
-        *("report", "selftest", "tasks", "metrics", "generators", "doctor", "bench", "export", "floor", "gate-speed"),
+        *(
+            "report",
+            "clean",
+            "selftest",
+            "tasks",
+            "metrics",
+            "generators",
+            "doctor",
+            "bench",
+            "export",
+            "floor",
+            "gate-speed",
+        ),
         "table1",
     }
 
@@ -256,7 +270,6 @@ def test_usage_errors_of_the_parser_exit_with_2(words: list[str], said: str) -> 
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--definitions", "mine"], "unknown definitions"),
         (2, "UsageError", ["run", "-g", "cli_models:Good", "--out", "cli_models.py"], "cannot be written"),
         (2, "UsageError", ["run", "-g", "samples:x.h5", "--smoke"], "--smoke"),
-        (2, "UsageError", ["run", "-g", "samples:x.h5", "--save-samples"], "--save-samples"),
         (3, "GeneratorError", ["run", "-g", "cli_broken:Model"], "RuntimeError: at import (cli_broken.py:1)"),
         (3, "GeneratorError", ["run", "-g", "cli_models:Sampleless"], "without a method `sample`"),
         (3, "GeneratorError", ["run", "-g", "cli_models:Channel"], "squeeze(1)"),
@@ -298,6 +311,8 @@ def test_every_mistake_is_one_line_with_its_exit_code(code: int, kind: str, word
         (4, "DataError", ["compare", "zn.json", "none.json"], "no such file"),
         (4, "DataError", ["compare", "zn.json", "mnist.json"], "differ in task"),
         (4, "DataError", ["score", "folder"], "folder is a folder"),
+        (4, "DataError", ["clean", "none"], "there is no folder none"),
+        (4, "DataError", ["clean", "empty.json", "--yes"], "there is no folder empty.json"),
         (4, "DataError", ["export", "none", "-o", "x.csv"], "names no files"),
         (4, "DataError", ["export", "empty.json", "-o", "x.csv"], "an empty file"),
         (2, "UsageError", ["export", "zn.json", "-o", "folder"], "expected .csv or .parquet"),
@@ -313,6 +328,10 @@ def test_every_mistake_is_one_line_with_its_exit_code(code: int, kind: str, word
         (4, "DataError", ["gate", "zn.json", "--golden", "mnist.json"], "simbench.golden/1"),
         (2, "UsageError", ["gate", "--golden", "folder", "--update", "--reason", "x"], "folder is a folder"),
         (2, "UsageError", ["gate", "zn.json", "--golden", "none.json", "--junit", "folder"], "folder is a folder"),
+        (4, "DataError", ["gate", "zn.json", "--golden", "cut.json"], "no golden file: got EOF while parsing"),
+        (4, "DataError", ["gate", "zn.json", "--golden", "cut.json"], "restore it from git"),
+        (2, "UsageError", ["report", "zn.json", "-o", "x.pdf"], "Try x.html; --figures"),
+        (2, "UsageError", ["report", "zn.json", "-o", "zn.json"], "a report is an HTML page"),
         (2, "UsageError", ["bench", "-g", "cli_models:God"], "Did you mean 'Good'?"),
         (2, "UsageError", ["bench", "-g", "cli_models:Good", "--pytest-benchmark", "zn.json"], "never overwritten"),
     ],
@@ -323,6 +342,8 @@ def test_wrong_files_are_one_line_with_its_exit_code(
     (workdir / "folder").mkdir()
     (workdir / "empty.json").touch()
     (workdir / "curly.json").write_text("{}")
+    golden = Path(__file__).parents[1] / "gates" / "mnist-vae.golden.json"
+    (workdir / "cut.json").write_bytes(golden.read_bytes()[:2000])
     for task in ("zn", "mnist"):
         (workdir / f"{task}.json").write_text(make_result(task="zn-geant3" if task == "zn" else task).to_json())
     before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
@@ -383,7 +404,7 @@ class Engine:
 
 def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine()
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", engine)
     done = simbench_does(
         "run",
         "-g",
@@ -401,6 +422,7 @@ def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.Mo
         "--device",
         "cpu",
         "--no-report",
+        "--no-samples",
     )
     assert done.exit_code == 0, done.stderr
     asked = engine.asked
@@ -415,8 +437,8 @@ def test_run_writes_a_result_and_prints_it(workdir: Path, monkeypatch: pytest.Mo
 
 def test_run_json_is_the_result_and_nothing_else(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine()
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
-    done = simbench_does("run", "-g", "cli_models:Good", "--json", "--no-report", "--out", "elsewhere")
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", engine)
+    done = simbench_does("run", "-g", "cli_models:Good", "--json", "--no-report", "--no-samples", "--out", "elsewhere")
     assert done.stdout == engine.result.to_json()
     assert "chatter on stdout" in done.stderr
     assert len(list((workdir / "elsewhere").rglob("*.json"))) == 1
@@ -425,8 +447,8 @@ def test_run_json_is_the_result_and_nothing_else(workdir: Path, monkeypatch: pyt
 def test_a_run_that_measured_nothing_is_written_and_exits_with_5(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", Engine("incomplete"))
-    done = simbench_does("run", "-g", "cli_models:Good", "--no-report", "--json")
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", Engine("incomplete"))
+    done = simbench_does("run", "-g", "cli_models:Good", "--no-report", "--no-samples", "--json")
     assert done.exit_code == 5
     assert done.stderr.splitlines()[-1].startswith("NothingMeasuredError: ")
     assert len(list((workdir / "runs").rglob("*.json"))) == 1
@@ -435,8 +457,8 @@ def test_a_run_that_measured_nothing_is_written_and_exits_with_5(
 def test_run_leaves_a_report_beside_the_result_and_report_compares_several(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", Engine())
-    assert simbench_does("run", "-g", "cli_models:Good").exit_code == 0
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", Engine())
+    assert simbench_does("run", "-g", "cli_models:Good", "--no-samples").exit_code == 0
     (page,) = (workdir / "runs").rglob("*.html")
     (result,) = (workdir / "runs").rglob("*.json")
     assert page.stem == result.stem
@@ -451,7 +473,7 @@ def test_samples_that_a_run_saved_are_in_the_report_and_pass_the_verification(
     from simbench.tasks.zn import ZnGeant3
 
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1", "conditional_energy/1"))
-    common = ["-g", "cli_models:Good", "--events", "40", "--batch-size", "1", "--no-report", "--save-samples"]
+    common = ["-g", "cli_models:Good", "--events", "40", "--batch-size", "1", "--no-report"]
     result = data("run", *common, "--repetitions", "2")
     path = workdir / "runs" / "zn-geant3" / "Good" / f"{result['id']}.json"
     samples = path.with_suffix(".h5")
@@ -518,9 +540,9 @@ def test_a_report_that_fails_hides_no_result(workdir: Path, monkeypatch: pytest.
         raise ZeroDivisionError("a defect")
 
     engine = Engine()
-    monkeypatch.setattr("simbench.evaluation.evaluate.evaluate", engine)
+    monkeypatch.setattr("simbench.evaluation.jobs.evaluate", engine)
     monkeypatch.setattr("simbench.report.page.write_report", defect)
-    done = simbench_does("run", "-g", "cli_models:Good", "--json")
+    done = simbench_does("run", "-g", "cli_models:Good", "--no-samples", "--json")
     assert done.exit_code == 70
     assert done.stdout == engine.result.to_json()
     assert len(list((workdir / "runs").rglob("*.json"))) == 1
@@ -538,12 +560,41 @@ def test_init_then_check_passes(workdir: Path) -> None:
     assert "0 failed" in table.stdout
 
 
+def test_init_names_the_class_after_the_file(workdir: Path) -> None:
+    done = simbench_does("init", "my_flow.py")
+    assert "simbench check my_flow.py:MyFlow" in done.stdout
+    assert "class MyFlow:" in (workdir / "my_flow.py").read_text()
+    assert "my_flow.py:MyFlow" in (workdir / "my_flow.py").read_text()
+    assert "Try my_flow.py:MyFlow." in fails(2, "UsageError", "check", "my_flow")
+
+
 def test_check_exits_with_3_where_the_contract_is_broken(workdir: Path) -> None:
     for spec in ("cli_models:Negative", "cli_broken:Model", "cli_models:Sampleless"):
         done = simbench_does("check", spec)
         assert done.exit_code == 3
         assert "1 failed" in done.stdout
     assert json.loads(simbench_does("check", "cli_models:Negative", "--json").stdout)["passed"] is False
+
+
+def test_check_shows_the_users_traceback_on_request(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Traceback" not in simbench_does("check", "cli_models:Raises").stderr
+    monkeypatch.setenv("SIMBENCH_DEBUG", "1")
+    done = simbench_does("check", "cli_models:Raises", "--json")
+    assert 'raise ValueError("in sample")' in done.stderr
+    assert json.loads(done.stdout)["passed"] is False
+
+
+def test_compare_tells_runs_of_one_class_apart_by_their_parameters(workdir: Path) -> None:
+    for place, width in enumerate((4.0, 5.0)):
+        made = make_result("Model", parameters={"width": width, "depth": 2}, quality=width, id=f"run-{place}")
+        (workdir / f"{place}.json").write_text(made.to_json())
+    told = simbench_does("compare", "0.json", "1.json").stdout
+    assert "A: Model (width=4.0), run-0\nB: Model (width=5.0), run-1\n" in told
+    assert "< 1e-09" in told
+    itself = simbench_does("compare", "0.json", "0.json").stdout
+    assert "Both are scores of the same events" in itself
+    assert "B is better on 0 and A on 0" in itself
+    assert {(one["low"], one["high"]) for one in data("compare", "0.json", "0.json")} == {(0.0, 0.0)}
 
 
 def test_conditions_go_out(workdir: Path) -> None:
@@ -580,6 +631,28 @@ def test_tasks_metrics_and_generators_are_listed_and_described() -> None:
         assert done.stdout.strip()
 
 
+@pytest.mark.parametrize("words", [[], ["--task", "zn-geant3"]])
+def test_metrics_are_a_table_a_task_with_one_line_each_at_80_columns(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = simbench_does("metrics", *words).stdout.splitlines()
+    task = get_task("zn-geant3")
+    start = lines.index("zn-geant3")
+    shown = [line.split()[0] for line in lines[start + 2 : start + 2 + len(task.metrics)]]
+    assert shown == list(task.metrics)
+    assert lines[start + 2].split()[-1] == "primary"
+    assert any(line.split()[:1] == ["rmse/wojnar2024"] and line.split()[-1] == "wojnar2024" for line in lines)
+    assert ("mnist" in lines) == (not words)
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_metrics_of_one_task_as_data() -> None:
+    keys = {metric["key"] for metric in data("metrics", "--task", "mnist")}
+    assert {*get_task("mnist").metrics, "sinkhorn/deja2020"} == keys
+    assert "one of" in fails(2, "UsageError", "metrics", "--task", "mnits")
+
+
 def test_doctor_looks_at_everything_and_leaves_nothing(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMBENCH_DATA", str(workdir / "empty"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "cache"))
@@ -599,6 +672,15 @@ def test_doctor_looks_at_everything_and_leaves_nothing(workdir: Path, monkeypatc
     assert found["data of zn-geant3"]["status"] == "ok"
     assert done.exit_code == (4 if any(check["status"] == "fail" for check in found.values()) else 0)
     assert sorted(path.name for path in workdir.iterdir()) == ["cli_broken.py", "cli_models.py", "cli_other.json"]
+
+
+def test_doctor_spells_names_as_they_are(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workdir / "mypkg.py").touch()
+    lost = metadata.EntryPoint("mine", "mypkg:Lost", "simbench.generators")
+    monkeypatch.setattr("simbench.cli.doctor.entry_points", lambda group: {"mine": lost})
+    monkeypatch.setattr("simbench.core.specs.entry_points", lambda group: {"mine": lost})
+    found = {check["name"]: check for check in json.loads(simbench_does("doctor", "--json").stdout)["checks"]}
+    assert found["generator mine"]["reason"].startswith("mypkg has no 'Lost'")
 
 
 def test_doctor_fails_where_results_cannot_be_written(workdir: Path) -> None:

@@ -8,7 +8,15 @@ from rich.console import Console
 from simbench.core.text import THIN
 from simbench.report.terminal import print_result
 from simbench.results.schema import Bound, EquivalentCount, EquivalentEvents, Measurement, Result, StratumValue
-from simbench.results.words import equivalent_sentence, floor_test, meaning, speed_sentence, standing, verdict
+from simbench.results.words import (
+    equivalent_sentence,
+    floor_test,
+    meaning,
+    score_text,
+    speed_sentence,
+    standing,
+    verdict,
+)
 
 HOSTILE = "<script>alert(1)</script>[red]\x1b[31m$\\frac"
 
@@ -108,7 +116,8 @@ def test_the_line_of_the_design() -> None:
         )
     )
     assert verdict(result) == (
-        f"channel Wasserstein 2.1x the floor; 1{THIN}900x GEANT3 per core; weakest: neutron dispersion 0.81 ± 0.03"
+        f"channel Wasserstein 2.1x the floor; 1{THIN}900x GEANT3 per core; weakest: "
+        "dispersion (species neutron) 0.81 ± 0.03"
     )
 
 
@@ -148,7 +157,9 @@ def test_the_speed_up_names_both_machines() -> None:
     sentence = speed_sentence(make_result())
     assert "Intel(R) Xeon(R) CPU @ 2.60GHz" in sentence
     assert "GEANT 3.21/11 on Intel Xeon, 1 core of 2 (virtual machine)" in sentence
-    assert speed_sentence(make_result(task="mnist")).startswith("No speed-up")
+    assert speed_sentence(make_result(task="mnist")).startswith("No speed-up: what the Monte Carlo takes")
+    untimed = make_result(task="mnist", throughput=[])
+    assert speed_sentence(untimed) == "No speed-up: the generator was not timed."
 
 
 @pytest.mark.parametrize(
@@ -162,6 +173,20 @@ def test_the_speed_up_names_both_machines() -> None:
 def test_equivalent_events_say_their_interval_or_their_bound(bound: Bound, expected: str) -> None:
     equivalent = equivalent_to(210.4, "channel_wasserstein/1", bound)
     assert equivalent_sentence(make_result(equivalent_events=equivalent)) == f"as close to the truth as {expected}"
+
+
+def test_equivalent_events_are_of_the_same_kind_timed_or_not() -> None:
+    """Files of samples have no speed-up; a record of another engine is not what the events were scored against."""
+    equivalent = equivalent_to(210.4, "channel_wasserstein/1").model_copy(update={"engine": "GEANT 3.21/11"})
+    untimed = make_result(equivalent_events=equivalent, speedup=None, throughput=[])
+    assert "210 GEANT3 events" in equivalent_sentence(untimed)
+    other = make_result().speedup
+    assert other is not None
+    record = other.monte_carlo.model_copy(update={"engine": "Geant4 11.4"})
+    faster = make_result(equivalent_events=equivalent, speedup=other.model_copy(update={"monte_carlo": record}))
+    assert "210 GEANT3 events" in equivalent_sentence(faster)
+    plain = make_result(equivalent_events=equivalent_to(12.0, "lenet_fid/1"), speedup=None)
+    assert "12 real events" in equivalent_sentence(plain)
 
 
 def test_the_worst_aspect_is_the_headline() -> None:
@@ -219,3 +244,23 @@ def test_every_shipped_metric_has_a_sentence() -> None:
     assert all(metric.meaning != metric.summary for metric in SHIPPED if metric.version == "1")
     assert all(meaning(make_measurement(metric.name, version=metric.version)) for metric in SHIPPED)
     assert meaning(make_measurement("nobody_knows")) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "target", "repeats", "text"),
+    [
+        ("recall", 0.0, None, 1, "<\u00a00.069"),
+        ("recall", 1.0, None, 1, ">\u00a00.931"),
+        ("recall", 0.0, None, 8, "<\u00a00.45"),
+        ("empty_fraction", 0.0, 0.0, 1, "within ±0.069"),
+        ("recall", 0.5, None, 1, "0.5000"),
+        ("dispersion_ratio", 0.0, 1.0, 1, "0"),
+    ],
+)
+def test_a_share_without_spread_has_the_limit_of_its_binomial(
+    metric: str, value: float, target: float | None, repeats: int, text: str
+) -> None:
+    """None of 42 events: (1 - 0.069)^42 is 5 %; of 5 particles: 0.45."""
+    direction = "higher" if target is None else "target"
+    one = make_measurement(metric, value, stderr=0.0, n=42, direction=direction, target=target)
+    assert score_text(one, repeats=repeats) == text

@@ -25,7 +25,7 @@ import numpy
 import torch
 
 def noise(conditions, seed, shape=(4, 4)):
-    return torch.rand(len(conditions), *shape, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(len(conditions), *shape, generator=torch.Generator().manual_seed(seed)).round()
 
 class Good:
     def __init__(self, scale: float = 2.0): self.scale = scale
@@ -36,6 +36,22 @@ class Good:
 
 class Unseeded:
     def sample(self, conditions, *, seed): return torch.rand(len(conditions), 4, 4)
+
+class Dropout:
+    def sample(self, conditions, *, seed): return noise(conditions, seed) * (torch.rand(len(conditions), 4, 4) > 0.05)
+
+class Untrained:
+    def __init__(self): self.weight = torch.rand(4, 4) + 0.5
+    def sample(self, conditions, *, seed): return noise(conditions, seed) * self.weight
+
+class Hoards:
+    def __init__(self): self.kept = []
+    def sample(self, conditions, *, seed):
+        self.kept.append(torch.ones(len(conditions) * 8000))
+        return noise(conditions, seed)
+
+class Fractions:
+    def sample(self, conditions, *, seed): return noise(conditions, seed) + 0.5
 
 class NumpySeeder:
     def sample(self, conditions, *, seed):
@@ -131,7 +147,9 @@ def test_a_good_model_passes_everything(task: ToyTask) -> None:
         "8 events",
         "1 event",
         "13 events",
+        "whole photons",
         "deterministic",
+        "constructed again",
         "stochastic",
         "global state",
         "conditions kept",
@@ -140,6 +158,7 @@ def test_a_good_model_passes_everything(task: ToyTask) -> None:
         "evaluation mode",
         "own conditions",
         "speed",
+        "memory",
     ]
     assert "scale=3.0" in checks[1].reason
 
@@ -148,7 +167,9 @@ def test_a_good_model_passes_everything(task: ToyTask) -> None:
 @pytest.mark.parametrize(
     ("name", "warned"),
     [
-        ("Unseeded", {"deterministic", "global state"}),
+        ("Dropout", {"deterministic", "global state"}),
+        ("Untrained", {"constructed again"}),
+        ("Hoards", {"memory"}),
         ("NumpySeeder", {"global state"}),
         ("Mean", {"stochastic"}),
         ("Empty", {"stochastic", "8 events", "1 event", "13 events"}),
@@ -188,7 +209,25 @@ def test_a_broken_clause_ends_the_test_with_its_reason(name: str, failed: str, w
 @pytest.mark.usefixtures("models")
 def test_a_failure_after_the_first_events_does_not_hide_the_rest() -> None:
     checks = check("Fails13")
-    assert {found.name for found in checks if found.status == "fail"} == {"own conditions", "speed"}
+    assert {found.name for found in checks if found.status == "fail"} == {"own conditions", "speed", "memory"}
+
+
+@pytest.mark.usefixtures("models")
+def test_a_seed_that_is_ignored_breaks_the_contract() -> None:
+    found = {found.name: found for found in check("Unseeded")}
+    assert {name for name, one in found.items() if one.status == "fail"} == {"deterministic"}
+    assert {name for name, one in found.items() if one.status == "warn"} == {"global state"}
+    assert "as different as those of another seed" in found["deterministic"].reason
+    assert "manual_seed(seed)" in found["deterministic"].fix
+
+
+@pytest.mark.usefixtures("models")
+def test_fractions_of_photons_are_told_where_real_events_hold_whole_ones() -> None:
+    def warned(task: ToyTask) -> set[str]:
+        return {found.name for found in check("Fractions", task) if found.status == "warn"}
+
+    assert warned(ToyNoise()) == {"whole photons"}
+    assert warned(ToyTask()) == set()  # its real events hold fractions
 
 
 @pytest.mark.usefixtures("models")
@@ -212,7 +251,8 @@ def test_a_fixed_cost_of_a_call_is_not_taken_for_that_of_an_event() -> None:
         return torch.zeros(len(conditions), 44, 44)
 
     task = get_task("zn-geant3")
-    contract = _Contract(Session(FunctionGenerator(sample), task, "m"))
+    session = Session(FunctionGenerator(sample), task, "m")
+    contract = _Contract(session, lambda: session)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simbench.generators.contract.time.perf_counter", lambda: now)
         told = str(contract.speed())

@@ -41,6 +41,7 @@ def curve(monkeypatch: pytest.MonkeyPatch) -> None:
 def counted(metric: str, value: float, stderr: float, events: int = 4000, **changes: Any) -> EquivalentCount:
     found = equivalent_events(ZN, [make_measurement(metric, value, stderr=stderr, **changes)], events)
     assert found is not None
+    assert found.engine == "GEANT 3.21/11"
     return found.headline
 
 

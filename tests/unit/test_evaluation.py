@@ -76,6 +76,33 @@ def test_blocks_have_seeds_of_their_own_that_depend_on_root_and_repetition() -> 
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
+def test_a_generator_without_memory_for_a_block_is_scored_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: set[int] = set()
+
+    class Large(Blob):
+        def sample(self, conditions: torch.Tensor, *, seed: int) -> torch.Tensor:
+            sizes.add(len(conditions))
+            if len(conditions) > 70:
+                raise MemoryError
+            return super().sample(conditions, seed=seed)
+
+    monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
+    task, asked = get_task("zn-geant3"), Options(events=160, batches=(1,))
+    with pytest.raises(GeneratorError, match=r"failed in `sample` for 160 events.*--block-size"):
+        evaluate(resolved(Large()), task, asked, QUIET)
+    sizes.clear()
+    evaluated = evaluate(resolved(Large()), task, replace(asked, block_size=64, batches=()), QUIET)
+    result = evaluated.result
+    assert {64, 160 % 64} <= sizes
+    assert (result.spec.block, task.block_size, ZnGeant3.block_size) == (64, 256, 256)
+    assert result.timing is not None
+    assert result.timing.scored_batch == 64
+    assert 64 in {row.batch for row in result.throughput}
+    assert "failed in `sample` for" in (result.throughput_error or "")
+    again = Session(Blob(), task.in_blocks(64), "blob").sample_blocks(evaluated.pair.reference.conditions, 0)
+    assert torch.equal(again, evaluated.pair.generated.samples)
+
+
 def test_repetitions_are_kept_apart_from_the_sampling_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ZnGeant3, "metrics", ("channel_wasserstein/1",))
     one, found = (
@@ -192,6 +219,7 @@ def test_a_file_of_samples_scores_as_the_generator_that_made_it(live: Evaluated,
 
 def test_unknown_definitions_and_counts_are_refused() -> None:
     task = get_task("zn-geant3")
-    for arguments in ({"definitions": "deja"}, {"repetitions": 0}, {"batches": (0,)}, {"events": 3999}):
+    wrong = ({"definitions": "deja"}, {"repetitions": 0}, {"batches": (0,)}, {"block_size": 0}, {"events": 3999})
+    for arguments in wrong:
         with pytest.raises(UsageError):
             evaluate(resolved(Blob()), task, Options(**arguments), QUIET)  # type: ignore[arg-type]

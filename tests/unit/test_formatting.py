@@ -114,9 +114,17 @@ def test_duration(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 
 
+def test_a_floor_that_is_not_zero_is_not_shown_as_zero() -> None:
+    assert matching(0.36, 122.0, 12.0) == "0.36"
+    assert matching(0.0052, 7.8, 0.7) == "0.0052"
+    assert matching(-0.004, 7.8, 0.7) == "−0.0040"
+    assert matching(0.0, 122.0, 12.0) == "0"
+
+
 def test_matching_takes_the_decimals_of_the_score() -> None:
     assert matching(4.4, 9.134, 0.4234) == "4.40"
     assert matching(0.00002, 0.00624, 0.00021) == "0.00002"
+    assert matching(1.04, 340.0, 12.0) == "1"
     assert matching(4.4, 9.1, None) == "4.40"
 
 

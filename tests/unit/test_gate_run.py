@@ -54,6 +54,13 @@ def test_the_golden_generator_runs_again_as_it_was(entry: GoldenEntry) -> None:
     assert ZnGeant3.metrics[-1] == "channel_mae/1"
 
 
+def test_the_golden_generator_runs_again_in_its_blocks(entry: GoldenEntry) -> None:
+    small = entry.model_copy(update={"spec": entry.spec.model_copy(update={"block": 32})})
+    result = run_for_gate(Request(), small, progress=QUIET)
+    assert result.spec.block == 32
+    assert [m.value for m in result.measurements] != [value.per_repetition[0] for value in entry.values]
+
+
 def test_a_worse_generator_is_found(entry: GoldenEntry) -> None:
     result = run_for_gate(
         Request(generator="model.py:Blob", params={"rate": "1000"}, seed=7, repetitions=2), entry, progress=QUIET

@@ -278,12 +278,12 @@ def test_golden_values_need_a_reason_repetitions_and_scores(tmp_path: Path) -> N
     [
         (lambda d: d["current"]["values"][0]["per_repetition"].__setitem__(0, 99.0), "edited by hand"),
         (lambda d: d["current"].update(reason="better"), "edited by hand"),
-        (lambda d: d["current"].update(tolerance=5), "tolerance is wrong"),
-        (lambda d: d["current"]["values"][0].update(per_repetition=[1.0, 2.0]), "per_repetition is wrong"),
+        (lambda d: d["current"].update(tolerance=5), "tolerance' is wrong"),
+        (lambda d: d["current"]["values"][0].update(per_repetition=[1.0, 2.0]), "per_repetition' is wrong"),
         (lambda d: d["current"]["values"][0].update(target=1.0), "target belongs"),
         (lambda d: d["current"]["values"].append(d["current"]["values"][0]), "there twice"),
-        (lambda d: d.update(schema="simbench.golden/9"), "schema is wrong"),
-        (lambda d: d.update(history=[]) or d.pop("sha256"), "sha256 is wrong"),
+        (lambda d: d.update(schema="simbench.golden/9"), "schema' is wrong"),
+        (lambda d: d.update(history=[]) or d.pop("sha256"), "sha256' is wrong"),
     ],
 )
 def test_a_golden_file_edited_by_hand_is_refused(tmp_path: Path, change, message) -> None:  # type: ignore[no-untyped-def]

@@ -103,6 +103,16 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
     ("change", "reason"),
     [
         (
+            lambda r: r.model_copy(
+                update={"provenance": r.provenance.model_copy(update={"git_sha": None, "git_dirty": None})}
+            ),
+            "made outside of git",
+        ),
+        (
+            lambda r: r.model_copy(update={"provenance": r.provenance.model_copy(update={"git_dirty": None})}),
+            "uncommitted changes",
+        ),
+        (
             lambda r: r.model_copy(update={"provenance": r.provenance.model_copy(update={"git_dirty": True})}),
             "uncommitted changes",
         ),
@@ -114,7 +124,13 @@ def test_the_same_result_twice_is_refused_under_any_name(tmp_path: Path) -> None
         (lambda r: r.model_copy(update={"status": "incomplete"}), "incomplete"),
         (
             lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"repetitions": 1})}),
-            "missing repetitions: 1 instead of 3",
+            r"missing repetitions: 1 instead of 3 \(run it with --repetitions 3\)",
+        ),
+        (
+            lambda r: r.model_copy(
+                update={"spec": r.spec.model_copy(update={"repetitions": 1, "generator": "samples:a.h5"})}
+            ),
+            r"missing repetitions: 1 instead of 3 \(pass `simbench score` 3 files, one a repetition\)",
         ),
         (
             lambda r: r.model_copy(update={"spec": r.spec.model_copy(update={"events": 400})}),
@@ -175,6 +191,16 @@ def test_skipped_metrics_are_refused_and_failed_ones_shown(tmp_path: Path) -> No
     page = render(boards)[boards / BOARD.task / "board.html"]
     assert "failed" in page
     assert "&lt;b&gt;no&lt;/b&gt;" in page
+
+
+def test_long_names_and_parameters_are_whole_in_the_csv(tmp_path: Path) -> None:
+    boards, name, prior = make_boards(tmp_path), "n" * 200, "p" * 100
+    add(write(board_result(BOARD, name, parameters={"prior": prior, "steps": 8}), tmp_path), boards)
+    pages = {path.name: text for path, text in render(boards).items()}
+    model = next(csv.DictReader(pages["board.csv"].splitlines()))["model"]
+    assert model.startswith(f"{name} (1.0, ")
+    assert f"prior={prior}, steps=8" in model
+    assert name not in pages["board.tex"]
 
 
 def test_another_floor_than_the_boards_is_refused(tmp_path: Path) -> None:

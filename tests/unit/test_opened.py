@@ -53,6 +53,19 @@ def test_installed_generators_are_opened_and_draw_what_was_scored() -> None:
     assert "its source file changed" in entry.note
 
 
+def test_events_are_drawn_in_the_blocks_that_were_scored() -> None:
+    result = result_of("memoriser")
+    entry = open_entry(
+        result.model_copy(update={"spec": result.spec.model_copy(update={"block": 300})}), None, ZnGeant3()
+    )
+    assert entry.session is not None
+    assert entry.pair is not None
+    assert len(entry.pair) == 1200
+    conditions = ZnGeant3().load("test").conditions[300:600]
+    seed = entry.session.seed("sample", 0, 1)
+    assert torch.equal(entry.pair.generated.samples[300:600], entry.session.sample(conditions, seed))
+
+
 def test_samples_at_hand_are_not_drawn_again() -> None:
     reference = ZnGeant3().load("test", 40)
     pair = Comparison(reference, reference)

@@ -175,8 +175,8 @@ def test_a_figure_of_any_direction_with_one_generator_a_floor_of_nothing_and_no_
     for value in (0.5, 0.0, -1.0):
         trades = [make_trade("one", None, value, best=0.1), make_trade("GEANT3", 1.0, -0.1, monte_carlo=True)]
         figure = quality_against_time(placed(trades), "score", Direction(way, target), floor=-0.1)
-        assert [text.get_text() for text in figure.axes[1].texts].count("one") == 1
-        assert "one" not in [text.get_text() for text in figure.axes[0].texts]
+        (axes,) = figure.axes  # nothing was timed at batch 1: the Monte Carlo has no panel to itself
+        assert [text.get_text() for text in axes.texts].count("one") == 1
 
 
 # A board

@@ -53,6 +53,12 @@ def test_events_that_are_all_empty_are_a_warning() -> None:
     assert "empty" in found.warnings[-1]
 
 
+def test_fractions_of_photons_are_a_warning() -> None:
+    found = preflight(session(lambda conditions, seed: torch.full((len(conditions), 4, 4), 0.5 + seed % 7), ToyNoise()))
+    assert len(found.warnings) == 1
+    assert "hold fractions of photons" in found.warnings[0]
+
+
 def test_events_that_share_memory_are_told_apart() -> None:
     buffer = torch.zeros(8, 4, 4)
 
@@ -95,6 +101,7 @@ def with_value(value: float) -> Callable[..., Tensor]:
         (lambda conditions, seed: [[1.0]], ["no tensor", "list"]),
         (lambda conditions, seed: torch.ones(len(conditions), 4, 4, dtype=torch.complex64), ["complex64"]),
         (lambda conditions, seed: torch.ones(len(conditions), 4, 4, dtype=torch.bool), ["bool"]),
+        (lambda conditions, seed: torch.ones(len(conditions), 4, 4, device="meta"), ["without values", "setup"]),
         (with_value(float("nan")), ["NaN", "1 of 8 events"]),
         (with_value(float("inf")), ["NaN or infinite"]),
         (with_value(-0.5), ["negative photons", "-0.5", "clamp(min=0)"]),
@@ -145,7 +152,7 @@ def test_everything_a_user_may_raise_is_caught(error: BaseException) -> None:
     ],
 )
 def test_running_out_of_memory_is_explained(error: Exception) -> None:
-    with pytest.raises(GeneratorError, match="ran out of memory: generate in smaller pieces"):
+    with pytest.raises(GeneratorError, match=r"ran out of memory: .* --block-size .* --batches"):
         session(raising(error)).call(torch.ones(2, 2), 1)
 
 

@@ -93,7 +93,7 @@ def test_one_of_eight_repeats_has_its_channels_and_says_what_it_lacks() -> None:
 @pytest.mark.parametrize(("events", "repeats"), [(1500, 6), (500, 5)])
 def test_run_takes_as_many_events_as_can_be_shared_out(events: int, repeats: int) -> None:
     words = ["run", "-g", "floor", "--events", str(events), "--metrics", "channel_wasserstein,conditional_energy"]
-    result = measured(simbench(*words, "--batch-size", "1", "--save-samples", "--json", "--no-report"))
+    result = measured(simbench(*words, "--batch-size", "1", "--json", "--no-report"))
     assert (result["status"], result["task"]["events"], result["spec"]["events"]) == ("complete", events, events)
     (count,) = result["equivalent_events"]["counts"]
     assert (count["metric"], count["scored"]) == ("conditional_energy/1", repeats)

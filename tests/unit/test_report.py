@@ -16,12 +16,15 @@ from simbench.core.cache import Once
 from simbench.core.errors import DataError, UsageError
 from simbench.metrics.base import Comparison
 from simbench.metrics.direction import Direction
-from simbench.report.channels import rank_correlations
-from simbench.report.page import ReportEntry, entry_labels, write_report
+from simbench.report.page import ReportEntry, write_report
 from simbench.report.showers import pick_conditions
 from simbench.report.speed import quality_against_time
 from simbench.report.style import plain, to_svg
+from simbench.results.compare import compare
 from simbench.results.pareto import placed
+from simbench.results.schema import Calibrated, Result, StratumValue
+from simbench.results.timing import NOT_TIMED
+from simbench.results.words import entry_labels
 from simbench.tasks.mnist import Mnist, find
 from simbench.tasks.zn import ZnGeant3
 
@@ -161,6 +164,57 @@ def test_rows_of_other_precisions_and_compiled_ones_are_told_apart(folder: Path)
         assert f'<th scope="row">{shown}</th>' in text
 
 
+def test_a_calibrated_score_is_shown_where_it_moves_by_more_than_its_error(folder: Path) -> None:
+    moved = make_measurement("fpd", 9.0, stderr=0.5, calibrated=Calibrated(factor=1.25, value=7.0))
+    still = make_measurement("kpd", 9.0, stderr=0.5, calibrated=Calibrated(factor=1.25, value=8.8))
+    texts = {}
+    for name, measured in (("moved", [moved, still]), ("still", [still])):
+        entry = ReportEntry(make_result(measurements=measured), None)
+        texts[name] = write_report([entry], ZnGeant3(), folder / "calibrated.html").read_text()
+    assert texts["moved"].count("photons ×\u00a01.25") == texts["still"].count("photons ×\u00a01.25") == 1
+    assert "its score is given where it moves by more" in texts["moved"]
+    assert "7.00 calibrated" in texts["moved"]
+    assert "8.80 calibrated" not in texts["moved"]
+    assert "no score moves by more" in texts["still"]
+
+
+def test_bars_show_factors_and_standard_errors(folder: Path) -> None:
+    measured = [
+        make_measurement("fpd", 2.0, floor=1.0),
+        make_measurement("kpd", 1.0, stderr=0.1, floor=0.001, floor_sd=0.01, ratio=None),
+        make_measurement("recall", 0.0, stderr=0.0, floor=0.9, direction="higher"),
+    ]
+    entry = ReportEntry(make_result(measurements=measured), None)
+    text = write_report([entry], ZnGeant3(), folder / "bars.html").read_text()
+    bars = re.findall(r'<span class="bar( errors)?" aria-hidden="true"><i style="width:([0-9.]+)%"', text)
+    assert [kind for kind, _ in bars] == ["", " errors", ""]
+    expected = [100 * np.log(2) / np.log(30), 100 * np.log(0.999 / np.hypot(0.1, 0.01)) / np.log(30), 100.0]
+    assert [float(width) for _, width in bars] == pytest.approx(expected, abs=0.06)
+
+
+def test_what_was_not_timed_is_said_beside_the_speeds(folder: Path) -> None:
+    late = f"batch 10000 on cpu with 1 thread{NOT_TIMED}it would take about 22 s, and there is no time left"
+    entry = ReportEntry(make_result(warnings=[late, "odd events"]), None)
+    text = write_report([entry], ZnGeant3(), folder / "late.html").read_text()
+    head, _, speed = text.partition('<h2 id="speed-section">')
+    assert "1 batch size was not timed" in head
+    assert late not in head
+    assert late in speed
+    assert '<p class="warn">odd events</p>' in head
+
+
+def test_a_share_without_spread_has_a_limit(folder: Path) -> None:
+    strata = {
+        "species=neutron": StratumValue(value=0.0, stderr=0.0, n=80),
+        "species=photon": StratumValue(value=0.1, stderr=0.02, n=80),
+    }
+    measured = [make_measurement("empty_fraction", 0.05, direction="target", target=0.0, strata=strata)]
+    entry = ReportEntry(make_result(measurements=measured), None)
+    text = write_report([entry], ZnGeant3(), folder / "limit.html").read_text()
+    assert f"<td>within ±{1 - 0.05**0.1:.2f}</td>" in text  # 80 events are of 10 particles
+    assert "± 0<" not in text
+
+
 def test_without_any_samples_the_tables_remain_and_an_old_report_is_replaced(folder: Path) -> None:
     path = folder / "tables.html"
     path.write_text("old")
@@ -197,6 +251,55 @@ def test_mnist_has_images_and_no_channels(folder: Path) -> None:
     assert "Left out" not in text
 
 
+def sized(result: Result, events: int) -> Result:
+    """The result as if it were of so many events."""
+    task = result.task.model_copy(update={"events": events, "scored_sha256": f"of {events} events"})
+    return result.model_copy(update={"task": task})
+
+
+def test_results_that_do_not_compare_stand_in_tables_of_their_own(folder: Path) -> None:
+    results = [make_result("vae"), sized(make_result("gan", quality=1), 400), make_result("sae", quality=9)]
+    entries = [ReportEntry(result, None) for result in results]
+    text = write_report(entries, ZnGeant3(), folder / "apart.html", figures=folder / "apart").read_text()
+    assert (
+        "Not all of these scores compare: vae, sae: 4\u202f000 events; gan: 400 events. "
+        "Only those that do share a table." in text
+    )
+    captions = re.findall("<caption>(.*?)</caption>", text)
+    assert captions[0] == "Scores that rank: 4\u202f000 events"
+    assert captions[2] == "Scores that rank: 400 events"
+    large, small = (text.partition(f"<caption>{captions[at]}</caption>")[2].partition("</table>")[0] for at in (0, 2))
+    for name, table in (("vae", large), ("sae", large), ("gan", small)):
+        assert f"{name}</span></th>" in table
+    assert "gan</span></th>" not in large
+    strata = re.findall('aria-label="(By .*?)"', text)
+    assert {"By species: 4\u202f000 events", "By species: 400 events"} <= set(strata)
+    assert {file.name for file in (folder / "apart").iterdir()} >= {"speed.png", "speed-2.png"}
+    alone = write_report([entries[0], entries[2]], ZnGeant3(), folder / "together.html").read_text()
+    assert "Not all of these" not in alone
+    assert "<caption>Scores that rank</caption>" in alone
+
+
+def test_bold_is_what_compare_calls_better_and_nothing_else(folder: Path) -> None:
+    """Values of 8.8 and 8.9 with errors of 0.44 are a tie; dispersions on either side of 1, too."""
+
+    def of(name: str, wasserstein: float, dispersion: float) -> Result:
+        found = [
+            make_measurement("channel_wasserstein", wasserstein, stderr=0.44),
+            make_measurement("dispersion_ratio", dispersion, version="2", direction="target", target=1.0, stderr=0.01),
+            make_measurement("coverage", 0.9 if name == "best" else 0.5, direction="higher", stderr=0.01),
+        ]
+        return make_result(name, measurements=found, throughput=[], speedup=None)
+
+    results = [of("best", 8.8, 0.8), of("second", 8.9, 1.21), of("third", 20.0, 1.5)]
+    text = write_report([ReportEntry(result, None) for result in results], ZnGeant3(), folder / "b.html").read_text()
+    assert re.findall('class="value best">(.*?)<', text) == ["0.900 ± 0.010"]
+    two = [ReportEntry(result, None) for result in (results[0], results[2])]
+    text = write_report(two, ZnGeant3(), folder / "b.html").read_text()
+    assert [d.better for d in compare(results[0], results[2])] == ["A", "A", "A"]
+    assert len(re.findall('class="value best"', text)) == 3
+
+
 def test_figures_are_left_as_pdf_and_png(folder: Path) -> None:
     write_report([ReportEntry(make_result(), None)], ZnGeant3(), folder / "x.html", figures=folder / "figures")
     starts = {file.name: file.read_bytes()[:4] for file in (folder / "figures").iterdir()}
@@ -223,6 +326,12 @@ def test_equal_names_are_told_apart() -> None:
     results = [make_result("vae", parameters={"steps": steps, "same": 1}) for steps in (10, 20)]
     assert entry_labels(results) == ["vae (steps=10)", "vae (steps=20)"]
     assert entry_labels([make_result("vae"), make_result("vae"), make_result("gan")]) == ["vae #1", "vae #2", "gan"]
+    assert entry_labels([make_result("vae"), sized(make_result("vae"), 400)]) == [
+        "vae (4\u202f000 events)",
+        "vae (400 events)",
+    ]
+    label = make_result("vae").spec.model_copy(update={"label": "mine"})
+    assert entry_labels([make_result("vae", spec=label), make_result("vae")]) == ["mine", "vae"]
 
 
 # The figures' arithmetic
@@ -235,15 +344,6 @@ def test_picked_conditions_span_species_and_energy(zn: Comparison) -> None:
     assert species.count("photon") == species.count("neutron") == 3
     assert all(len(one.rows) == task.repeats for one in picked)
     assert len(pick_conditions(zn.reference, task)) >= 4
-
-
-def test_rank_correlations_are_spearmans() -> None:
-    from scipy.stats import spearmanr
-
-    values = np.random.default_rng(0).poisson(3.0, (200, 5)).astype(float)
-    np.testing.assert_allclose(rank_correlations(values), spearmanr(values).statistic, atol=1e-12)
-    values[:, 2] = 0
-    assert np.isnan(rank_correlations(values)[2]).all()
 
 
 @pytest.mark.parametrize("name", ["$x$", "$", "_hidden", "\\frac$", "名前 🦊", "x" * 500, "\x00\x1b[31m"])
@@ -269,9 +369,16 @@ def test_one_training_sampled_in_several_ways_is_one_line() -> None:
 
 # In a browser
 
-PROBE = (
-    "<script>const root = document.documentElement; parent.postMessage([innerWidth, root.scrollWidth], '*');</script>"
-)
+PROBE = """<script>
+const root = document.documentElement;
+const cut = [...document.querySelectorAll(".box td, .box th")].filter((cell) => {
+  const edge = cell.closest(".box").getBoundingClientRect().right + 1, at = cell.getBoundingClientRect();
+  const whole = cell.closest(".head") || !at.width || at.right <= edge || at.left >= edge - 2;
+  return !whole || cell.scrollWidth > cell.clientWidth + 1;
+});
+parent.postMessage([innerWidth, root.scrollWidth, cut.map((cell) => cell.textContent).join("|")], "*");
+</script>"""
+"""Finds the cells that the right edge of their table cuts, or whose text is wider than they are."""
 FRAME = """<!doctype html><body style="margin:0"><script>
 onmessage = event => { document.body.dataset.widths = event.data.join(" "); };
 </script><iframe src="%s" style="border:0;width:%dpx;height:900px"></iframe>"""
@@ -291,10 +398,11 @@ def test_a_browser_finds_no_error_no_request_and_no_overflow(page: Path, tmp_pat
         frame.write_text(FRAME % (probed.name, width))
         profile = tmp_path / f"profile{width}"
         dom, log = opened(frame, profile, f"--log-net-log={net}", width=max(width, 500))
-        widths = re.search(r'data-widths="(\d+) (\d+)"', dom)
+        widths = re.search(r'data-widths="(\d+) (\d+) ([^"]*)"', dom)
         assert widths is not None
         assert int(widths[1]) == width
         assert int(widths[2]) <= width
+        assert widths[3] == ""
         assert log == []
         assert _requests_of_pages(net) == []
 

@@ -178,6 +178,18 @@ def test_parameters_are_typed_by_annotations_and_recorded(workdir: Path) -> None
     assert found.version == "7"
 
 
+def test_a_generator_is_called_what_its_class_says(workdir: Path) -> None:
+    head = "class Model:\n    def sample(self, conditions, *, seed): ...\n    name = "
+    for word, expected in (("'my flow'", "my flow"), ("' '", "Model"), ("3", "Model"), ("property(str)", "Model")):
+        (workdir / f"named{len(word)}.py").write_text(f"{head}{word}\n")
+        assert resolve(f"named{len(word)}.py:Model").name == expected
+    parameter = resolve("stranger_models:Unannotated", {"name": "b"})
+    assert parameter.name == "Unannotated"
+    (workdir / "long.py").write_text(f"{head}'x' * 501\n")
+    with pytest.raises(GeneratorError, match="its `name` is too long"):
+        resolve("long.py:Model")
+
+
 def test_defaults_are_recorded_where_they_are_plain(workdir: Path) -> None:
     assert resolve("stranger_models:Unannotated", {"steps": "3"}).parameters == {"steps": 3, "name": "a", "scale": 1.5}
 
@@ -260,8 +272,8 @@ def test_things_that_are_no_generator(workdir: Path, spec: str, words: list[str]
         ("stranger_models.sub:Plain", ["no module"]),
         ("stranger_models:Plane", ["has no 'Plane'", "Did you mean 'Plain'?"]),
         ("stranger_models:Plain.x", ["has no 'x'"]),
-        ("stranger_models", ["stranger_models.py:Model"]),
-        ("stranger_models.py", ["stranger_models.py:Model"]),
+        ("stranger_models", ["stranger_models.py:Plain"]),
+        ("stranger_models.py", ["stranger_models.py:Plain"]),
         ("stranger_modles.py:Plain", ["no such file", "Did you mean 'stranger_models.py'?"]),
         ("no/such/folder/m.py:Plain", ["no such file"]),
         ("folder/file.txt:Plain", ["no such file"]),

@@ -33,6 +33,19 @@ def test_round_trip_and_schema(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_a_label_takes_the_place_of_the_name_in_the_path(tmp_path: Path) -> None:
+    result = make_result()
+    named = result.model_copy(update={"spec": result.spec.model_copy(update={"label": "wide, 50 epochs"})})
+    path = write_result(named, tmp_path)
+    assert path.parent == tmp_path / result.task.name / "wide-50-epochs"
+    again = read_result(path)
+    assert (again.label, again.generator.name, result.label) == ("wide, 50 epochs", "vae", "vae")
+    old = json.loads(result.to_json())
+    del old["spec"]["label"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert read_result(tmp_path / "old.json") == result
+
+
 def test_a_result_from_before_training_seeds_is_read(tmp_path: Path) -> None:
     result = make_result()
     text = result.model_copy(update={"generator": result.generator.model_copy(update={"training_seed": 3})}).to_json()

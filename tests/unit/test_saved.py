@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from simbench.core.errors import DataError, UsageError
 from simbench.core.progress import Progress
 from simbench.metrics.base import Comparison
 from simbench.results.schema import Result, write_result
-from simbench.samples.files import read_samples, write_samples
-from simbench.samples.repetitions import find_pairs, read_pair, read_repetitions, save_samples
+from simbench.samples.files import TooLargeError, read_samples, write_samples
+from simbench.samples.kept import keep_samples, kept_samples
+from simbench.samples.repetitions import find_pairs, read_pair, read_repetitions
 
 TASK = ToyTask()
 EVENTS = 8
@@ -38,17 +40,21 @@ def toy_pair(value: float = 1.0) -> Comparison:
     return Comparison(reference.with_samples(reference.samples + value), reference)
 
 
+def kept(result: Result, pair: Comparison, path: Path, limit: float = 1e6, spare: Collection[str] = ()) -> Path:
+    return keep_samples(result, pair, TASK, path, limit, spare)
+
+
 def saved(folder: Path, result_id: str, value: float) -> tuple[Result, Path]:
     """A result with its samples beside it."""
     result = toy_result(result_id)
     path = write_result(result, folder)
-    save_samples(result, toy_pair(value), TASK, path)
+    kept(result, toy_pair(value), path, spare=("a", "b"))
     return result, path
 
 
 def test_what_a_run_saved_is_read_back_as_it_was_scored(tmp_path: Path) -> None:
     pair, result = toy_pair(), toy_result()
-    path = save_samples(result, pair, TASK, tmp_path / "a.json")
+    path = kept(result, pair, tmp_path / "a.json")
     assert path == tmp_path / "a.h5"
     samples, again = read_pair(path, TASK)
     assert (samples.result, samples.generator, samples.seed) == ("a", "vae", 0)
@@ -58,10 +64,10 @@ def test_what_a_run_saved_is_read_back_as_it_was_scored(tmp_path: Path) -> None:
 
 
 def test_saved_samples_are_never_overwritten(tmp_path: Path) -> None:
-    path = save_samples(toy_result(), toy_pair(), TASK, tmp_path / "a.json")
+    path = kept(toy_result(), toy_pair(), tmp_path / "a.json")
     before = path.read_bytes()
     with pytest.raises(UsageError, match="never overwritten"):
-        save_samples(toy_result(), toy_pair(2.0), TASK, tmp_path / "a.json")
+        kept(toy_result(), toy_pair(2.0), tmp_path / "a.json")
     assert path.read_bytes() == before
 
 
@@ -71,8 +77,53 @@ def test_a_disk_that_fills_up_leaves_no_half_file(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(h5py.Group, "create_dataset", full)
     with pytest.raises(UsageError, match="No space left on device"):
-        save_samples(toy_result(), toy_pair(), TASK, tmp_path / "a.json")
+        kept(toy_result(), toy_pair(), tmp_path / "a.json")
     assert os.listdir(tmp_path) == []
+
+
+def test_samples_take_the_place_of_those_of_earlier_runs_and_of_nothing_else(tmp_path: Path) -> None:
+    """Not those of this call's other runs, of files that were scored, of other folders, or of nobody."""
+    (_, old), (_, other) = saved(tmp_path, "old", 1.0), saved(tmp_path / "other", "elsewhere", 2.0)
+    scored = toy_result("scored").model_copy(
+        update={"spec": toy_result().spec.model_copy(update={"generator": "samples:x"})}
+    )
+    path = write_result(scored, tmp_path)
+    path.with_suffix(".h5").write_bytes(b"the user's own")
+    (path.parent / "notes.h5").write_bytes(b"the user's own")
+    _, first = saved(tmp_path, "a", 1.0)
+    _, second = saved(tmp_path, "b", 1.0)
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        *("a.h5", "a.json", "b.h5", "b.json", "notes.h5", "old.json", "scored.h5", "scored.json")
+    ]
+    assert not old.with_suffix(".h5").exists()
+    assert other.with_suffix(".h5").exists()
+    assert [one.path.stem for one in kept_samples(tmp_path)] == ["elsewhere", "a", "b"]
+    assert [one.size for one in kept_samples(first.parent, deep=False)] == [
+        file.with_suffix(".h5").stat().st_size for file in (first, second)
+    ]
+
+
+def test_samples_beyond_the_limit_are_not_kept_and_cost_nothing_that_is_there(tmp_path: Path) -> None:
+    _, old = saved(tmp_path, "old", 1.0)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(TooLargeError, match="at most 10"):
+        kept(toy_result("a"), toy_pair(), old.parent / "a.json", 10)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_writing_stops_soon_after_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise that does not compress, of 8 MB: the disk never holds much more than the limit."""
+    sizes = []
+    monkeypatch.setattr(os, "unlink", lambda path, **how: (sizes.append(os.stat(path).st_size), os.remove(path)))
+    samples = torch.rand(125_000, 4, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(TooLargeError):
+        write_samples(tmp_path / "x.h5", TASK, samples, torch.arange(len(samples)), "x", 0, limit=1e6)
+    assert list(tmp_path.iterdir()) == []
+    assert sizes
+    assert max(sizes) < 2.5e6
+    write_samples(tmp_path / "x.h5", TASK, samples, torch.arange(len(samples)), "x", 0, limit=9e6)
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert torch.equal(torch.from_numpy(file["samples"][()]), samples)
 
 
 def test_the_samples_beside_a_result_are_found(tmp_path: Path) -> None:
@@ -89,7 +140,7 @@ def test_the_samples_beside_a_result_are_found(tmp_path: Path) -> None:
 def test_files_that_are_passed_find_their_results_in_any_order(tmp_path: Path) -> None:
     results = [toy_result("a"), toy_result("b")]
     files = [
-        save_samples(result, toy_pair(value), TASK, tmp_path / f"x{value}.json")
+        kept(result, toy_pair(value), tmp_path / f"x{value}.json")
         for result, value in zip(results, (1.0, 2.0), strict=True)
     ]
     pairs = find_pairs(results, [tmp_path / "a.json", tmp_path / "b.json"], files[::-1], TASK)

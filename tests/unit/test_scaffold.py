@@ -26,7 +26,7 @@ def test_the_generator_passes_the_contract_of_its_task(tmp_path: Path, name: str
         pytest.skip(str(error))
     checks = list(check_generator(f"{path}:Model", {}, task))
     assert [(found.name, found.reason) for found in checks if found.status != "ok"] == []
-    assert checks[-1].name == "speed"
+    assert checks[-1].name == "memory"
 
 
 def test_any_other_task_has_a_start_too(tmp_path: Path) -> None:
@@ -37,9 +37,36 @@ def test_any_other_task_has_a_start_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("template", [get_task("zn-geant3").template, get_task("mnist").template, Task.template])
 def test_it_is_ten_lines_at_most(template: str) -> None:
-    lines = [line for line in template.format(task="mnist", file="mymodel.py").splitlines() if line.strip()]
+    lines = [
+        line for line in template.format(task="mnist", file="mymodel.py", name="Model").splitlines() if line.strip()
+    ]
     assert len(lines) <= 10
     assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("my_flow.py", "MyFlow"),
+        ("flow.py", "Flow"),
+        ("vaeGAN_2.py", "VaeGAN2"),
+        ("mymodel.py", "Model"),
+        ("model.py", "Model"),
+        ("my_model.py", "MyModel"),
+        ("_.py", "Model"),
+        ("none.py", "Model"),
+    ],
+)
+def test_the_class_is_called_like_the_file(tmp_path: Path, file: str, name: str) -> None:
+    assert write_scaffold(tmp_path / file, ToyTask()) == name
+    assert resolve(f"{tmp_path / file}:{name}").name == name
+
+
+def test_a_template_without_a_name_keeps_its_class(tmp_path: Path) -> None:
+    class Own(ToyTask):
+        template = "class Model:\n    def sample(self, conditions, *, seed): ...\n"
+
+    assert write_scaffold(tmp_path / "my_flow.py", Own()) == "Model"
 
 
 def test_its_parameters_can_be_set(tmp_path: Path) -> None:

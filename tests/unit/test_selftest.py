@@ -6,19 +6,17 @@ import json
 
 import pytest
 import torch
+from factories import make_measurement
 from typer.testing import CliRunner
 
 from simbench.core.errors import UsageError
 from simbench.evaluation.floors import Floors
 from simbench.metrics.channels import channel_sums
 from simbench.metrics.registry import get_metric
-from simbench.selftest.curves import curve_table
+from simbench.selftest.curves import curve_figure, curve_table
 from simbench.selftest.run import ControlResult, Response, controls, judge, real_pair, selftest
 from simbench.tasks import get_task
 from simbench.tasks.controls import Control, emptied, scaled, shrunk
-
-NEED_MORE_EVENTS = {"photons x 0.95", "training events replayed"}
-"""Defects that 400 events cannot show; the full size does (`simbench selftest`)."""
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +26,8 @@ def results() -> list[ControlResult]:
 
 
 def test_strong_defects_are_flagged_at_smoke_size_by_the_metric_named_beforehand(results: list[ControlResult]) -> None:
-    missed = {result.control.name: result.missed for result in results if result.missed}
-    assert missed.keys() <= NEED_MORE_EVENTS
+    assert {result.control.name for result in results if result.status == "cannot tell"} <= {"photons x 0.95"}
+    assert [result.control.name for result in results if not result.passed] == []
 
 
 def test_nothing_flags_the_floor(results: list[ControlResult]) -> None:
@@ -56,6 +54,36 @@ def test_a_control_that_its_metric_does_not_see_fails() -> None:
     result = judge(harmless, real_pair(task, 160), floors, ["channel_wasserstein/1"])
     assert not result.passed
     assert result.missed == ["channel_wasserstein/1"]
+    assert result.status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("weak", "whole", "measured", "status"),
+    [
+        (False, False, True, "failed"),
+        (True, True, True, "failed"),
+        (True, False, True, "cannot tell"),
+        (False, True, False, "cannot tell"),
+    ],
+)
+def test_a_miss_tells_nothing_where_nothing_could_be_seen(weak: bool, whole: bool, measured: bool, status: str) -> None:
+    control = Control("x", ("channel_wasserstein/1",), scaled(0.95), weak=weak)
+    found = {"channel_wasserstein/1": make_measurement()} if measured else {}
+    assert ControlResult(control, found, {}, whole=whole).status == status
+    assert ControlResult(control, found, {"channel_wasserstein/1": 1e-6}, whole=whole).status == "ok"
+
+
+def test_what_could_not_be_seen_is_named_and_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    from simbench.cli.main import app
+
+    found = {"channel_wasserstein/1": make_measurement()}
+    floor, weak = Control("floor", (), scaled(1.0)), Control("photons x 0.95", tuple(found), scaled(0.95), weak=True)
+    results = [ControlResult(floor, found, {}), ControlResult(weak, found, {}, whole=False)]
+    monkeypatch.setattr("simbench.selftest.run.selftest", lambda *args, **how: results)
+    shown = CliRunner().invoke(app, ["selftest", "--smoke", "--fast"])
+    assert shown.exit_code == 0
+    assert "FAILED" not in shown.output
+    assert "(leave out --smoke and --fast): photons x 0.95." in " ".join(shown.output.split())
 
 
 def test_defects_do_what_they_say() -> None:
@@ -99,12 +127,22 @@ def test_the_smallest_defect_is_the_last_before_a_strength_goes_unseen() -> None
     assert one_sided.smallest_detected("m/1", 0.0) == 0.1
 
 
-def test_the_table_of_curves() -> None:
+def test_the_table_and_the_figure_of_curves_name_metrics_as_people_do() -> None:
     task = get_task("zn-geant3")
-    pair, floors = real_pair(task, 80), Floors(task, task.load("test", 80))
-    results = tuple(judge(Control(str(x), (), emptied(x)), pair, floors, ["empty_fraction/1"]) for x in (0.0, 0.5))
-    text = curve_table([Response("emptied", (0.0, 0.5), results)], task, 80)
-    assert "| empty_fraction/1 | " in text
+    pair, floors = real_pair(task, 80), Floors(task, task.load("test", 80), measure_sd=True)
+    keys = ["empty_fraction/1", "channel_wasserstein/1"]
+    results = tuple(judge(Control(str(x), (), emptied(x)), pair, floors, keys) for x in (0.0, 0.5))
+    response = Response("emptied", (0.0, 0.5), results)
+    assert "| empty fraction (`empty_fraction/1`) | " in curve_table([response], task, 80)
+    figure = curve_figure(response, task)
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["empty fraction →0", "channel Wasserstein [photons] ↓"]
+    assert [axes.get_xlabel() for axes in figure.axes[:2]] == ["share of events emptied"] * 2
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "flagged (family error 1%, Holm)",
+        "not flagged",
+        "floor ± 2 sd",
+    ]
 
 
 def test_compare_from_the_command_line(tmp_path) -> None:  # type: ignore[no-untyped-def]

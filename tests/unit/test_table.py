@@ -108,4 +108,18 @@ def test_hostile_text_is_no_command_in_latex(text: str) -> None:
 
 def test_latex_sets_what_the_board_writes() -> None:
     line = to_latex(table_of(Cell(f"(1.2 ± 0.3)·10⁻⁵ 1{THIN}900 →1 √photons 用")), "tab")
-    assert r"(1.2 $\pm$ 0.3)$\cdot$10$^{-}$$^{5}$ 1\,900 $\to$1 $\surd$photons ?" in line
+    assert r"(1.2 $\pm$ 0.3)$\cdot$10$^{-}$$^{5}$ 1\,900 $\to$1 $\surd$photons {[}U+7528{]}" in line
+    assert line.startswith("% [U+...] stands for a letter")
+
+
+def test_latex_spells_letters_that_its_fonts_lack() -> None:
+    out = to_latex(table_of(Cell("βΩ-flow Nguyễn ﬁt Żółw 中 🙂")), "tab")
+    assert r"$\beta$$\Omega${-}flow Nguyen fit Żółw {[}U+4E2D{]} {[}U+1F642{]} \\" in out
+    assert "?" not in out
+    assert not to_latex(table_of(Cell("β [U+")), "tab").startswith("%")
+
+
+def test_csv_has_the_words_in_full() -> None:
+    long = "x" * 600
+    row = to_csv(table_of(Cell("xx…", note="cut…", full=f"={long}"), Cell("short", note="note"))).splitlines()[1]
+    assert row == f"entry,'={long},short (note)"

@@ -58,6 +58,15 @@ def checked(result: Result, folder: Path, *samples: Path) -> Verification:
     return verify(write(result, folder), samples, TASK, QUIET)
 
 
+def test_a_generator_is_run_again_in_the_blocks_that_were_scored(result: Result, tmp_path: Path) -> None:
+    options = Options(root_seed=5, batches=(1,), block_size=3)
+    other = evaluate(resolve("model.py:Model", {"rate": "2"}), TASK, options, QUIET).result
+    assert other.samples_sha256[0] != result.samples_sha256[0]
+    found = checked(other, tmp_path / "a")
+    assert found.samples == [True]
+    assert not found.wrong
+
+
 def test_a_generator_is_run_again(result: Result, tmp_path: Path) -> None:
     found = checked(result, tmp_path / "a")
     assert (found.samples, found.whole, found.changes, found.wrong) == ([True, True], True, [], [])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sysconfig
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
-from simbench.core.errors import GeneratorError
+from simbench.core.errors import GeneratorError, SimbenchError
 
 _HERE = os.path.realpath(Path(__file__).parents[1]) + os.sep
 _STDLIB = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
@@ -46,9 +48,27 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     return f"{sentence} ({where})" if where else sentence
 
 
-def user_error(error: BaseException, what: str, *, expected: str = "", fix: str = "") -> GeneratorError:
+def user_error(
+    error: BaseException, what: str, *, expected: str = "", fix: str = "", kind: type[SimbenchError] = GeneratorError
+) -> SimbenchError:
     """The error to raise in place of an exception from user code."""
-    if is_out_of_memory(error):
-        fix = "It ran out of memory: generate in smaller pieces inside `sample`, "
-        fix += "or pass a smaller --batch-size or another --device."
-    return GeneratorError(what, got=one_line(error), expected=expected, fix=fix)
+    if is_out_of_memory(error) and kind is GeneratorError:
+        fix = "It ran out of memory: make fewer events at once inside `sample`, or pass `simbench run` a smaller "
+        fix += "--block-size (scored events) and smaller --batches (timed ones), or another --device."
+    return kind(what, got=one_line(error), expected=expected, fix=fix)
+
+
+@contextlib.contextmanager
+def user_code(what: str, kind: type[SimbenchError] = GeneratorError) -> Iterator[None]:
+    """Turn whatever user code raises, SystemExit too, into one sentence; but not KeyboardInterrupt."""
+    try:
+        yield
+    except SimbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        fix = ""
+        if isinstance(error, ModuleNotFoundError):
+            fix = "Install the missing package into the environment that runs simbench."
+        elif isinstance(error, SystemExit):
+            fix = "Put what belongs to a script under `if __name__ == '__main__':`."
+        raise user_error(error, what, fix=fix, kind=kind) from error
