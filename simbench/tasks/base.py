@@ -240,12 +240,12 @@ class Task(ABC):
                 expected="a plain, dense torch.Tensor or numpy array",
                 fix="Return a plain one, e.g. parameter.detach(), out.to_dense(), out.as_subclass(torch.Tensor).",
             )
-        if samples.is_meta:
-            what, fix = f"{who} returned a tensor without values", "Put the model on the device that `setup` is given."
-            raise GeneratorError(what, got="one on the device 'meta'", expected="events on a CPU or GPU", fix=fix)
         if tuple(samples.shape) != expected:
             what = f"{self.name} expects {expected}, {who} returned {tuple(samples.shape)}"
             raise GeneratorError(what, fix=_shape_hint(tuple(samples.shape), expected))
+        if samples.is_meta:
+            what, fix = f"{who} returned a tensor without values", "Put the model on the device that `setup` is given."
+            raise GeneratorError(what, got="one on the device 'meta'", expected="events on a CPU or GPU", fix=fix)
         if samples.is_complex() or samples.dtype == torch.bool:
             what = f"{who} returned values of type {samples.dtype}"
             raise GeneratorError(what, expected="real numbers", fix="Return floats or integers in task units.")

@@ -515,6 +515,9 @@ def test_files_of_a_foreign_program_are_repetitions_that_a_board_takes(
         samples = np.random.default_rng(seed).poisson(1.0, (40, 44, 44)).astype(np.uint16)
         np.savez(f"seed{seed}.npz", samples=samples, condition_index=np.arange(40), generator="mine", seed=seed)
     files = [f"seed{seed}.npz" for seed in (1, 2, 3)]
+    said_who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    for words in (("init", "-q"), ("add", "-A"), (*said_who, "commit", "-q", "-m", "program")):
+        subprocess.run(("git", *words), check=True, cwd=workdir)
     result = data("score", *files, "--no-report")
     first = result["measurements"][0]
     assert len(set(first["per_repetition"])) == 3
