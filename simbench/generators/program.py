@@ -136,7 +136,7 @@ class _Running:
             raise UsageError(f"cmd:{self.name} cannot be started", got=str(error), fix=fix) from error
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=_forward, args=(self.process.stdout, self.lines), daemon=True).start()
-        self.end = weakref.finalize(self, _end, self.process, self.folder)
+        self.end = weakref.finalize(self, _end, self.process, self.stderr, self.folder)
 
     def ask(self, line: str, timeout: float) -> str:
         """The program's answer to a line. Raises GeneratorError where there is none."""
@@ -172,7 +172,7 @@ def _forward(stream: IO[str], lines: queue.SimpleQueue[str]) -> None:
     lines.put("")
 
 
-def _end(process: subprocess.Popen[str], folder: Path) -> None:
+def _end(process: subprocess.Popen[str], stderr: IO[bytes], folder: Path) -> None:
     """Let the program end, or end it, and delete its folder."""
     with contextlib.suppress(OSError):
         if process.stdin is not None:
@@ -182,4 +182,7 @@ def _end(process: subprocess.Popen[str], folder: Path) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+    stderr.close()
     shutil.rmtree(folder, ignore_errors=True)

@@ -47,7 +47,7 @@ class Untrained:
 class Hoards:
     def __init__(self): self.kept = []
     def sample(self, conditions, *, seed):
-        self.kept.append(torch.ones(len(conditions) * 8000))
+        self.kept.append(torch.ones(len(conditions) * 160_000))  # too large to be given memory that is free already
         return noise(conditions, seed)
 
 class Fractions:

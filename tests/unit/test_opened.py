@@ -12,6 +12,7 @@ from simbench.metrics.base import Comparison
 from simbench.report.opened import Models, chosen_models, open_entry
 from simbench.report.page import ReportEntry, _coverage, write_report
 from simbench.report.style import COLOURS, Series, broken, look_of
+from simbench.results.comparable import comparable_groups
 from simbench.results.schema import Result
 from simbench.tasks.zn import ZnGeant3
 
@@ -160,5 +161,8 @@ def test_curves_of_many_generators_are_drawn_in_parts(tmp_path: Path, monkeypatc
 def test_coverage_is_said_beside_the_feature_space() -> None:
     covered = make_measurement("coverage", 0.8, stderr=0.01, floor=0.97)
     results = [make_result("one", measurements=[covered]), make_result("other", measurements=[])]
-    assert _coverage(results, ["one", "other"]) == "Coverage of all real events: one 0.800 ± 0.010 (floor 0.970)."
-    assert _coverage(results[1:], ["other"]) == ""
+    (group,), (alone,) = comparable_groups(results), comparable_groups(results[1:])
+    assert (
+        _coverage(results, group, ["one", "other"]) == "Coverage of all real events: one 0.800 ± 0.010 (floor 0.970)."
+    )
+    assert _coverage(results[1:], alone, ["other"]) == ""
