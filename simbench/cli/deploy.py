@@ -37,8 +37,8 @@ def deploy(
     """
     from dataclasses import asdict
 
+    from simbench.core.parameters import parse_params
     from simbench.generators.deployment import deploy as hand_over
-    from simbench.generators.parameters import parse_params
     from simbench.generators.resolve import resolve
     from simbench.tasks import get_task
 

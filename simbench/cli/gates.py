@@ -101,9 +101,9 @@ def gate(
         raise UsageError("--param needs --generator", fix=fix)
 
     from simbench.core.devices import choose_device
+    from simbench.core.parameters import parse_params
     from simbench.gates.golden import MIN_REPETITIONS
     from simbench.gates.run import Request
-    from simbench.generators.parameters import parse_params
 
     request = Request(
         generator=generator,
@@ -226,9 +226,9 @@ def gate_speed(
       simbench gate-speed --base v1.2 -g mypkg.models:Flow --task mnist --batch-size 100 --runs 10
     """
     from simbench.core.devices import choose_device
+    from simbench.core.parameters import parse_params
     from simbench.core.progress import Progress
     from simbench.gates.speed import Timing, as_dict, gate_speed, report
-    from simbench.generators.parameters import parse_params
     from simbench.tasks import get_task
 
     get_task(task, data_dir)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from simbench.tasks.base import Task
 
 DATA_PROBLEM = 4
-TASK = "name version summary shape unit maximum conditions repeats block_size test_events smoke_events metrics primary"
+TASK = (
+    "name version summary shape unit maximum conditions repeats block_size test_events smoke_events metrics primary "
+    "options"
+)
 METRIC = "key unit direction target ranks summary definition"
 """What is told of a task and of a metric."""
 
@@ -45,32 +48,37 @@ def tasks(
         rows = {
             "task": f"{task['name']} {task['version']}",
             "what": task["summary"],
-            "events": task["test_events"],
+            "events": _count(task["test_events"]),
             "an event": f"{tuple(task['shape'])} {task['unit']}, 0 to {task['maximum']:g}",
             "conditions": conditions or "none",
             "repeats": task["repeats"],
             "block": f"{task['block_size']} events in one call, where they are scored (--block-size)",
             "metrics": ", ".join(task["metrics"]),
             "primary": ", ".join(task["primary"]),
-        }
+        } | {f"option {key}": meaning for key, meaning in task["options"].items()}
         _table(("", ""), rows.items())
     else:
         for t in described:
             t |= {"event": " x ".join(map(str, t["shape"])), "count": len(t["conditions"])}
+            t["test_events"] = _count(t["test_events"])
         shown = itemgetter("name", "version", "event", "count", "test_events", "summary")
         _table(("task", "version", "an event", "conditions", "test events", "what"), map(shown, described))
 
 
+def _count(events: int | None) -> int | str:
+    return "as many as the files hold" if events is None else events
+
+
 def _describe_task(task: Task) -> dict[str, Any]:
     conditions = dict(zip(task.condition_names, task.condition_units, strict=True))
-    found = {key: conditions if key == "conditions" else getattr(task, key) for key in TASK.split()}
-    return found | {"scored_sha256": _checksum(task)}
+    found = {key: conditions if key == "conditions" else _known(task, key) for key in TASK.split()}
+    return found | {"scored_sha256": _known(task, "scored_sha256")}
 
 
-def _checksum(task: Task) -> str | None:
-    """Of what the task scores against; None where its data are not on this machine."""
+def _known(task: Task, attribute: str) -> Any:
+    """An attribute of a task; None where its data are not on this machine, and tell it."""
     try:
-        return task.scored_sha256
+        return getattr(task, attribute)
     except DataError:
         return None
 

@@ -129,9 +129,9 @@ def run(
             fix="Pass --generator; `simbench generators` lists those installed, `simbench init mymodel.py` writes one.",
         )
     from simbench.core.files import check_writable
+    from simbench.core.parameters import parse_grid
     from simbench.evaluation.evaluate import Options
     from simbench.evaluation.jobs import SAMPLES, grid, perform
-    from simbench.generators.parameters import parse_grid
 
     if all(spec.startswith(SAMPLES) for spec in generator):
         refuse_options(

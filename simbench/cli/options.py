@@ -17,7 +17,11 @@ label = partial(typer.Option, "--name", metavar="LABEL")
 LABEL = "What tables, reports and paths call it, in place of its own name"
 TaskOption = partial(typer.Option, "--task", "-t", metavar="TASK")
 Task = Annotated[
-    str, TaskOption(help="What to generate: a name of `simbench tasks`, path/file.py:Task or pkg.module:Task.")
+    str,
+    TaskOption(
+        help="What to generate: a name of `simbench tasks`, path/file.py:Task or pkg.module:Task; options of the task "
+        "follow it, as in zn-alice:split=wojnar,min_photons=10."
+    ),
 ]
 TaskOfResult = Annotated[
     str | None, TaskOption(help="path/file.py:Task or pkg.module:Task, where the result's task is of such a file.")

@@ -38,7 +38,7 @@ class TimingOptions(TypedDict):
 
 def read_options(param: list[str] | None, task: str, data_dir: Path | None) -> tuple[dict[str, str], Task]:
     """The parameters and the task that the options name. Raises UsageError or DataError."""
-    from simbench.generators.parameters import parse_params
+    from simbench.core.parameters import parse_params
     from simbench.tasks import get_task
 
     return parse_params(param or []), get_task(task, data_dir)

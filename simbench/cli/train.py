@@ -44,7 +44,7 @@ def train(
       simbench train vae --task mnist
       simbench train mymodel.py:Model --steps 500 --param learning_rate=3e-4
     """
-    from simbench.generators.parameters import parse_params
+    from simbench.core.parameters import parse_params
     from simbench.tasks import get_task
     from simbench.training.command import run_training
 

@@ -16,5 +16,6 @@ __getattr__, __dir__, __all__ = public_names(
         "concatenate": "events",
         "Progress": "progress",
         "derive_seed": "seeds",
+        "parse_params": "parameters",
     },
 )

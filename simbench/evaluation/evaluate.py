@@ -55,7 +55,7 @@ def metric_keys(task: Task, definitions: str, chosen: str = "") -> tuple[str, ..
     Raises:
         UsageError: the task has no such definitions, or a metric is unknown.
     """
-    known = {DEFINITIONS: task.metrics, **task.definitions}
+    known = {DEFINITIONS: task.measured(), **task.definitions}
     if definitions not in known:
         expected, fix = f"for {task.name} one of {', '.join(known)}", did_you_mean(definitions, known)
         raise UsageError("unknown definitions", got=repr(definitions), expected=expected, fix=fix)

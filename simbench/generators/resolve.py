@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from simbench.core.errors import DataError, GeneratorError, UsageError
 from simbench.core.files import file_sha256
+from simbench.core.parameters import MAX_TEXT, Plain, arguments_of, plain_parameters, signature_of
 from simbench.core.specs import FORMS, Kind, Target, described, find_target, importable, source_sha256
 from simbench.core.text import printable
 from simbench.core.user_code import user_code
-from simbench.generators.parameters import MAX_TEXT, Plain, arguments_of, plain_parameters, signature_of
 from simbench.generators.protocol import Generator
 
 if TYPE_CHECKING:

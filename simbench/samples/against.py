@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from simbench.core.containers import opened
 from simbench.core.errors import DataError
 from simbench.core.events import Events, checksum
 from simbench.core.files import file_sha256
@@ -24,7 +25,6 @@ from simbench.core.progress import Progress
 from simbench.core.text import count
 from simbench.metrics.base import Comparison
 from simbench.results.schema import NO_TASK
-from simbench.samples.containers import opened
 from simbench.samples.files import SampleSet, as_float32, integer_of, seconds_of, text_of
 from simbench.samples.repetitions import check_repetition
 from simbench.tasks.base import Split, Task

@@ -6,7 +6,7 @@
     task, generator, seed   attributes (npz: scalars), all optional; so is `result`, the id of the result they belong to
     seconds_per_event       optional: what the program says of its speed; shown as self-reported, never ranked
 
-Such files come from strangers: see `simbench.samples.containers`.
+Such files come from strangers: see `simbench.core.containers`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from simbench.core.containers import MAX_TEXT, Source, opened
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import file_sha256, new_file
-from simbench.samples.containers import MAX_TEXT, Source, opened
 from simbench.tasks.base import Task
 
 HDF5_SUFFIXES = (".h5", ".hdf5")

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, ValidationError
 
+from simbench.core.containers import Source, opened
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import new_file
 from simbench.results.schema import Count, MonteCarloRecord, Short, first_error
-from simbench.samples.containers import Source, opened
 from simbench.tasks.base import MonteCarlo, Task
 
 MAX_BYTES = 2**32

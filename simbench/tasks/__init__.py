@@ -1,4 +1,4 @@
-"""The tasks: by name, as `pkg.module:Task`, or as `file.py:Task`.
+"""The tasks: by name, as `pkg.module:Task`, or as `file.py:Task`; `zn-alice:split=wojnar,min_photons=10` has options.
 
 A package offers its own by name through the entry-point group `simbench.tasks` (a Task subclass).
 """
@@ -31,15 +31,29 @@ def get_task(spec: str, data_dir: Path | None = None) -> Task:
     """The task that `spec` names. `data_dir` is searched first for data that simbench does not ship.
 
     Raises:
-        UsageError: there is no such name, file, module or attribute.
+        UsageError: there is no such name, file, module, attribute or option.
         DataError: its code raised, or what it gave is no task.
     """
     from simbench.tasks.checks import checked, constructed
 
-    value = find_target(spec, KIND).value
-    task = constructed(spec, value, data_dir)
-    ours = ":" not in spec and type(task).__module__.startswith(f"{__name__}.")
-    return task if ours else checked(task, spec, value)
+    named, options = parse_options(spec)
+    value = find_target(named, KIND).value
+    task = constructed(spec, value, data_dir, options)
+    ours = ":" not in named and type(task).__module__.startswith(f"{__name__}.")
+    return task if ours else checked(task, spec, value, named=":" not in named)
+
+
+def parse_options(spec: str) -> tuple[str, dict[str, str]]:
+    """What names a task, and its options: `zn-alice:split=wojnar,min_photons=10`. Raises UsageError."""
+    head, colon, tail = spec.rpartition(":")
+    if not colon or "=" not in tail:
+        return spec, {}
+    pairs = [part.partition("=") for part in tail.split(",")]
+    options = {key: value for key, _, value in pairs}
+    if len(options) < len(pairs) or not all(key and value for key, _, value in pairs):
+        expected = "each option once: NAME:key=value,key=value"
+        raise UsageError("the options of a task cannot be read", got=repr(spec)[:200], expected=expected)
+    return head, options
 
 
 def task_of(record: TaskRecord, spec: str | None = None, data_dir: Path | None = None) -> Task:

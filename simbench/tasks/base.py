@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,8 +104,6 @@ class Task(ABC):
     block_size: ClassVar[int]
     """Events that a generator is asked for in one call, each block with a seed of its own; `--block-size` takes
     another."""
-    test_events: ClassVar[int]
-    smoke_events: ClassVar[int]
     metrics: ClassVar[tuple[str, ...]]
     """Keys `name/version` of the metrics of the task, in the order in which they are shown."""
     primary: ClassVar[tuple[str, ...]]
@@ -119,14 +118,30 @@ class Task(ABC):
     """The negative controls of `simbench selftest`."""
     lenet: ClassVar[Variant | None] = None
     """The pinned LeNet-5 of the task, where `features` come from one."""
+    options: ClassVar[Mapping[str, str]] = {}
+    """What may follow the name of the task, as in `zn-alice:split=wojnar`, and what it means: arguments of the
+    constructor. Those that are not left at their default stand in `name`, too: other options are other events."""
     template: ClassVar[str] = NOISE
     """The generator that `simbench init` writes; {task}, {file} and {name}, that of its class, are filled in."""
-    has_floor: bool = True
-    """Whether there are independent real events, `load("floor")`."""
     source: str | None = None
     """What the user typed for a task that no package offers by name: `file.py:Task`."""
     source_sha256: str | None = None
     """Checksum of the file behind `source`."""
+
+    @functools.cached_property
+    def test_events(self) -> int:
+        """Events of the split `test`. A task whose data are known writes the number down."""
+        return len(self.load_split("test"))
+
+    @functools.cached_property
+    def smoke_events(self) -> int:
+        """Test events of a first try."""
+        return min(400, self.test_events)
+
+    @functools.cached_property
+    def has_floor(self) -> bool:
+        """Whether there are independent real events, `load("floor")`."""
+        return True
 
     @property
     def spec(self) -> str:
@@ -134,10 +149,14 @@ class Task(ABC):
         return self.source or self.name
 
     @property
+    def scored_splits(self) -> tuple[Split, ...]:
+        """What generators are scored against: `test`, and `floor` where there is one."""
+        return ("test", "floor") if self.has_floor else ("test",)
+
+    @property
     def scored_sha256(self) -> str:
-        """Checksum of what generators are scored against: the events of `test` and `floor`. A task whose files are
-        pinned writes it down."""
-        return checksum(self.load_split("test"), self.load_split("floor"))
+        """Checksum of the events of `scored_splits`. A task whose files are pinned writes it down."""
+        return checksum(*map(self.load_split, self.scored_splits))
 
     @property
     def features_sha256(self) -> str | None:
@@ -153,6 +172,10 @@ class Task(ABC):
     @abstractmethod
     def load_split(self, split: Split) -> Events:
         """All events of a split. Raises DataError where the files are missing or damaged."""
+
+    def measured(self) -> tuple[str, ...]:
+        """Those of `metrics` that the events of the task allow. Raises DataError where the files are missing."""
+        return self.metrics
 
     def find_data(self) -> str:
         """Where the data are, in a sentence; nothing is downloaded. Raises DataError where they are missing."""
@@ -207,7 +230,7 @@ class Task(ABC):
         """What a Result says of the data when these test events were scored against."""
         whole = reference.rows is None and len(reference) == self.test_events
         rows = reference.split_rows
-        scored = self.scored_sha256 if whole else checksum(*(self.load_split(s).take(rows) for s in ("test", "floor")))
+        scored = self.scored_sha256 if whole else checksum(*(self.load_split(s).take(rows) for s in self.scored_splits))
         return TaskRecord(
             name=self.name,
             version=self.version,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from simbench.core.errors import DataError
+from simbench.core.errors import DataError, UsageError
 from simbench.core.events import Events
+from simbench.core.parameters import arguments_of
 from simbench.core.plugins import did_you_mean
 from simbench.core.specs import described, importable, source_sha256
 from simbench.core.user_code import user_code
@@ -23,24 +24,30 @@ BASE = "a subclass of simbench.tasks.base.Task"
 GUIDE = "docs/own-package.md shows one."
 
 
-def constructed(spec: str, value: Any, data_dir: Path | None) -> Task:
-    """The task that `value`, a class or an instance, is. Raises DataError where it is none, or its constructor raises.
+def constructed(spec: str, value: Any, data_dir: Path | None, options: Mapping[str, str]) -> Task:
+    """The task that `value`, a class or an instance, is. A constructor that takes `data_dir` is given it.
 
-    A constructor that takes `data_dir` is given it.
+    Raises:
+        DataError: it is none, or its constructor raises.
+        UsageError: the constructor takes no such option, or one of another type.
     """
     if isinstance(value, Task):
+        if options:
+            got, fix = ", ".join(options), "Name its class instead."
+            raise UsageError(f"the task {spec} is an instance and takes no options", got=got, fix=fix)
         return value
     if not (isinstance(value, type) and issubclass(value, Task)):
         raise DataError(f"{spec} is no task", got=described(value), expected=BASE, fix=GUIDE)
     with importable(), user_code(f"the task {spec} cannot be constructed", DataError):
         folder = {"data_dir": data_dir} if "data_dir" in inspect.signature(value).parameters else {}
-        return value(**folder)
+        given = arguments_of(f"the task {spec}", value, options, ("data_dir",), "option ")[0] if options else {}
+        return value(**folder, **given)
 
 
-def checked(task: Task, spec: str, value: Any) -> Task:
+def checked(task: Task, spec: str, value: Any, *, named: bool) -> Task:
     """A task that simbench did not write, its attributes checked. Its splits are loaded once each, and checked then.
 
-    One that is named by module or file, not by what an installed package offers, knows its `source`.
+    One that is not `named`, by what an installed package offers, but by module or file knows its `source`.
 
     Raises:
         DataError: an attribute is missing or of the wrong type.
@@ -60,7 +67,7 @@ def checked(task: Task, spec: str, value: Any) -> Task:
         return events
 
     vars(task)["load_split"] = load_split
-    if ":" in spec:
+    if not named:
         vars(task).update(source=spec[:500], source_sha256=source_sha256(value))
     return task
 
@@ -75,8 +82,9 @@ def _defects(task: Task) -> Iterator[tuple[str, str, str]]:
     missing = [name for name in Task.__annotations__ if not hasattr(task, name)]
     if missing:
         yield "a required attribute is missing", f"no {', no '.join(missing)}", f"{missing[0]} = ... in its class"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(task.name)):
-        yield "`name` cannot name a folder", repr(task.name)[:80], "letters, digits, - and _"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*(:\w+=\w+(,\w+=\w+)*)?", str(task.name)):
+        expected = "letters, digits, - and _; options, as in name:key=value"
+        yield "`name` cannot name a folder", repr(task.name)[:80], expected
     for name in TEXTS:
         if not isinstance(value := getattr(task, name), str) or (name in ("name", "version") and not value):
             yield f"`{name}` is no text", repr(value)[:80], "a string"

@@ -14,8 +14,8 @@ from torch import nn
 
 from simbench.core.devices import choose_device
 from simbench.core.errors import GeneratorError
+from simbench.core.parameters import signature_of
 from simbench.core.seeds import derive_seed
-from simbench.generators.parameters import signature_of
 from simbench.generators.resolve import find, resolve
 from simbench.tasks.base import Task
 from simbench.training.plan import Plan, plan_for

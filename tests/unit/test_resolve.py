@@ -11,7 +11,7 @@ import pytest
 
 import simbench
 from simbench.core.errors import GeneratorError, SimbenchError, UsageError
-from simbench.generators.parameters import parse_params
+from simbench.core.parameters import parse_params
 from simbench.generators.protocol import Generator
 from simbench.generators.resolve import FunctionGenerator, find, resolve
 

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from simbench.cli.main import app
 from simbench.core.errors import DataError, GeneratorError, UsageError
+from simbench.core.parameters import parse_grid, parse_params
 from simbench.core.progress import Progress
 from simbench.evaluation.evaluate import Evaluated, Options
 from simbench.evaluation.jobs import Job, grid
-from simbench.generators.parameters import parse_grid, parse_params
 from simbench.generators.resolve import Resolved
 from simbench.metrics.base import Comparison
 from simbench.results.schema import Result

@@ -223,7 +223,7 @@ def test_truncated_files(tmp_path: Path, suffix: str) -> None:
 def test_damaged_bytes_never_end_in_a_traceback(
     tmp_path: Path, suffix: str, trials: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.samples.containers.PROBE_SECONDS", 5.0)
+    monkeypatch.setattr("simbench.core.containers.PROBE_SECONDS", 5.0)
     content = save(tmp_path / f"s{suffix}", {"task": "toy"}, samples=GOOD, condition_index=ROWS).read_bytes()
     rng = random.Random(0)
     path = tmp_path / f"damaged{suffix}"
@@ -249,8 +249,8 @@ def test_damaged_bytes_never_end_in_a_traceback(
 def test_files_that_the_hdf5_library_does_not_survive(
     tmp_path: Path, child: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simbench.samples.containers.PROBE", child)
-    monkeypatch.setattr("simbench.samples.containers.PROBE_SECONDS", 2.0)
+    monkeypatch.setattr("simbench.core.containers.PROBE", child)
+    monkeypatch.setattr("simbench.core.containers.PROBE_SECONDS", 2.0)
     refused(save(tmp_path / "s.h5", samples=GOOD, condition_index=ROWS), DataError, "does not survive", words)
 
 
@@ -258,7 +258,7 @@ def test_files_that_the_hdf5_library_does_not_survive(
 def no_probe(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting a process for every file would take a minute: only the tests of damaged files do."""
     if "damaged" not in request.node.name and "survive" not in request.node.name:
-        monkeypatch.setattr("simbench.samples.containers._survive", lambda path, limit: None)
+        monkeypatch.setattr("simbench.core.containers._survive", lambda path, limit: None)
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:

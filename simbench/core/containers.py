@@ -41,7 +41,7 @@ DAMAGED = (
     zipfile.BadZipFile,
 )
 """What h5py, zipfile and numpy raise on damaged files."""
-PROBE = "import sys; from simbench.samples.containers import probe; probe(sys.argv[1], int(sys.argv[2]))"
+PROBE = "import sys; from simbench.core.containers import probe; probe(sys.argv[1], int(sys.argv[2]))"
 PROBE_SECONDS = 120.0
 
 

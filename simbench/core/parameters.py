@@ -1,4 +1,4 @@
-"""`--param key=value`: text typed by the annotations of what it is passed to."""
+"""`key=value`: text typed by the annotations of what it is passed to."""
 
 from __future__ import annotations
 
@@ -66,11 +66,10 @@ def _values(pair: str, text: str) -> list[str]:
 
 
 def arguments_of(
-    spec: str, target: Any, params: Mapping[str, str], skip: tuple[str, ...] = ()
+    spec: str, target: Any, params: Mapping[str, str], skip: tuple[str, ...] = (), option: str = "--param "
 ) -> tuple[dict[str, Any], dict[str, Plain], dict[str, Plain]]:
     """The keyword arguments to call `target` with; for the record its plain-valued parameters, without `skip`, and
-    those
-    that `params` gives.
+    those that `params` gives. `option` stands before a parameter's name in errors.
 
     Raises:
         UsageError: a parameter is unknown, missing, or not of the annotated type.
@@ -89,12 +88,12 @@ def arguments_of(
             known = f"one of {', '.join(named)}" if named else "none"
             raise UsageError(f"{spec} has no parameter {key!r}", expected=known, fix=did_you_mean(key, named))
         if len(text) > MAX_TEXT:
-            what = f"--param {key} is too long"
+            what = f"{option}{key} is too long"
             raise UsageError(what, got=f"{len(text)} characters", expected=f"at most {MAX_TEXT}")
-        arguments[key] = _typed(f"--param {key}", text, _annotation(named[key], hints) if key in named else str)
+        arguments[key] = _typed(f"{option}{key}", text, _annotation(named[key], hints) if key in named else str)
     missing = [each.name for each in accepted if each.default is kinds.empty and each.name not in arguments]
     if missing:
-        flags = " ".join(f"--param {name}=…" for name in missing)
+        flags = " ".join(f"{option}{name}=…" for name in missing)
         what = f"{spec} needs arguments to be constructed"
         raise UsageError(what, got="none for " + ", ".join(missing), fix=f"Pass {flags}.")
     values = {name: arguments.get(name, parameter.default) for name, parameter in named.items()} | arguments
