@@ -6,6 +6,7 @@ the boards, so that no figure in it is typed by hand. `--check` writes nothing a
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections import defaultdict
@@ -39,12 +40,26 @@ def table(head: tuple[str, ...], left: int, rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in ([*head], rule, *rows)]
 
 
+@functools.cache
+def all_weights() -> list[dict[str, str]]:
+    """What the shipped files of weights say of themselves, by path."""
+    found = []
+    for path in sorted(path for folder in WEIGHTS for path in folder.glob("*.safetensors")):
+        with safe_open(str(path), "pt") as file:
+            found.append(file.metadata())
+    return found
+
+
+@functools.cache
+def all_entries(task: str) -> list[Result]:
+    """The entries of a board, by path."""
+    return [read_result(path) for path in entry_files(BOARDS / task)]
+
+
 def shipped(model: str) -> list[str]:
     """The weights that the project ships of a model."""
     rows = []
-    for path in sorted(path for folder in WEIGHTS for path in folder.glob("*.safetensors")):
-        with safe_open(str(path), "pt") as file:
-            about = file.metadata()
+    for about in all_weights():
         if about["model"] == model:
             command = about["command"].replace(" --preset cpu --seed 0", "")
             score = number(json.loads(about["validation_score"])["score"])
@@ -54,8 +69,7 @@ def shipped(model: str) -> list[str]:
 
 def scores(model: str, task: str) -> list[str]:
     """A model's entries on a board, and the spread over training seeds where there are several."""
-    entries = [read_result(path) for path in entry_files(BOARDS / task)]
-    entries = [entry for entry in entries if entry.generator.name == model]
+    entries = [entry for entry in all_entries(task) if entry.generator.name == model]
     if not entries:
         return []
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import answer, stdout_kept_for_data
+from simbench.cli.output import answer, read_options, stdout_kept_for_data
 from simbench.tasks import DEFAULT
 
 
@@ -37,14 +37,12 @@ def deploy(
     """
     from dataclasses import asdict
 
-    from simbench.core.parameters import parse_params
     from simbench.generators.deployment import deploy as hand_over
     from simbench.generators.resolve import resolve
-    from simbench.tasks import get_task
 
-    chosen = get_task(task, data_dir)
+    params, chosen = read_options(param, task, data_dir)
     with stdout_kept_for_data(json):
-        made = hand_over(resolve(generator, parse_params(param or [])), chosen, profile, out)
+        made = hand_over(resolve(generator, params), chosen, profile, out)
     what = (
         f"{out}: {', '.join(made.files)}. {made.latent} numbers of noise an event. Of {made.parity_events} events "
         f"{made.differing:.1g} of the values differ between torch and onnxruntime. One event takes "

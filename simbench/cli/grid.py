@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from simbench.cli.leave import check_complete, report_of, samples_beside
-from simbench.cli.output import print_json, print_text, working
+from simbench.cli.output import INTERNAL_ERROR, print_json, print_text, print_traceback, working
 from simbench.core.errors import SimbenchError
 
 if TYPE_CHECKING:
     from simbench.evaluation.evaluate import Options
     from simbench.evaluation.jobs import Job
     from simbench.results.schema import Result
-
-INTERNAL_ERROR = 70
 
 
 @dataclass(frozen=True)
@@ -105,8 +101,7 @@ def _failure(job: Job, error: Exception) -> Failure:
 
     if isinstance(error, SimbenchError):
         return Failure(job, f"{type(error).__name__}: {printable(str(error), 2000)}", error.exit_code)
-    if os.environ.get("SIMBENCH_DEBUG") == "1":
-        traceback.print_exc()
+    print_traceback(error)
     return Failure(job, f"InternalError: {type(error).__name__}: {printable(str(error), 2000)}", INTERNAL_ERROR)
 
 

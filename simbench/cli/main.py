@@ -14,12 +14,12 @@ import typer
 from typer.core import TyperGroup
 
 from simbench.cli import boards, deploy, files, gates, judge, look, measure, simulate, train
-from simbench.cli.output import print_traceback
+from simbench.cli.output import INTERNAL_ERROR, print_traceback
 from simbench.core.errors import SimbenchError
 from simbench.core.text import printable
 from simbench.core.version import __version__
 
-INTERNAL_ERROR, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
+INTERRUPTED, BROKEN_PIPE = 130, 141
 
 SECTIONS = {
     "Measure": ("run", "score", "compare", "train", "simulate", "report"),

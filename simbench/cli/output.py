@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from simbench.generators.session import Mode
     from simbench.tasks.base import Task
 
+INTERNAL_ERROR = 70
+"""Exit code of what is a defect of simbench."""
+
 CHECK_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 

@@ -134,7 +134,7 @@ def deploy(resolved: Resolved, task: Task, profile: Profile, folder: Path) -> De
     deployed = Deployed(
         simbench=__version__,
         generator=resolved.spec,
-        parameters=dict(resolved.effective_parameters()),
+        parameters=resolved.effective_parameters(),
         weights_sha256=resolved.weights_sha256(),
         task=task.name,
         task_version=task.version,
@@ -246,11 +246,7 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, who: str, out
 
 def _parity(graph: Graph, path: Path, noise: Tensor, conditions: Tensor, who: str) -> tuple[float, float]:
     """The share of values that differ, and the sum of the differences over that of the values."""
-    made = torch.from_numpy(
-        onnx_session(path, torch.get_num_threads()).run(
-            None, {"noise": noise.numpy(), "conditions": conditions.numpy()}
-        )[0]
-    )
+    made = torch.from_numpy(onnx_session(path, torch.get_num_threads()).run(None, _feed(noise, conditions))[0])
     with torch.no_grad():
         wanted = graph(noise, conditions)
     apart = (made - wanted).abs()
@@ -263,13 +259,18 @@ def _parity(graph: Graph, path: Path, noise: Tensor, conditions: Tensor, who: st
     return differing, relative
 
 
+def _feed(noise: Tensor, conditions: Tensor) -> dict[str, Any]:
+    """The inputs as onnxruntime takes them."""
+    return {"noise": noise.numpy(), "conditions": conditions.numpy()}
+
+
 def _latency(path: Path, noise: Tensor, conditions: Tensor) -> float:
     """Milliseconds of one event on one core, the median of many."""
     session = onnx_session(path, 1)
     times = []
     for call in range(LATENCY_CALLS):
         row = call % len(noise)
-        feed = {"noise": noise[row : row + 1].numpy(), "conditions": conditions[row : row + 1].numpy()}
+        feed = _feed(noise[row : row + 1], conditions[row : row + 1])
         start = time.perf_counter()
         session.run(None, feed)
         times.append(time.perf_counter() - start)

@@ -26,9 +26,16 @@ from simbench.tasks.base import Task
 
 Role = Literal["noise", "conditions"]
 Output = Literal["task", "log1p"]
+Order = Literal["noise", "conditions", "noise-conditions", "conditions-noise"]
 NAMES: dict[str, Role] = {
     **dict.fromkeys(("noise", "latent", "latents", "z", "u", "eps", "random"), "noise"),
     **dict.fromkeys(("conditions", "condition", "cond", "c", "q", "label", "labels", "context"), "conditions"),
+}
+ORDERS: dict[Order, tuple[Role, ...]] = {
+    "noise": ("noise",),
+    "conditions": ("conditions",),
+    "noise-conditions": ("noise", "conditions"),
+    "conditions-noise": ("conditions", "noise"),
 }
 BESIDE = "beside"
 MAX_SCALER = 2**20
@@ -51,8 +58,7 @@ class NetworkFile(ABC):
     Args:
         file: where it is.
         output: what it gives: `task`, values in task units, or `log1p`, log(1 + photons). Flat or an image, row-major.
-        inputs: the roles of its inputs in their order, where names and sizes do not tell: `noise`, `conditions`, or
-            `conditions-noise`.
+        inputs: the roles of its inputs in their order, where names and sizes do not tell.
         latent: numbers of noise an event, where the file does not say.
         scaler: a file with a mean and a scale for each condition, (c - mean) / scale; `beside` takes the file of the
             network's name with the suffix .json or .txt, where there is one, `none` takes none.
@@ -63,7 +69,7 @@ class NetworkFile(ABC):
         self,
         file: Path,
         output: Output = "task",
-        inputs: str | None = None,
+        inputs: Order | None = None,
         latent: int | None = None,
         scaler: str = BESIDE,
         whole: bool = False,
@@ -87,8 +93,8 @@ class NetworkFile(ABC):
         self.inputs = tuple(self.open(device))
         self.roles = _roles(self.weights_path, self.inputs, self.columns, self.wanted)
         self.noise_shape = self._noise_shape()
-        batches = {one.shape[0] for one in self.inputs if one.shape and one.shape[0] is not None}
-        self.batch = min((size for size in batches if size is not None), default=None)
+        sizes = [one.shape[0] for one in self.inputs if one.shape]
+        self.batch = min((size for size in sizes if size is not None), default=None)
         self.moments = read_scaler(self.scaler_file, self.columns) if self.scaler_file and self.columns else None
 
     def _noise_shape(self) -> tuple[int, ...]:
@@ -135,17 +141,16 @@ class NetworkFile(ABC):
         return torch.cat(pieces)
 
 
-def _roles(file: Path, inputs: Sequence[Input], columns: int, wanted: str | None) -> tuple[Role, ...]:
+def _roles(file: Path, inputs: Sequence[Input], columns: int, wanted: Order | None) -> tuple[Role, ...]:
     """What each input is fed with."""
     what = f"{file} has inputs that simbench cannot tell apart"
     got = listed([str(one) for one in inputs])
     expected = f"noise (event, latent) and conditions (event, {columns}), or one of them"
     if wanted is not None:
-        roles = tuple(role for name in wanted.split("-") for role in ("noise", "conditions") if role == name)
-        if len(roles) != len(inputs) or "-".join(roles) != wanted or len(set(roles)) < len(roles):
-            fix = "Write noise, conditions, noise-conditions or conditions-noise."
-            raise UsageError(f"--param inputs={wanted} does not fit {file}", got=got, fix=fix)
-        return tuple(roles)
+        roles = ORDERS[wanted]
+        if len(roles) != len(inputs):
+            raise UsageError(f"--param inputs={wanted} does not fit {file}", got=got, fix="Name a role for each input.")
+        return roles
     if not 1 <= len(inputs) <= 2 or any(len(one.shape) < 1 for one in inputs):
         raise GeneratorError(what, got=got, expected=expected, fix="Bake other inputs into the file.")
     named = [NAMES.get(one.name.lower().split(".")[-1].rstrip("_0123456789")) for one in inputs]

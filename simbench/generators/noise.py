@@ -61,7 +61,7 @@ class GivenNoise(TorchFunctionMode):
                 raise GeneratorError(what, fix="Draw with torch.randn or torch.rand.")
             return func(*args, **kwargs)
         like: Any = args[0] if name.endswith(("_like", "_")) else None
-        values = self._taken(_shape(args, kwargs) if like is None else like.shape, func, args, kwargs)
+        values = self._taken(name, _shape(args, kwargs) if like is None else like.shape)
         if func in UNIFORM:
             values = uniform(values)
         if name == "normal_":
@@ -72,10 +72,10 @@ class GivenNoise(TorchFunctionMode):
             return like.copy_(values * (high - low) + low)
         return values
 
-    def _taken(self, shape: Sequence[Any], func: Any, args: Any, kwargs: Any) -> Tensor:
-        """The next normal numbers of each event, in this shape."""
+    def _taken(self, name: str, shape: Sequence[Any]) -> Tensor:
+        """The next normal numbers of each event, in this shape, for the random function of that name."""
         if not shape or not (isinstance(shape[0], torch.SymInt) or shape[0] == self.events):  # its only free length
-            got = f"torch.{func.__name__} of shape {tuple(shape)}"
+            got = f"torch.{name} of shape {tuple(shape)}"
             raise GeneratorError("it does not draw random numbers event by event", got=got, expected="(event, ...)")
         count = math.prod(int(size) for size in shape[1:])
         first, self.used = self.used, self.used + count

@@ -34,7 +34,6 @@ class Onnx(NetworkFile):
             what = f"{self.weights_path} has inputs that are no floats"
             raise GeneratorError(what, got=", ".join(strange), expected=", ".join(TYPES))
         self.types = [TYPES[one.type] for one in inputs]
-        self.names = [one.name for one in inputs]
         sizes = [tuple(size if isinstance(size, int) else None for size in one.shape) for one in inputs]
         return [Input(one.name, size) for one, size in zip(inputs, sizes, strict=True)]
 
@@ -47,8 +46,8 @@ class Onnx(NetworkFile):
 
     def run(self, tensors: Sequence[Tensor]) -> Tensor:
         """The first output, on the CPU."""
-        given = zip(self.names, self.types, tensors, strict=True)
-        feed = {name: tensor.to("cpu", kind).numpy() for name, kind, tensor in given}
+        given = zip(self.inputs, self.types, tensors, strict=True)
+        feed = {one.name: tensor.to("cpu", kind).numpy() for one, kind, tensor in given}
         return torch.from_numpy(self._session().run(None, feed)[0])
 
 

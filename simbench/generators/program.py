@@ -29,12 +29,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simbench.core.containers import DAMAGED
 from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.text import printable
 from simbench.tasks.base import Task
-
-UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError)
-"""What numpy and h5py raise on damaged files."""
 
 QUOTED = 2000
 """Characters of the program's standard error that an error message quotes, the last ones."""
@@ -101,7 +99,7 @@ class Program:
             raise running.error(what, got=got, expected="an .npy or .h5 file", fix=fix)
         try:
             samples = _read(answer)
-        except UNREADABLE as error:
+        except DAMAGED as error:
             got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise running.error(f"wrote a file that cannot be read, {answer.name}", got=got) from error
         expected = (len(conditions), *self.task.shape)

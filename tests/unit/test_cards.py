@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_cards_say_what_weights_and_boards_say(tmp_path: Path) -> None:
+def test_the_cards_say_what_weights_and_boards_say() -> None:
     """No card is older than an entry or a weights file."""
     command = [sys.executable, "docs/cards.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
