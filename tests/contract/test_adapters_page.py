@@ -56,5 +56,10 @@ def test_jax(tmp_path: Path) -> None:
     passes(f"{written('blob_jax.py', tmp_path)}:blob")
 
 
+def test_tensorflow(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    passes(f"{written('blob_tf.py', tmp_path)}:blob")
+
+
 def test_numpy(tmp_path: Path) -> None:
     passes(f"{written('blob_numpy.py', tmp_path)}:blob")
