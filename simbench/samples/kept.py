@@ -1,6 +1,7 @@
 """Samples that runs keep: the events of the first repetition beside its Result, so that a report has its figures.
 
-Those of the last run alone: they take the place of what earlier runs left in the folder of their task and generator.
+Those of the last run alone: they take the place of what earlier runs left in the folder of their task and generator,
+but for those of a run with more events, which a first try does not push out.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def keep_samples(
 ) -> Path:
     """Write the generated events of `pair` beside the result file `path`: `<id>.h5`. Returns the new file.
 
-    Then what earlier runs kept in the folder is removed, without that of the results whose ids are in `spare`.
+    Then what earlier runs of as many events or fewer kept in the folder is removed, without that of the results whose
+    ids are in `spare`.
 
     Raises:
         TooLargeError: they take more than `limit` bytes. Nothing is written or removed.
@@ -49,7 +51,7 @@ def keep_samples(
     name, seed = result.label, result.spec.root_seed
     write_samples(target, task, pair.generated.samples, rows, name, seed, result=result.id, limit=limit)
     for old in kept_samples(path.parent, deep=False):
-        if old.result.id not in (result.id, *spare):
+        if old.result.id not in (result.id, *spare) and old.result.task.events <= result.task.events:
             old.remove()
     return target
 

@@ -103,6 +103,18 @@ def test_samples_take_the_place_of_those_of_earlier_runs_and_of_nothing_else(tmp
     ]
 
 
+def test_a_first_try_keeps_the_samples_of_a_larger_run(tmp_path: Path) -> None:
+    _, whole = saved(tmp_path, "whole", 1.0)
+    few = toy_result("few")
+    few = few.model_copy(update={"task": few.task.model_copy(update={"events": EVENTS - 1})})
+    path = write_result(few, tmp_path)
+    kept(few, toy_pair(), path)
+    assert whole.with_suffix(".h5").exists()
+    saved(tmp_path, "again", 1.0)
+    assert not path.with_suffix(".h5").exists()
+    assert not whole.with_suffix(".h5").exists()
+
+
 def test_samples_beyond_the_limit_are_not_kept_and_cost_nothing_that_is_there(tmp_path: Path) -> None:
     _, old = saved(tmp_path, "old", 1.0)
     before = sorted(tmp_path.rglob("*"))
