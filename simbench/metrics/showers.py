@@ -30,6 +30,8 @@ TINY = 1e-16
 """Added to an energy that something is divided by."""
 LEAST = 1e-8
 """Added to an energy of which a logarithm is taken [MeV]."""
+ELEMENTS = 1_000_000
+"""Voxels that are looked at at once: a bound on memory."""
 LENGTH = 100.0
 """The unit [mm] of positions in a classifier."""
 
@@ -123,9 +125,7 @@ class HighLevelFeatures:
             for family in FAMILIES
         }
         return tuple(
-            Column(family, layer)
-            for family in FAMILIES
-            for layer in ([None] if family == "total" else layers[family])
+            Column(family, layer) for family in FAMILIES for layer in ([None] if family == "total" else layers[family])
         )
 
     def places(self, family: str) -> list[int]:
@@ -134,7 +134,7 @@ class HighLevelFeatures:
 
     def __call__(self, samples: Tensor) -> Tensor:
         """(N, voxels) -> (N, columns) float64 on the CPU, a part of the events at a time."""
-        parts = [self._of(self.seen(samples[rows])) for rows in chunks(len(samples), self.binning.voxels)]
+        parts = [self._of(self.seen(samples[rows])) for rows in chunks(len(samples), self.binning.voxels, ELEMENTS)]
         return torch.from_numpy(np.concatenate(parts) if parts else np.empty((0, len(self.columns))))
 
     def seen(self, samples: Tensor) -> Array:
@@ -322,7 +322,7 @@ def separation_voxels(pair: Comparison) -> Estimate:
 
 def _voxel_histogram(events: Events, edges: Array, threshold: float, group: NDArray[np.int64]) -> Array:
     counts = np.zeros((PAIR_GROUPS, len(edges) - 1))
-    for rows in chunks(len(events), events.samples.shape[1]):
+    for rows in chunks(len(events), events.samples.shape[1], ELEMENTS):
         energies = events.samples[rows].numpy().astype(np.float64)
         event, voxel = np.nonzero(energies >= threshold)
         counts += histogram_by_group(energies[event, voxel], edges, group[rows][event], PAIR_GROUPS)
@@ -359,7 +359,7 @@ def low_level(events: Events) -> Tensor:
     (N, voxels) float32.
     """
     threshold = features_of(events).threshold
-    return torch.where(events.samples < threshold, 0.0, events.samples) / events.conditions[:, :1]
+    return torch.where(events.samples < threshold, 0.0, events.samples).div_(events.conditions[:, :1])
 
 
 @metric(

@@ -215,7 +215,9 @@ def feature_histograms(series: Sequence[Series], task: Task) -> tuple[Figure, st
             main.yaxis.set_major_formatter(FuncFormatter(photons))
             look: dict[str, Any] = {"ha": "right", "va": "top", "xycoords": "axes fraction", "fontsize": 8}
             for line, (text, colour) in enumerate(texts):
-                main.annotate(text, (0.97, 1), (0, -6 - 72 * LINE * line), color=colour, textcoords="offset points", **look)
+                main.annotate(
+                    text, (0.97, 1), (0, -6 - 72 * LINE * line), color=colour, textcoords="offset points", **look
+                )
             main.tick_params(labelbottom=False)
             if panel.logarithmic:
                 below.set_xscale("log")

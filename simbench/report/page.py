@@ -454,8 +454,8 @@ CAPTIONS = {
     ),
     "mean_layers": (
         "Mean shower, layer by layer",
-        "Mean over all test events, seen along the particle, on one scale. Rings are drawn equally wide; voxels that are "
-        "always empty are left blank.",
+        "Mean over all test events, seen along the particle, on one scale. Rings are drawn equally wide; voxels that "
+        "are always empty are left blank.",
     ),
     "layers": ("Energy in each layer", "Mean over all test events, with its standard error."),
     "high_level": (

@@ -172,8 +172,15 @@ class CaloTask(Task):
 
 def _dataset_1(particle: str, files: str) -> Dataset:
     name = f"dataset_1_{files}"
-    parts = (f"{name}_1.hdf5",), (f"{name}_2.hdf5",)
-    return Dataset(f"calo-1-{files}", f"binning_{name}.xml", *parts, particle, True, "10.5281/zenodo.8099322")
+    return Dataset(
+        task=f"calo-1-{files}",
+        binning=f"binning_{name}.xml",
+        train=(f"{name}_1.hdf5",),
+        test=(f"{name}_2.hdf5",),
+        particle=particle,
+        discrete=True,
+        doi="10.5281/zenodo.8099322",
+    )
 
 
 class CaloPhotons(CaloTask):
@@ -204,8 +211,13 @@ class Calo2(CaloTask):
     name = "calo-2"
     summary = "CaloChallenge dataset 2, electrons: 6480 voxels in 45 layers (bring the files)"
     dataset = Dataset(
-        *("calo-2", "binning_dataset_2.xml", ("dataset_2_1.hdf5",), ("dataset_2_2.hdf5",)),
-        *("electron", False, "10.5281/zenodo.6366270"),
+        task="calo-2",
+        binning="binning_dataset_2.xml",
+        train=("dataset_2_1.hdf5",),
+        test=("dataset_2_2.hdf5",),
+        particle="electron",
+        discrete=False,
+        doi="10.5281/zenodo.6366270",
     )
     voxels, threshold, atlas = 6480, PAR04_THRESHOLD, False
 
@@ -216,8 +228,12 @@ class Calo3(CaloTask):
     name = "calo-3"
     summary = "CaloChallenge dataset 3, electrons: 40 500 voxels in 45 layers (bring the files)"
     dataset = Dataset(
-        *("calo-3", "binning_dataset_3.xml"),
-        *(("dataset_3_1.hdf5", "dataset_3_2.hdf5"), ("dataset_3_3.hdf5", "dataset_3_4.hdf5")),
-        *("electron", False, "10.5281/zenodo.6366323"),
+        task="calo-3",
+        binning="binning_dataset_3.xml",
+        train=("dataset_3_1.hdf5", "dataset_3_2.hdf5"),
+        test=("dataset_3_3.hdf5", "dataset_3_4.hdf5"),
+        particle="electron",
+        discrete=False,
+        doi="10.5281/zenodo.6366323",
     )
     voxels, threshold, atlas = 40_500, PAR04_THRESHOLD, False

@@ -12,6 +12,7 @@ import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -92,7 +93,7 @@ def read_binning(path: Path, particle: str) -> Binning:
             number, slices = int(element.get("id") or ""), int(element.get("n_bin_alpha") or "")
         except ValueError as error:
             raise wrong("a layer cannot be read", text, "id, r_edges (numbers with commas), n_bin_alpha") from error
-        rising = all(low < high for low, high in zip(edges, edges[1:], strict=False)) and 0 <= edges[0]
+        rising = all(low < high for low, high in pairwise(edges)) and edges[0] >= 0
         if not rising or edges[-1] > 1e9 or not 1 <= slices <= MAX_VOXELS:
             raise wrong("a layer is no layer", text, "edges from 0 upwards, one slice or more")
         if len(edges) > 1:
@@ -209,5 +210,3 @@ def _mapped(target: Path, shape: tuple[int, int]) -> tuple[Tensor, Tensor] | Non
     if (showers.shape, showers.dtype, energies.shape) != (shape, np.dtype("<f4"), shape[:1]):
         return None
     return torch.from_numpy(showers), torch.from_numpy(energies)
-
-

@@ -292,8 +292,9 @@ def child() -> None:
         if asked["do"] == "survey":
             found: Any = survey(paths, binning, **arguments)
         else:
-            written = {name: Path(arguments.pop(name)) for name in ("target", "told")}
-            found = import_showers(paths, binning, **written, **arguments)
+            target, told = (Path(arguments.pop(name)) for name in ("target", "told"))
+            import_showers(paths, binning, target=target, told=told, **arguments)
+            found = None
         answer = {"found": found}
     except DataError as error:
         parts = {"what": error.what, "got": error.got, "expected": error.expected, "fix": error.fix}

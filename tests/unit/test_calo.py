@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,7 +239,10 @@ TEST = "dataset_2_2.hdf5"
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / TEST).unlink(), r"calo-2 are missing \(in .*\): got no dataset_2_2.hdf5, expected .*"),
+        (
+            lambda folder: (folder / TEST).unlink(),
+            r"calo-2 are missing \(in .*\): got no dataset_2_2.hdf5, expected .*",
+        ),
         (without("showers"), r"dataset_2_2.hdf5 is no file of showers: got no 'showers', expected 'showers' \(N, 21\)"),
         (without("incident_energies"), r"got no 'incident_energies', .*showerdata.* Take the file as it was published"),
         (changed(TEST, lambda s, e: (s[:, :20], e)), r"another number of voxels: got 20, expected 21"),
@@ -455,7 +457,7 @@ def test_a_run_goes_from_end_to_end(generator: str, model: str, folder: Path, tm
 def test_exported_conditions_are_answered_and_scored(folder: Path, tmp_path: Path) -> None:
     """In the challenge's layout, and in simbench's."""
     to_answer, data = tmp_path / "conditions.h5", ["--task", SPEC, "--data-dir", str(folder)]
-    done = run("conditions", "export", *data, str(to_answer))
+    done = run("conditions", "export", *data, "-o", str(to_answer))
     assert done.exit_code == 0, done.output
     with h5py.File(to_answer) as file:
         energies, index = file["conditions"][()], file["condition_index"][()]
@@ -478,7 +480,7 @@ def test_exported_conditions_are_answered_and_scored(folder: Path, tmp_path: Pat
     write_showers(tmp_path / "short.hdf5", showers[:, :-1], energies)
     done = run("score", str(tmp_path / "short.hdf5"), *data, "--no-report")
     assert done.exit_code == 3
-    assert "(199, 20)" in done.output or "20)" in done.output
+    assert ", 20)" in done.output
 
 
 @needs_chromium
@@ -499,6 +501,7 @@ def test_a_report_of_several_and_of_empty_showers(folder: Path, tmp_path: Path) 
     task = Calo2(folder)
     real = task.load("test")
     result = _result(task, tmp_path)
+    vars(task).update(source_sha256=result.task.source_sha256)
     samples = (torch.zeros_like(real.samples), real.samples * 3, real.samples)
     entries = [ReportEntry(result, Comparison(real.with_samples(one), real)) for one in samples]
     page = write_report(entries, task, tmp_path / "page.html").read_text()
