@@ -29,9 +29,10 @@ def cells() -> list[tuple[int, float, float]]:
     """Layer, r and alpha of the middle of each voxel, in the order in which an event holds them."""
     found = []
     for layer, (edges, slices) in LAYERS.items():
+        turns = np.linspace(-math.pi, math.pi, slices + 1).tolist()
         for turn in range(slices):
             for ring in range(len(edges) - 1):
-                alpha = -math.pi + 2 * math.pi * (turn + 0.5) / slices
+                alpha = turns[turn] + (turns[turn + 1] - turns[turn]) / 2
                 found.append((layer, (edges[ring] + edges[ring + 1]) / 2, alpha))
     return found
 
