@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from simbench.core.errors import DataError
 
-KEYS = ("samples", "condition_index", "conditions", "mc_seconds")
+KEYS = ("samples", "condition_index", "conditions", "mc_seconds", "showers", "incident_energies")
 SCALARS = ("task", "generator", "seed", "result", "unit", "seconds_per_event")
 MAX_TEXT = 200
 MAX_CHUNK_BYTES = 2**30

@@ -145,10 +145,14 @@ def held_out_scores(
     x, y = as_features(generated, reference, minimum=FOLDS)
     conditions = torch.as_tensor(conditions)
     fold = jackknife_groups(torch.as_tensor(unit_id), FOLDS)
-    inputs = torch.cat([torch.cat([x, y]).float(), conditions.repeat(2, 1).float()], 1)
+    events, width = x.shape
+    inputs = torch.empty(2 * events, width + conditions.shape[1])
+    inputs[:events, :width], inputs[events:, :width] = x, y
+    inputs[:, width:] = conditions.repeat(2, 1)
+    del generated, reference, x, y  # many events of many voxels: one copy of them is enough
     weight = torch.ones(inputs.shape[1])
-    weight[x.shape[1] :] = LOUDNESS * (x.shape[1] / max(conditions.shape[1], 1)) ** 0.5
-    labels = torch.cat([torch.ones(len(x)), torch.zeros(len(y))])
+    weight[width:] = LOUDNESS * (width / max(conditions.shape[1], 1)) ** 0.5
+    labels = torch.cat([torch.ones(events), torch.zeros(events)])
     both, scores = fold.repeat(2), torch.empty(len(inputs), dtype=torch.float64)
     with torch_threads(1):  # the layers are too small to share: more threads only wait for one another
         for held_out in range(FOLDS):
@@ -163,7 +167,7 @@ def held_out_scores(
                 return inputs[rows].sub_(mean).div_(sd).clamp_(-10, 10).mul_(weight)
 
             scores[test] = _network_scores(scaled(train), labels[train], scaled(test), SEED + held_out).double()
-    return HeldOut(scores[: len(x)], scores[len(x) :], fold, jackknife_groups(torch.as_tensor(unit_id), PAIR_GROUPS))
+    return HeldOut(scores[:events], scores[events:], fold, jackknife_groups(torch.as_tensor(unit_id), PAIR_GROUPS))
 
 
 def classifier_low(generated: Array, reference: Array, conditions: Array, unit_id: Array) -> Estimate:

@@ -109,12 +109,16 @@ def inception_fid_metric(pair: Comparison) -> Estimate:
 def _feature_frechet(pair: Comparison) -> Estimate:
     x, y = as_features(*pair.derived("features"), minimum=2)
     more_events_than_features(x)
-    groups = PAIR_GROUPS if x.shape[1] <= 256 else GROUPS  # a covariance of 2048 dimensions takes seconds
 
     def left_out(group: Tensor) -> Tensor:
         return frechet_left_out(x, y, group.to(x.device)).cpu()
 
-    return jackknifed_distance(frechet_distance(x, y), left_out, pair.generated.unit_id, groups=groups)
+    return jackknifed_distance(frechet_distance(x, y), left_out, pair.generated.unit_id, groups=groups_of(x))
+
+
+def groups_of(features: Tensor) -> int:
+    """The jackknife's groups for features (N, d): fewer of many features, whose covariances take time and memory."""
+    return PAIR_GROUPS if features.shape[1] <= 256 else GROUPS
 
 
 def more_events_than_features(features: Tensor) -> None:

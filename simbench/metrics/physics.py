@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -9,7 +11,7 @@ from torch.nn.functional import one_hot
 from simbench.metrics.arrays import Array, as_features, as_photons
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.channels import channel_sums
-from simbench.metrics.frechet import frechet_distance, frechet_left_out, more_events_than_features
+from simbench.metrics.frechet import frechet_distance, frechet_left_out, groups_of, more_events_than_features
 from simbench.metrics.kernel import kernel_distance
 from simbench.metrics.resampling import SEED, bootstrapped, jackknifed_distance, stratified
 
@@ -184,7 +186,8 @@ def fpd_metric(pair: Comparison) -> Estimate:
     """
     x, y = quantile_scaled(*_features(*pair.derived("physics"), minimum=2))
     value = _frechet_at_any_size(x, y)
-    return jackknifed_distance(value, lambda group: frechet_left_out(x, y, group), pair.generated.unit_id)
+    left_out = partial(frechet_left_out, x, y)
+    return jackknifed_distance(value, left_out, pair.generated.unit_id, groups=groups_of(x))
 
 
 @metric(

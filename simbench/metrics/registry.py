@@ -15,8 +15,8 @@ from simbench.metrics.base import Metric
 from simbench.metrics.published import ON_VARIANTS
 
 FAMILIES = (
-    "channels", "response", "physics", "frechet", "kernel", "energy", "transport", "manifolds", "classifier", "labels",
-    "memorisation", "published",
+    "channels", "response", "physics", "showers", "frechet", "kernel", "energy", "transport", "manifolds", "classifier",
+    "labels", "memorisation", "published",
 )  # fmt: skip
 """The modules of this folder that hold metrics; metrics are listed in this order."""
 

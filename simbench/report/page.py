@@ -28,6 +28,7 @@ from simbench.report.digits import digit_grid, mean_digits
 from simbench.report.features import EVENTS, embed, feature_maps
 from simbench.report.interpolation import NOISES, Way, interpolations, outside_sentence, walk, ways
 from simbench.report.latent import class_name, latent_maps, latent_space, probe_sentence
+from simbench.report.layers import feature_histograms, layer_profile, mean_layers
 from simbench.report.response import energy_response
 from simbench.report.showers import mean_showers, pick_conditions, shower_grid
 from simbench.report.speed import quality_against_time
@@ -451,6 +452,18 @@ CAPTIONS = {
         "Spearman's correlation over all events, and generated minus real, with its Frobenius norm. Below the real "
         "ones: other real events minus real, which is what chance does.",
     ),
+    "mean_layers": (
+        "Mean shower, layer by layer",
+        "Mean over all test events, seen along the particle, on one scale. Rings are drawn equally wide; voxels that "
+        "are always empty are left blank.",
+    ),
+    "layers": ("Energy in each layer", "Mean over all test events, with its standard error."),
+    "high_level": (
+        "High-level features",
+        "The CaloChallenge's features. Bars are statistical. χ² over its degrees of freedom and separation (0: equal, "
+        "1: apart) are of the bins shown, which are not those of the scores. Triangles: the ratio lies outside the "
+        "panel.",
+    ),
     "images": (
         "Single images, real and generated",
         "The same number of images of each label, the first of the test set.",
@@ -526,6 +539,10 @@ def _figures(series: Sequence[Series], task: Task, folder: Path | None, coverage
         if task.repeats > 1:
             figures.add("Channels", "dispersion", lambda some: dispersion(some, task, other), series, 6)
         figures.add("Channels", "correlations", lambda some: correlations(some, other), series, 4)
+    elif "high_level" in reference.derivations:
+        figures.add("Showers", "mean_layers", mean_layers, series, 4)
+        figures.add("Layers", "layers", lambda some: layer_profile(some, task), series, 6)
+        figures.add("Layers", "high_level", lambda some: feature_histograms(some, task), series, 4)
     elif len(task.shape) == 3 and task.shape[0] in (1, 3):
         figures.add("Images", "images", digit_grid, series, 4)
         if task.shape[0] == 1 and "label" in reference.strata:

@@ -6,6 +6,7 @@
     task, generator, seed   attributes (npz: scalars), all optional; so is `result`, the id of the result they belong to
     seconds_per_event       optional: what the program says of its speed; shown as self-reported, never ranked
 
+A file as the CaloChallenge has them, `showers` and `incident_energies`, is read as `samples` and `conditions`.
 Such files come from strangers: see `simbench.core.containers`.
 """
 
@@ -32,6 +33,8 @@ from simbench.core.files import file_sha256, new_file
 from simbench.tasks.base import Task
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
+ALIASES = {"samples": "showers", "conditions": "incident_energies"}
+"""What the CaloChallenge calls the arrays."""
 MAX_OTHER_BYTES = 2**26
 """What a file may hold beyond the samples."""
 
@@ -79,11 +82,11 @@ def read_samples(path: Path, task: Task) -> SampleSet:
         if made_for is not None and made_for != task.name:
             what = f"{path} was made for another task"
             raise DataError(what, got=made_for, expected=task.name, fix=f"Score it with --task {made_for}.")
-        shape = source.shape("samples")
+        key, shape = _found(source, "samples")
         if shape is None:
             raise DataError(f"{path} holds no `samples`", expected=f"an array (N, {', '.join(map(str, task.shape))})")
         count = _check_count(path, task, shape)
-        samples = source.read("samples")
+        samples = source.read(key)
         generator, seed = text_of(source.scalar("generator")), integer_of(source.scalar("seed"))
         result, seconds = text_of(source.scalar("result")), seconds_of(path, source)
         answers = _read_answers(path, task, source, count)
@@ -181,13 +184,21 @@ def _read_answers(path: Path, task: Task, source: Source, count: int) -> dict[st
     allowed: dict[str, list[tuple[int, ...]]] = {"condition_index": [(count,)], "conditions": [(count, width)]}
     if set(task.condition_units) == {"one-hot"}:
         allowed["conditions"].append((count,))
-    for key, shapes in allowed.items():
-        shape = source.shape(key)
+    for name, shapes in allowed.items():
+        key, shape = _found(source, name)
         if shape is not None:
             if shape not in shapes:
                 raise DataError(f"{path}: `{key}` has the wrong shape", got=str(shape), expected=str(shapes[0]))
-            return {key: source.read(key)}
+            return {name: source.read(key)}
     return {}
+
+
+def _found(source: Source, name: str) -> tuple[str, tuple[int, ...] | None]:
+    """What an array is called in a file, and its shape; None where it is not there, by its other name neither."""
+    for key in (name, ALIASES.get(name, name)):
+        if (shape := source.shape(key)) is not None:
+            return key, shape
+    return name, None
 
 
 def _rows(path: Path, task: Task, answers: Mapping[str, NDArray[Any]], count: int) -> NDArray[np.int64]:
