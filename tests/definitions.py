@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from simbench.core.version import __version__
 from simbench.metrics.base import Comparison, Metric
 from simbench.metrics.registry import SHIPPED
@@ -19,11 +21,13 @@ from simbench.tasks import get_task
 
 FILE = Path(__file__).parent / "gates" / "definitions.json"
 CHANGELOG = Path(__file__).parents[1] / "CHANGELOG.md"
-EVENTS = 160
+EVENTS = 320
+BRIGHTNESS = (1.5, 0.6, 1.9)
 
 
 def fixed_pair() -> Comparison:
-    """Real showers of 20 particles, and others of the same particles made a fifth brighter in place of generated ones.
+    """Real showers of 40 particles; as generated ones others of the same particles, brighter and dimmer in turn,
+    every ninth emptied.
 
     Their features stand for those of any network; every third event reads as another condition than was asked for.
     """
@@ -34,7 +38,9 @@ def fixed_pair() -> Comparison:
     reference = replace(
         reference, derivations={**reference.derivations, "predicted_label": lambda samples: labels[: len(samples)]}
     )
-    return Comparison(reference.with_samples((1.2 * floor.samples).round()), reference)
+    factors = torch.tensor(BRIGHTNESS).repeat(EVENTS)[:EVENTS]
+    factors[::9] = 0
+    return Comparison(reference.with_samples((factors[:, None, None] * floor.samples).round()), reference)
 
 
 def measured(metric: Metric, pair: Comparison) -> dict[str, float | None]:

@@ -66,7 +66,9 @@ class World:
 
     def job(self, where: str, without: tuple[str, ...] = (INSTALL,), **more: str) -> subprocess.CompletedProcess[str]:
         steps = [words for name, words in runs("submission.yml", "verify").items() if name not in without]
-        return self.does(where, "\n".join(f"bash -eo pipefail <<'END_OF_STEP'\n{words}\nEND_OF_STEP" for words in steps), **more)
+        return self.does(
+            where, "\n".join(f"bash -eo pipefail <<'END_OF_STEP'\n{words}\nEND_OF_STEP" for words in steps), **more
+        )
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,9 @@ def submit(world: World, address: str) -> dict[str, Any]:
     """What the stranger does: prepares the submission, uploads the samples, and pushes a branch."""
     world.done(".", "git clone -q origin.git fork")
     (world.folder / "upload").mkdir()
-    words = f"simbench submit runs/zn-geant3/Blob/*.json --boards ../fork/leaderboards -o ../upload --url {address} --json"
+    words = (
+        f"simbench submit runs/zn-geant3/Blob/*.json --boards ../fork/leaderboards -o ../upload --url {address} --json"
+    )
     said: dict[str, Any] = json.loads(world.done("model", words))
     world.done("model", "\n".join(said["next"]))
     return said

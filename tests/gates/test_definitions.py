@@ -67,7 +67,9 @@ def test_a_changed_number_is_found(pair: Comparison) -> None:
 
         return measured(other, pair)
 
-    verdicts = [agrees(changed(*factors), RECORD[key], trains=False) for factors in ((), (1.001,), (1.0, 1.001), (1.0, None))]
+    verdicts = [
+        agrees(changed(*factors), RECORD[key], trains=False) for factors in ((), (1.001,), (1.0, 1.001), (1.0, None))
+    ]
     assert verdicts == [True, False, False, False]
 
 
@@ -90,5 +92,8 @@ def test_the_changelog_lists_the_definitions_of_each_release() -> None:
 
 
 def test_the_changelog_lists_no_other_definition() -> None:
-    listed = re.findall(r"`(\w+/\w+)`", "".join(re.findall(r"^### Definitions\n(.*?)(?=^##|\Z)", CHANGELOG.read_text(encoding="utf-8"), re.M | re.S)))
+    listed = re.findall(
+        r"`(\w+/\w+)`",
+        "".join(re.findall(r"^### Definitions\n(.*?)(?=^##|\Z)", CHANGELOG.read_text(encoding="utf-8"), re.M | re.S)),
+    )
     assert sorted(listed) == sorted({*RECORD})
