@@ -90,7 +90,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def submit(world: World, address: str) -> dict[str, Any]:
     """What the stranger does: prepares the submission, uploads the samples, and pushes a branch."""
     world.done(".", "git clone -q origin.git fork")
-    (world.folder / "upload").mkdir()
     words = (
         f"simbench submit runs/zn-geant3/Blob/*.json --boards ../fork/leaderboards -o ../upload --url {address} --json"
     )
@@ -101,8 +100,6 @@ def submit(world: World, address: str) -> dict[str, Any]:
 
 def test_start_to_end(world: World) -> None:
     upload = world.folder / "upload"
-    upload.mkdir()
-    upload.rmdir()
     with served(world.folder) as root:
         said = submit(world, f"{root}/upload")
         entry = Path(said["entry"]).name
@@ -160,5 +157,6 @@ def test_start_to_end(world: World) -> None:
     world.done(".", "git clone -q origin.git after")
     readme = (world.folder / "after" / "README.md").read_text(encoding="utf-8")
     assert f"| 1 | [Blob](leaderboards/zn-geant3/entries/{entry})" in readme
-    assert "re-scored (from its samples)" in readme
+    page = (world.folder / "after" / "leaderboards" / "zn-geant3" / "README.md").read_text(encoding="utf-8")
+    assert "| re-scored (from its samples) |" in page
     assert world.done("after", "simbench leaderboard render --check").endswith("files are up to date.")
