@@ -62,7 +62,7 @@ class Wanted:
     @property
     def _put(self) -> str:
         where = self.urls[0].format(name=self.names[0])
-        return f"Put {where}" if len(self.names) == 1 else f"Put those {len(self.names)} files"
+        return f"Fetch {where} elsewhere, put it" if len(self.names) == 1 else f"Put those {len(self.names)} files"
 
 
 def find_file(wanted: Wanted, data_dir: Path | None) -> Path | None:
@@ -113,9 +113,9 @@ def _fetch_one(wanted: Wanted, name: str, path: Path, data_dir: Path | None) -> 
             download(url, path, wanted.limit, wanted.check, name)
             return
         except DataError as error:
-            reasons.append(str(error))
+            reasons.append(str(error).rstrip("."))
             causes.append(error)
-    raise wanted.missing(data_dir, " ".join(reasons)) from causes[-1]
+    raise wanted.missing(data_dir, "; ".join(reasons)) from causes[-1]
 
 
 def download(url: str, path: Path, limit: int, check: Check, name: str) -> None:
