@@ -114,8 +114,9 @@ def _write_samples(
             fix = "Leave it out." if file in given else "Remove it."
             raise DataError(what, got=f"sha256 {sha256[:12]}…", expected=f"one of {_short(wanted)}", fix=fix)
         found[sha256] = pair
-    if set(wanted) - found.keys():
-        found |= _made_again(path, result, task, progress)
+    missing = [place for place, sha256 in enumerate(wanted) if sha256 not in found]
+    if missing:
+        found |= _made_again(path, result, task, missing, progress)
     for target, sha256 in zip(targets, wanted, strict=True):
         if not target.is_file():
             pair = found[sha256]
@@ -123,11 +124,13 @@ def _write_samples(
             write_samples(target, task, pair.generated.samples, rows, result.label, seed, result=result.id)
 
 
-def _made_again(path: Path, result: Result, task: Task, progress: Progress) -> dict[str, Comparison]:
-    """The events of every repetition by their checksums. Raises DataError where they are not those of the result."""
+def _made_again(
+    path: Path, result: Result, task: Task, missing: Sequence[int], progress: Progress
+) -> dict[str, Comparison]:
+    """The generator's events by their checksums. Raises DataError where those of the repetitions `missing` differ."""
     pairs, changes = run_again(path, result, task, progress)
     found = {samples_sha256(pair.generated.samples): pair for pair in pairs}
-    lost = [str(place) for place, sha256 in enumerate(result.samples_sha256) if sha256 not in found]
+    lost = [str(place) for place in missing if result.samples_sha256[place] not in found]
     if lost:
         changed = f" ({'; '.join(changes)})" if changes else ""
         raise DataError(
