@@ -10,7 +10,9 @@ from typing import Any
 from factories import equivalent_to, make_measurement, make_result
 
 from simbench.boards.board import Board, read_board
+from simbench.boards.new import board_toml, new_board
 from simbench.results.schema import Measurement, ReplicatesRecord, Result
+from simbench.tasks import get_task
 
 SHIPPED = Path(__file__).parents[1] / "leaderboards"
 
@@ -127,3 +129,23 @@ def write(result: Result, folder: Path) -> Path:
     path = folder / f"{result.id}.json"
     path.write_text(result.to_json(), encoding="utf-8")
     return path
+
+
+def write_small_board(folder: Path, events: int, repetitions: int) -> Path:
+    """A board of zn-geant3 with two columns and few events, below `folder`; returns the folder of boards."""
+    task = get_task("zn-geant3")
+    board = new_board(task)
+    columns = [column for column in board.columns if column.name in ("conditional_energy", "channel_wasserstein")]
+    small = board.model_copy(
+        update={
+            "events": events,
+            "repetitions": repetitions,
+            "scored_sha256": task.record(task.load("test", events)).scored_sha256,
+            "columns": columns,
+            "primary": "conditional_energy/1",
+            "readme": ["conditional_energy/1"],
+        }
+    )
+    (folder / "zn-geant3").mkdir(parents=True)
+    (folder / "zn-geant3" / "board.toml").write_text(board_toml(small), encoding="utf-8")
+    return folder

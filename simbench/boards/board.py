@@ -436,17 +436,25 @@ def entry_name(result: Result) -> str:
     return f"{safe_name(result.label)}-{result.id}.json"
 
 
-def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
-    """Make a result an entry of its task's board: copy its file, byte for byte. Returns the entry's path.
+@dataclass(frozen=True)
+class Admitted:
+    """A result that a board takes: its bytes, the board in its `folder`, and the entry that it becomes."""
 
-    Adding never touches another entry, so that any number may be added at once; pages are made by `render`.
+    result: Result
+    content: bytes
+    board: Board
+    folder: Path
+    entry: Path
+
+
+def admit(path: Path, boards: Path = DEFAULT_FOLDER) -> Admitted:
+    """Hold a result to the rules of its task's board; nothing is written.
 
     Raises:
-        DataError: the file is no result, has no board, breaks a rule of it (all are named), or is an entry already.
-        UsageError: it cannot be written.
+        DataError: the file is no result, has no board, or breaks a rule of it (all are named).
     """
-    data = read_bytes(path, fix=PASS_RESULT)
-    result = parse_result(data, path)
+    content = read_bytes(path, fix=PASS_RESULT)
+    result = parse_result(content, path)
     if result.task.absent:
         raise DataError(f"{path} has no task", got="samples held against other samples", expected="a board's task")
     names = board_names(boards)
@@ -456,14 +464,27 @@ def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
     folder = boards / result.task.name
     board = read_board(folder)
     _refuse(path, objections(board, result))
-    target = folder / "entries" / entry_name(result)
-    twins = [entry for entry in entry_files(folder) if entry == target or entry.name.endswith(f"-{result.id}.json")]
+    _refuse(path, _other_floors(board, result, folder))
+    return Admitted(result, content, board, folder, folder / "entries" / entry_name(result))
+
+
+def add(path: Path, boards: Path = DEFAULT_FOLDER) -> Path:
+    """Make a result an entry of its task's board: copy its file, byte for byte. Returns the entry's path.
+
+    Adding never touches another entry, so that any number may be added at once; pages are made by `render`.
+
+    Raises:
+        DataError: as `admit`, or it is an entry already.
+        UsageError: it cannot be written.
+    """
+    admitted = admit(path, boards)
+    target, ending = admitted.entry, f"-{admitted.result.id}.json"
+    twins = [entry for entry in entry_files(admitted.folder) if entry == target or entry.name.endswith(ending)]
     if twins:
         fix = "Entries are immutable; run again for a new one."
         raise DataError(f"{path} is an entry already: {twins[0]}", fix=fix)
-    _refuse(path, _other_floors(board, result, folder))
     try:
-        write_new(target, data.decode("utf-8"))
+        write_new(target, admitted.content.decode("utf-8"))
     except UsageError as error:
         if target.exists():  # somebody else added it in this very moment
             raise DataError(f"{path} is an entry already: {target}") from error

@@ -1,8 +1,10 @@
-"""The verbs for many results: leaderboard init, add, render, verify; export; table1; pareto."""
+"""The verbs for many results: leaderboard init, add, render, verify; submit; export; table1; pareto."""
 
 from __future__ import annotations
 
+import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -121,6 +123,9 @@ def verify(
         list[Path] | None,
         options.file("--samples", help="The samples of the first repetition; again for each further one."),
     ] = None,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Score the samples that were submitted with the entry: download them.")
+    ] = False,
     device: options.Device = "cpu",
     task: options.TaskOfResult = None,
     data_dir: options.DataDir = None,
@@ -128,15 +133,17 @@ def verify(
 ) -> None:
     """Score a result's events again and compare every deterministic number. Exits with 4 where one differs.
 
-    Without --samples its generator is run again, with the recorded parameters and seeds: it runs the submitter's code.
-    The events must have the checksums of the result. On success an entry of a board is marked as re-scored, in
-    leaderboards/<task>/verified.
+    Without --samples or --fetch its generator is run again, with the recorded parameters and seeds: it runs the
+    submitter's code. Files must be those that leaderboards/<task>/samples records, where it does. The events must have
+    the checksums of the result. On success an entry of a board is marked as re-scored, in leaderboards/<task>/verified.
 
     \b
     Examples:
       simbench leaderboard verify leaderboards/mnist/entries/flow-20260102T030405Z-0a1b2c3d.json
       simbench leaderboard verify leaderboards/mnist/entries/flow-20260102T030405Z-0a1b2c3d.json --samples samples.h5
+      simbench leaderboard verify leaderboards/mnist/entries/flow-20260102T030405Z-0a1b2c3d.json --fetch
     """
+    from simbench.boards.submitted import check_submitted, fetch_submitted, read_samples_record
     from simbench.boards.verified import write_record
     from simbench.core.devices import choose_device
     from simbench.core.files import read_bytes
@@ -147,7 +154,14 @@ def verify(
 
     content = read_bytes(entry, fix=PASS_RESULT)
     chosen = task_of(parse_result(content, entry).task, task, data_dir)
-    with working(json) as progress:
+    if samples and fetch:
+        raise UsageError("--samples and --fetch exclude each other", fix="Leave out one of them.")
+    submitted = read_samples_record(entry, content)
+    with tempfile.TemporaryDirectory() as folder, working(json) as progress:
+        if fetch:
+            samples = fetch_submitted(entry, submitted, Path(folder), progress)
+        elif samples and submitted is not None:
+            check_submitted(submitted, samples)
         found = verify_entry(entry, samples or [], chosen, progress, device=choose_device(device))
     wrong = found.wrong
     record = None
@@ -178,6 +192,66 @@ def verify(
             if samples
             else f"Verify it on a machine like the entry's, or with its --samples; or submit a new result.{changed}",
         )
+
+
+def submit(
+    result: Annotated[Path, typer.Argument(metavar="RESULT", help="The JSON file that `simbench run` wrote.")],
+    boards: BoardsOption = BOARDS,
+    samples: Annotated[
+        list[Path] | None,
+        options.file(
+            "--samples", help="The samples of a repetition; again for each further one.  [default: made again]"
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="The folder on the web where you put the samples: https://..."),
+    ] = None,
+    out: Annotated[
+        Path | None, options.folder("--out", "-o", help="For samples and text.  [default: submission/<entry>]")
+    ] = None,
+    task: options.TaskOfResult = None,
+    data_dir: options.DataDir = None,
+    json: options.Json = False,
+) -> None:
+    """Prepare the submission of a result: its entry, the record of its samples, and the text of a pull request.
+
+    Nothing is uploaded or committed. Exits with 4, and says why, where the board does not take the result. See
+    docs/submit.md.
+
+    \b
+    Examples:
+      simbench submit runs/zn-geant3/vae/20260102T030405Z-0a1b2c3d.json
+      simbench submit result.json --boards ../simbench/leaderboards --url https://zenodo.org/records/1/files
+    """
+    from simbench.boards.submit import submit as prepare
+
+    with working(json) as progress:
+        made = prepare(
+            result, progress, boards=boards, samples=samples or [], url=url, out=out, task=task, data_dir=data_dir
+        )
+    files, clone = [str(file) for file in made.samples], boards.parent
+    tracked = [str(path.relative_to(clone)) for path in (made.entry, made.record)]
+    commit = [
+        *([] if clone == Path() else [shlex.join(["cd", str(clone)])]),
+        shlex.join(["git", "checkout", "-b", made.branch]),
+        shlex.join(["git", "add", *tracked]),
+        shlex.join(["git", "commit", "-m", made.subject]),
+        shlex.join(["git", "push", "-u", "origin", made.branch]),
+    ]
+    again = [] if made.uploaded else [f"simbench {shlex.join(sys.argv[1:])} --url https://..."]
+    found = {"entry": str(made.entry), "record": str(made.record), "samples": files, "text": str(made.text)}
+    answer(
+        json,
+        found | {"place": made.place, "branch": made.branch, "subject": made.subject, "next": [*again, *commit]},
+        f"{made.entry} is prepared: {made.place}, if it is merged today.",
+        "Upload the samples, one file a repetition:",
+        *(f"  {file}" for file in files),
+        *(["Then say where they are:", *(f"  {line}" for line in again)] if again else []),
+        "Then, in your clone of the board's repository:",
+        *(f"  {line}" for line in commit),
+        f"The text of the pull request is {made.text}.",
+    )
 
 
 def _print_verified(compared: list[tuple[str, float | None, float | None, bool | None]]) -> None:
@@ -350,6 +424,7 @@ def register(app: typer.Typer) -> None:
     for verb in (init, add, render, verify):
         leaderboard.command()(verb)
     app.add_typer(leaderboard, name="leaderboard")
+    app.command()(submit)
     app.command()(export)
     app.command()(table1)
     app.command()(pareto)

@@ -25,7 +25,7 @@ SECTIONS = {
     "Measure": ("run", "score", "compare", "train", "simulate", "report"),
     "Guard in CI": ("gate", "gate-speed", "bench"),
     "Write a generator": ("init", "check", "conditions"),
-    "Hand it over": ("deploy",),
+    "Hand it over": ("deploy", "submit"),
     "Look around": ("tasks", "metrics", "generators", "doctor", "selftest", "clean"),
 }
 """The verbs as `simbench --help` groups them; others come under the last heading, hidden ones nowhere."""

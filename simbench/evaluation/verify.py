@@ -78,7 +78,7 @@ def verify(
         pairs = _read(entry, result, samples, task)
         _check_data(entry, result, task, pairs[0].reference)
     else:
-        pairs, changes = _run_again(entry, result, task, progress, device)
+        pairs, changes = run_again(entry, result, task, progress, device)
     recorded = [*result.samples_sha256, *[None] * len(pairs)]
     same = [samples_sha256(pair.generated.samples) == sha for pair, sha in zip(pairs, recorded, strict=False)]
     whole = len(pairs) == result.spec.repetitions
@@ -115,10 +115,10 @@ def _read(entry: Path, result: Result, samples: Sequence[Path], task: Task) -> l
     return pairs
 
 
-def _run_again(
-    entry: Path, result: Result, task: Task, progress: Progress, device: str
+def run_again(
+    entry: Path, result: Result, task: Task, progress: Progress, device: str = "cpu"
 ) -> tuple[list[Comparison], list[str]]:
-    """The events of the recorded generator, made again, and what changed in it."""
+    """The events of the recorded generator, made again, and what changed in it. Raises as `verify`."""
     if result.spec.generator.startswith("samples:"):
         raise UsageError(
             f"{entry} was made of files of samples: there is no generator to run again",

@@ -10,32 +10,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simbench.core.download import Wanted, fetch, find_file
 from simbench.core.errors import DataError
-from simbench.core.files import cache_dir, candidates, read_pinned
+from simbench.core.files import read_pinned
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
-URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS}"
 SHA256_PREFIX = "6726825d"
 """The published file's sha256 begins with this, as its name says."""
 DIMENSION = 2048
 CHUNK = 50
 
 
+def _check(path: Path, name: str) -> bytes:
+    return read_pinned(path, SHA256_PREFIX, "the published Inception", "Remove it and fetch it again.")
+
+
+WANTED = Wanted(
+    title="the Inception weights",
+    folder="inception",
+    names=(WEIGHTS,),
+    urls=("https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{name}",),
+    limit=2**28,
+    check=_check,
+)
+
+
 def weights_path(data_dir: Path | None = None) -> Path:
     """The weights on this machine, or else downloaded. Raises DataError where the network is closed."""
-    folders = candidates("inception", data_dir)
-    for folder in folders:
-        if (folder / WEIGHTS).is_file():
-            return folder / WEIGHTS
-    import pooch
-
-    try:
-        return Path(pooch.retrieve(URL, known_hash=None, fname=WEIGHTS, path=cache_dir() / "inception"))
-    except Exception as error:  # pooch raises whatever requests, urllib3 or the file system raise
-        searched = ", ".join(map(str, folders))
-        what = f"the Inception weights are missing (searched {searched}; the download failed: {type(error).__name__})"
-        fix = f"Fetch {URL} elsewhere, put it into a folder and pass --data-dir FOLDER, or set SIMBENCH_DATA."
-        raise DataError(what, expected=WEIGHTS, fix=fix) from error
+    return find_file(WANTED, data_dir) or fetch(WANTED, data_dir) / WEIGHTS
 
 
 @functools.lru_cache(maxsize=1)

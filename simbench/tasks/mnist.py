@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from simbench.core.download import Wanted, fetch
 from simbench.core.errors import DataError
 from simbench.core.events import Events
-from simbench.core.files import cache_dir, candidates, check_sha256
+from simbench.core.files import candidates, check_sha256
 from simbench.core.seeds import derive_seed
 from simbench.features.lenet import Variant
 from simbench.tasks import controls as spoilt
@@ -30,7 +31,6 @@ FILES = {
 }
 """sha256 of the *decompressed* files, so that any recompression passes."""
 
-URL = "https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz"
 MAX_BYTES = 64 * 2**20
 
 
@@ -42,37 +42,34 @@ def find(data_dir: Path | None) -> Path | None:
     return None
 
 
-def _missing(data_dir: Path | None, reason: str) -> DataError:
-    searched = ", ".join(str(folder) for folder in candidates("mnist", data_dir))
-    return DataError(
-        f"the MNIST files are missing (searched {searched}; {reason})",
-        expected=", ".join(f"{name}.gz" for name in FILES),
-        fix="Put those four files into a folder and pass --data-dir FOLDER, or set SIMBENCH_DATA.",
-    )
-
-
-def download(data_dir: Path | None) -> Path:
-    """Fetch the four files into the cache with pooch. Raises DataError where the network is closed."""
-    import pooch
-
-    target = cache_dir() / "mnist"
-    for name in FILES:
-        try:
-            pooch.retrieve(URL.format(name=name), known_hash=None, fname=f"{name}.gz", path=target)
-        except Exception as error:  # pooch raises whatever requests, urllib3 or the file system raise
-            raise _missing(data_dir, f"the download failed: {type(error).__name__}") from error
-    return target
-
-
 def read_verified(folder: Path, name: str) -> bytes:
     """The decompressed bytes of one of the four files, with the right checksum. Raises DataError."""
     path = folder / name if (folder / name).is_file() else folder / f"{name}.gz"
+    return _verified(path, path.name)
+
+
+def _verified(path: Path, name: str) -> bytes:
+    """The same of the file `name` at `path`."""
+    fix = "Remove it and fetch it again."
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read", got=str(error), fix="Fetch the file again.") from error
-    return check_sha256(content, FILES[name], path, "the MNIST file of that name", "Fetch the file again.")
+        raise DataError(f"{path} cannot be read", got=str(error), fix=fix) from error
+    return check_sha256(content, FILES[name.removesuffix(".gz")], path, "the MNIST file of that name", fix)
+
+
+WANTED = Wanted(
+    title="the MNIST files",
+    folder="mnist",
+    names=tuple(f"{name}.gz" for name in FILES),
+    urls=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/{name}",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/{name}",
+    ),
+    limit=MAX_BYTES,
+    check=_verified,
+)
 
 
 def parse_idx(content: bytes) -> NDArray[np.uint8]:
@@ -180,14 +177,12 @@ class Mnist(Task):
     @functools.cached_property
     def folder(self) -> Path:
         """Where the four files are, downloaded if they are nowhere."""
-        return find(self.data_dir) or download(self.data_dir)
+        return find(self.data_dir) or fetch(WANTED, self.data_dir)
 
     def find_data(self) -> str:
         """See Task."""
         if find(self.data_dir) is None:
-            searched = ", ".join(str(folder) for folder in candidates("mnist", self.data_dir))
-            fix = "They are downloaded at the first use; or pass --data-dir, or set SIMBENCH_DATA."
-            raise DataError(f"the files are not in {searched}", fix=fix)
+            raise WANTED.missing(self.data_dir)
         return super().find_data()
 
     def load_split(self, split: Split) -> Events:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from simbench.core.download import RELEASES, Wanted, fetch, find_file
 from simbench.core.events import Events
 from simbench.core.files import read_pinned
 from simbench.features.lenet import Variant
@@ -43,9 +44,34 @@ MIN_STRATUM_CONDITIONS = 20
 """Species with fewer test conditions are pooled as `other`."""
 
 
+FILE = "zn_geant3.h5"
+FILE_SHA256 = "9659f0bb234e08f91c887b7f252c24c3a1fc897fa3a62a8794753ce865e9a840"
+
+
 def data_file() -> Path:
-    """The full-simulation file that the package ships."""
-    return Path(str(resources.files("simbench") / "data" / "zn_geant3.h5"))
+    """The full-simulation file that the package ships; a slim one leaves it out."""
+    return Path(str(resources.files("simbench") / "data" / FILE))
+
+
+def _find(data_dir: Path | None) -> Path | None:
+    """The file on this machine, unchecked; None where it is nowhere."""
+    return data_file() if data_file().is_file() else find_file(WANTED, data_dir)
+
+
+def _check(path: Path, name: str = FILE) -> bytes:
+    """The bytes of the file, if it is the data set of this version. Raises DataError."""
+    fix = "Install simbench again where the package ships the file; else remove it, and it is fetched again."
+    return read_pinned(path, FILE_SHA256, "the data of zn-geant3", fix)
+
+
+WANTED = Wanted(
+    title="the data of zn-geant3",
+    folder="zn-geant3",
+    names=(FILE,),
+    urls=(f"{RELEASES}/data-zn-geant3-1.1/{{name}}",),
+    limit=2**25,
+    check=_check,
+)
 
 
 LENET_SPECIES = ("photon", "neutron", "proton", "other")
@@ -141,8 +167,6 @@ class ZnGeant3(Task):
         Equivalent("in its images", "energy_distance/1"),
         Equivalent("per particle", "conditional_energy/1", conditions=500),
     )
-    file_sha256 = "9659f0bb234e08f91c887b7f252c24c3a1fc897fa3a62a8794753ce865e9a840"
-
     scored_sha256 = "6902ee75abbd9fd5d34b1df2d1fa65dccadc3d45fbbac63ad0011d2370ca58a3"
     train_sha256 = "cca18383868655f38aaf54fc69f7dfa6654dfe80a2aa663d6b5447b541949c6f"
     definitions: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -175,12 +199,25 @@ class ZnGeant3(Task):
     lenet = LENET
     template = TEMPLATE
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or data_file()
+    def __init__(self, path: Path | None = None, data_dir: Path | None = None) -> None:
+        self.data_dir = data_dir
+        if path is not None:
+            self.path = path
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """The file: the one that the package ships, else one on this machine, else a downloaded one."""
+        return _find(self.data_dir) or fetch(WANTED, self.data_dir) / FILE
+
+    def find_data(self) -> str:
+        """See Task."""
+        if "path" not in vars(self) and _find(self.data_dir) is None:
+            raise WANTED.missing(self.data_dir)
+        return super().find_data()
 
     def load_split(self, split: Split) -> Events:
         """All showers of a split."""
-        return _load_split(self.path, split, self.file_sha256)
+        return _load_split(self.path, split)
 
     def particles(self, split: Split) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]:
         """The particle of each condition of a split, in the order of condition_id.
@@ -189,7 +226,7 @@ class ZnGeant3(Task):
             conditions (condition, 9) in task units, as precise as GEANT was given them; PDG codes (condition,);
             condition_id (condition,).
         """
-        _verify(self.path, self.file_sha256)
+        _verify(self.path)
         with h5py.File(self.path, "r") as file:
             group = file[split]
             condition_id, first = np.unique(group["condition_id"][:], return_index=True)
@@ -198,7 +235,7 @@ class ZnGeant3(Task):
     @property
     def monte_carlo(self) -> MonteCarlo:
         """GEANT's own seconds, as they were recorded with the events."""
-        attributes, seconds = _record(self.path, self.file_sha256)
+        attributes, seconds = _record(self.path)
         return MonteCarlo(
             engine=attributes["engine"],
             physics=attributes["hadronic"],
@@ -211,23 +248,23 @@ class ZnGeant3(Task):
 
 
 @functools.cache
-def _verify(path: Path, sha256: str) -> None:
-    """Refuse a file that is not the data set of this version."""
-    read_pinned(path, sha256, "the data of zn-geant3", "Install simbench again: the package ships the file.")
+def _verify(path: Path) -> None:
+    """Refuse a file that is not the data set of this version, once."""
+    _check(path)
 
 
 @functools.cache
-def _record(path: Path, sha256: str) -> tuple[dict[str, str], float]:
+def _record(path: Path) -> tuple[dict[str, str], float]:
     """The file's attributes, and the mean Monte Carlo seconds of a test event."""
-    _verify(path, sha256)
+    _verify(path)
     with h5py.File(path, "r") as file:
         attributes = {key: str(value) for key, value in file.attrs.items()}
         return attributes, float(np.mean(file["test/mc_seconds"][:], dtype=np.float64))
 
 
 @functools.lru_cache(maxsize=4)
-def _load_split(path: Path, split: str, sha256: str) -> Events:
-    _verify(path, sha256)
+def _load_split(path: Path, split: str) -> Events:
+    _verify(path)
     with h5py.File(path, "r") as file:
         group = file[split]
         photons = group["photons"][:].astype(np.float32)
@@ -252,7 +289,7 @@ def _load_split(path: Path, split: str, sha256: str) -> Events:
         },
         derivations={"features": LeNetFeatures(LENET), "channels": channel_sums, "physics": physics_features},
         mc_seconds=torch.from_numpy(seconds),
-        other_split=lambda name: _load_split(path, name, sha256),
+        other_split=lambda name: _load_split(path, name),
     )
 
 

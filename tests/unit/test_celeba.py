@@ -183,6 +183,6 @@ def test_missing_inception_weights_say_where_to_put_them(tmp_path: Path, monkeyp
     def refused(*_: object, **__: object) -> None:
         raise OSError("network unreachable")
 
-    monkeypatch.setattr("pooch.retrieve", refused)
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", refused)
     with pytest.raises(DataError, match=r"weights-inception-2015-12-05-6726825d.pth.*SIMBENCH_DATA"):
         inception.weights_path()

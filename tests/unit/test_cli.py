@@ -358,7 +358,7 @@ def test_missing_mnist_says_which_files_to_put_where(workdir: Path, monkeypatch:
     def closed_network(*_: object, **__: object) -> None:
         raise OSError("the network is closed")
 
-    monkeypatch.setattr(pooch, "retrieve", closed_network)
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", closed_network)
     monkeypatch.setenv("SIMBENCH_DATA", str(workdir / "empty"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "cache"))
     said = fails(4, "DataError", "run", "-g", "cli_models:Good", "--task", "mnist", "--data-dir", "nowhere")

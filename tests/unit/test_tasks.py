@@ -182,7 +182,7 @@ def test_a_missing_mnist_says_which_files_to_put_where(tmp_path: Path, monkeypat
     def refused(*_: object, **__: object) -> None:
         raise OSError("network unreachable")
 
-    monkeypatch.setattr("pooch.retrieve", refused)
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", refused)
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz.*--data-dir FOLDER") as caught:
         get_task("mnist", tmp_path).load("test")
     assert str(tmp_path) in str(caught.value)
