@@ -21,13 +21,15 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
-suppress_warnings = ["toc.empty_glob"]  # a pattern may stand for pages that are not written yet
+suppress_warnings = ["ref.python"]  # two classes of one name, in an annotation
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
-autodoc_mock_imports = ["geant4_pybind"]
+napoleon_use_ivar = True
+napoleon_attr_annotations = False
 add_module_names = False
+highlight_language = "none"
 python_maximum_signature_line_length = 90
 
 html_theme = "furo"

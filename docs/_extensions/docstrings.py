@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from textwrap import dedent, indent
 from typing import Any
 
 SECTION = re.compile(r"(Args|Returns|Yields|Raises|Attributes):$")
-DEFINES = re.compile(r"\S[\w\s(),]{0,30}? = ")
+DEFINES = re.compile(r"[\w^]+(\([\w, ]*\))?\s+= ")
 CODE = re.compile(r"(`[^`]+`)")
 
 
@@ -19,13 +20,13 @@ def as_rst(lines: Sequence[str]) -> list[str]:
     for paragraph in _paragraphs(lines):
         section = bool(SECTION.match(paragraph[0])) or (section and paragraph[0].startswith(" "))
         if section:
-            found += [_escaped(line) for line in paragraph]
+            found += _escaped(paragraph)
         elif all(line.startswith(" ") for line in paragraph):
             found += _literal(paragraph)
         else:
             formulas = _leading_formulas(paragraph)
             found += _literal(paragraph[:formulas]) if formulas else []
-            found += [_escaped(line) for line in paragraph[formulas:]]
+            found += _escaped(_with_room(paragraph[formulas:]))
         found.append("")
     return found
 
@@ -42,9 +43,7 @@ def _paragraphs(lines: Sequence[str]) -> Iterator[list[str]]:
 
 def _leading_formulas(paragraph: Sequence[str]) -> int:
     """How many of the first lines are formulas: `S(x, y) = ...`, or a whole paragraph that is no sentence."""
-    if not re.search(r"[.:;!?)]$", paragraph[-1]) and not re.match(r"[A-Z][a-z]|[a-z-]+ [a-z]+ ", paragraph[0]):
-        return len(paragraph)
-    if re.match(r"[^A-Z\s]\S*\( |[\w|√]*\d*E?\|.*\| - |sqrt\(", paragraph[0]):
+    if not re.search(r"[.:;!?]$", paragraph[-1]) and not re.match(r"[A-Z][a-z]+ |`|- ", paragraph[0]):
         return len(paragraph)
     defined = 0
     while defined < len(paragraph) and DEFINES.match(paragraph[defined]):
@@ -52,14 +51,26 @@ def _leading_formulas(paragraph: Sequence[str]) -> int:
     return defined
 
 
+def _with_room(lines: Sequence[str]) -> list[str]:
+    """The lines with an empty one where a list begins or ends beside a sentence."""
+    found: list[str] = []
+    listed = False
+    for line in lines:
+        if line.startswith("- ") and not listed or listed and not line.startswith(("- ", " ")):
+            found.append("")
+            listed = not listed
+        found.append(line)
+    return found
+
+
 def _literal(lines: Sequence[str]) -> list[str]:
-    return ["::", "", *(f"    {line.strip()}" for line in lines), ""]
+    return ["::", "", *indent(dedent("\n".join(lines)), "    ").split("\n"), ""]
 
 
-def _escaped(line: str) -> str:
-    """Text as text, words in backticks as code."""
-    parts = CODE.split(line)
-    return "".join(f"`{part}`" if CODE.fullmatch(part) else _plain(part) for part in parts)
+def _escaped(lines: Sequence[str]) -> list[str]:
+    """Text as text, words in backticks as code, on one line or more."""
+    parts = CODE.split("\n".join(lines))
+    return "".join(f"`{part}`" if CODE.fullmatch(part) else _plain(part) for part in parts).split("\n")
 
 
 def _plain(text: str) -> str:

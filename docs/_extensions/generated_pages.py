@@ -28,8 +28,8 @@ DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 CODE = {"simbench": ROOT, "simbench_baselines": ROOT / "baselines", "simbench_models": ROOT / "reference_models"}
 """The documented packages, and the folder that holds each."""
-LEFT_OUT = ("simbench/cli", "simbench/data")
-"""Folders without a page of their own: the commands have one, and the data's programs are no modules."""
+LEFT_OUT = ("simbench/cli", "simbench/data", "simbench/simulation/geant4.py")
+"""What has no page of its own: the commands have one, the data's programs are no modules, Geant4 may not be there."""
 
 Pages = Iterator[tuple[str, str]]
 
@@ -212,21 +212,36 @@ def code_pages() -> Pages:
         for folder in sorted(path.parent for path in (root / package).rglob("__init__.py")):
             place = folder.relative_to(root)
             modules = [path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")]
-            if str(place).startswith(LEFT_OUT) or not modules:
+            modules = [path for path in modules if not str(path.relative_to(root)).startswith(LEFT_OUT)]
+            if not modules:
                 continue
             name = ".".join(place.parts)
             names.append(name)
             yield f"api/{name}.rst", code_page(name, folder, modules)
     text = "What the docstrings say, a page a folder. Where to begin: :doc:`/generated/architecture`."
-    yield "api/index.rst", "\n".join([heading("API"), text, "", contents(names, "maxdepth: 1")])
+    yield "api/index.rst", "\n".join([heading("API"), text, "", contents(names)])
 
 
 def code_page(name: str, folder: Path, modules: Sequence[Path]) -> str:
     """One folder's page."""
     parts = [heading(name), *as_rst([_first_words(folder / "__init__.py")])]
     for path in modules:
-        parts += [heading(f"{name}.{path.stem}", "-"), f".. automodule:: {name}.{path.stem}\n   :members:\n"]
+        names = ", ".join(_public(path))
+        members = f"   :members: {names}\n" if names else ""
+        parts += [heading(f"{name}.{path.stem}", "-"), f".. automodule:: {name}.{path.stem}\n{members}"]
     return "\n".join(parts)
+
+
+def _public(path: Path) -> list[str]:
+    """The documented functions and classes of a module; metrics have pages of their own."""
+    return [
+        node.name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and ast.get_docstring(node)
+        and not any("metric(" in ast.unparse(decorator) for decorator in node.decorator_list)
+    ]
 
 
 def _first_words(path: Path) -> str:

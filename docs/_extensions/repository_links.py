@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from html import escape
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 PAGES = {
@@ -61,7 +61,7 @@ def _link(link: re.Match[str], folder: str, docname: str) -> str:
 
 
 def _read(app: Any, docname: str, source: list[str]) -> None:
-    if app.env.doc2path(docname, base=False).endswith(".md") and not docname.startswith("generated/"):
+    if Path(app.env.doc2path(docname)).suffix == ".md" and not docname.startswith("generated/"):
         source[0] = rewritten(source[0], posixpath.dirname(f"docs/{docname}"), docname)
 
 
