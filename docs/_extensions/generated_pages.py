@@ -174,14 +174,17 @@ def response(metric: Metric, tasks: Sequence[Task], curves: Mapping[str, dict[st
             title = f"{metric.label} on {task.name}: value against the strength of three defects"
             svg = to_svg(metric_figure(measured, metric.key), f"{page_name(metric)}-{task.name}", title)
             flat = svg.replace("\n", " ")
-            about = f"{task.name} {measured['version']}, N = {count(measured['events'])}"
+            few = " --smoke" if measured["events"] < task.test_events else ""
+            about = (
+                f"{task.name} {measured['version']}, N = {count(measured['events'])} "
+                f"(``simbench selftest --task {task.name}{few} --curves docs/curves``)"
+            )
             parts.append(f"{about}:\n\n.. raw:: html\n\n   <div class=\"figure\">{flat}</div>\n")
     if not parts:
         return "No curve is measured: curves need the shipped tasks' data, and the metrics of the tasks themselves.\n"
     about = (
         f"Real events, spoilt on purpose ({', '.join(AXIS.values())}). Filled points differ from the floor at a family "
-        "error of 1 % (Holm, over all metrics of the task); the band is the floor ± 2 sd. Measured by ``simbench "
-        "selftest --task TASK --curves docs/curves``.\n"
+        "error of 1 % (Holm, over all metrics of the task); the band is the floor ± 2 sd.\n"
     )
     return "\n".join([about, *parts])
 
@@ -194,7 +197,10 @@ def cost(metric: Metric, costs: Mapping[str, Any]) -> str:
             rows.append([task, count(found["events"]), number(found["seconds"][metric.key])])
     if len(rows) == 1:
         return "Not measured.\n"
-    about = f"Value and standard error, features given, on {costs['cpu']}: ``python docs/costs.py``.\n"
+    about = (
+        f"Value and standard error, features given, on {costs['cpu']} that other programs shared, so that it is an upper "
+        "limit: ``python docs/costs.py``.\n"
+    )
     return f"{about}\n{table(rows)}"
 
 

@@ -81,10 +81,11 @@ def draw_curve(
     if not found:
         axis.text(0.5, 0.5, "no value", transform=axis.transAxes, ha="center", va="center")
         return
-    for strength, value, error, filled in found:
-        look: dict[str, Any] = {"color": LINE, "marker": "o", "ms": 4, "lw": 1, "mfc": LINE if filled else "white"}
-        axis.errorbar(strength, value or 0.0, yerr=error, **look)
     axis.plot([point[0] for point in found], [point[1] or 0.0 for point in found], color=LINE, lw=1)
+    for face in (LINE, "white"):
+        some = [point for point in found if (face == LINE) == point[3]]
+        x, y, yerr = ([point[column] or 0.0 for point in some] for column in range(3))
+        axis.errorbar(x, y, yerr=yerr, fmt="o", color=LINE, ms=4, elinewidth=1, mfc=face)
     if floor is not None:
         spread = 2 * (floor_sd or 0.0)
         axis.axhspan(floor - spread, floor + spread, color=BAND, alpha=0.25, lw=0)

@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pages import DOCS, blocks, commands, written
+import typer
+from pages import DOCS, commands, written
 from typer.testing import CliRunner
 
 from simbench.cli.main import app
@@ -55,17 +57,20 @@ def test_the_metric_of_the_tutorial_finds_its_task(tmp_path: Path, monkeypatch: 
 
 
 def test_every_command_that_a_page_names_exists() -> None:
-    """Verbs and options of every `simbench ...` in the blocks of every page."""
-    import typer
-
-    known = typer.main.get_command(app)
-    for page in sorted(path.relative_to(DOCS) for path in DOCS.glob("**/*.md") if "generated" not in path.parts):
-        text = "\n".join(blocks(str(page), "bash", "console", "yaml", "")).replace("\\\n", " ")
-        for line in re.findall(r"^(?:\$ |\s*)simbench (.*)$", text, re.MULTILINE):
+    """Verbs and options of every `simbench ...`, in the blocks and in the text of every page."""
+    known, checked = typer.main.get_command(app), 0
+    pages = [path for path in DOCS.glob("**/*.md") if "generated" not in path.parts]
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(pages)]:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+        named = re.findall(r"^(?:\$ |\s*)simbench ([a-z].*)$", fenced, re.MULTILINE)
+        for line in [*named, *re.findall(r"`simbench ([a-z][^`\n]*)`", text)]:
             words = line.partition("#")[0].split()
-            command = known.commands.get(words[0])  # type: ignore[attr-defined]
+            command: Any = known.commands.get(words[0])  # type: ignore[attr-defined]
             command = getattr(command, "commands", {}).get(words[1], command) if len(words) > 1 else command
-            assert command is not None, f"{page}: simbench {line}"
-            options = {option for parameter in command.params for option in parameter.opts}
+            assert command is not None, f"{page.name}: simbench {words}"
+            options = {o for parameter in command.params for o in (*parameter.opts, *parameter.secondary_opts)}
             used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
-            assert used <= options, f"{page}: simbench {line}: {used - options}"
+            assert used <= options, f"{page.name}: simbench {words}: {used - options}"
+            checked += 1
+    assert checked > 100
