@@ -1,4 +1,4 @@
-"""Docstrings of simbench, plain text with formulas, as reStructuredText: what Sphinx would read as markup is escaped."""
+"""Docstrings of simbench, plain text with formulas, as reStructuredText: what would be read as markup is escaped."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ CODE = re.compile(r"(`[^`]+`)")
 
 
 def as_rst(lines: Sequence[str]) -> list[str]:
-    """A docstring's lines, without their common indent: formulas and indented paragraphs become literal blocks, words in
-    backticks code; the sections `Args:`, `Returns:` and so on are left to napoleon."""
+    """A docstring's lines, without their common indent, as reStructuredText.
+
+    Formulas and indented paragraphs become literal blocks, words in backticks code; the sections `Args:`, `Returns:`
+    and so on are left to napoleon.
+    """
     found: list[str] = []
     section = False
     for paragraph in _paragraphs(lines):
@@ -56,7 +59,7 @@ def _with_room(lines: Sequence[str]) -> list[str]:
     found: list[str] = []
     listed = False
     for line in lines:
-        if line.startswith("- ") and not listed or listed and not line.startswith(("- ", " ")):
+        if not line.startswith(("- ", " ")) if listed else line.startswith("- "):
             found.append("")
             listed = not listed
         found.append(line)

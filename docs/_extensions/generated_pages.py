@@ -1,5 +1,8 @@
-"""The pages that are written at build time, below `docs/generated` (not committed): one a metric from the registry, one a
-folder of code from its docstrings, one of the commands from their `--help`, and the repository's own pages."""
+"""The pages that are written at build time, below `docs/generated` (not committed).
+
+One a metric from the registry, one a folder of code from its docstrings, one of the commands from their `--help`, and
+the repository's own pages.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,9 @@ def table(rows: Sequence[Sequence[str]], *options: str) -> str:
 
 def contents(names: Sequence[str], *options: str) -> str:
     """A toctree."""
-    return "\n".join([".. toctree::", *(f"   :{option}:" for option in options), "", *(f"   {n}" for n in names)]) + "\n"
+    return (
+        "\n".join([".. toctree::", *(f"   :{option}:" for option in options), "", *(f"   {n}" for n in names)]) + "\n"
+    )
 
 
 def prose(docstring: str) -> str:
@@ -116,11 +121,15 @@ def metric_page(
     """Definition, bias, response curve and cost of one metric."""
     where = [task.name + (" (primary)" if metric.key in task.primary else "") for task in tasks]
     published = [f"{t.name} by --definitions {n}" for t in map(get_task, task_names()) for n in _names(t, metric.key)]
-    facts = [
-        ["key", "unit", "better", "role", "tasks"],
-        [metric.key, metric.unit, better(metric), role(metric), ", ".join([*where, *published])],
-    ]
-    parts = [heading(f"{metric.label} ({metric.key})"), *as_rst([metric.meaning]), table(facts)]
+    facts = {
+        "key": f"``{metric.key}``",
+        "unit": metric.unit or "none",
+        "better": better(metric),
+        "role": role(metric),
+        "tasks": ", ".join([*where, *published]) or "of no task, by --metrics +NAME",
+    }
+    parts = [heading(f"{metric.label} ({metric.key})"), *as_rst([metric.meaning])]
+    parts += [*(f":{name}: {value}" for name, value in facts.items()), ""]
     parts += [heading("Definition", "-"), prose(metric.definition)]
     if metric.example is not None:
         parts += ["::\n", *(f"    {line}" for line in metric.example().splitlines()), ""]
@@ -179,7 +188,7 @@ def response(metric: Metric, tasks: Sequence[Task], curves: Mapping[str, dict[st
                 f"{task.name} {measured['version']}, N = {count(measured['events'])} "
                 f"(``simbench selftest --task {task.name}{few} --curves docs/curves``)"
             )
-            parts.append(f"{about}:\n\n.. raw:: html\n\n   <div class=\"figure\">{flat}</div>\n")
+            parts.append(f'{about}:\n\n.. raw:: html\n\n   <div class="figure">{flat}</div>\n')
     if not parts:
         return "No curve is measured: curves need the shipped tasks' data, and the metrics of the tasks themselves.\n"
     about = (
@@ -198,8 +207,8 @@ def cost(metric: Metric, costs: Mapping[str, Any]) -> str:
     if len(rows) == 1:
         return "Not measured.\n"
     about = (
-        f"Value and standard error, features given, on {costs['cpu']} that other programs shared, so that it is an upper "
-        "limit: ``python docs/costs.py``.\n"
+        f"Value and standard error, features given, on {costs['cpu']}, which other programs shared, so that it is an "
+        "upper limit: ``python docs/costs.py``.\n"
     )
     return f"{about}\n{table(rows)}"
 

@@ -1,7 +1,7 @@
 """Links that lead out of `docs/`, so that one Markdown file reads well here and on a code host.
 
-`../leaderboards/zn-geant3/README.md` becomes the board's page, `../ARCHITECTURE.md` the site's copy of it; what the site
-does not have loses its link and keeps its words.
+`../leaderboards/zn-geant3/README.md` becomes the board's page, `../ARCHITECTURE.md` the site's copy of it; what the
+site does not have loses its link and keeps its words.
 """
 
 from __future__ import annotations

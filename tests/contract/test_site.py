@@ -15,8 +15,8 @@ from simbench.metrics.registry import metrics
 
 sys.path.insert(0, str(DOCS / "_extensions"))
 
-from docstrings import as_rst  # type: ignore[import-not-found]  # noqa: E402
-from repository_links import rewritten  # type: ignore[import-not-found]  # noqa: E402
+from docstrings import as_rst  # type: ignore[import-not-found]
+from repository_links import rewritten  # type: ignore[import-not-found]
 
 
 @pytest.fixture(scope="module")
