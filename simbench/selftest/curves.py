@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from simbench.core.files import replace_text
 from simbench.metrics.direction import Direction
-from simbench.report.style import COLOURS, legend_above, make_figure, save_figure, styled
+from simbench.report.style import COLOURS, PAPER, legend_above, make_figure, save_figure, styled
 from simbench.results.words import metric_label
 from simbench.selftest.run import ALPHA, Response
 from simbench.tasks.base import Task
@@ -48,7 +48,7 @@ def curve_figure(response: Response, task: Task) -> Figure:
         point: dict[str, Any] = {"color": LINE, "marker": "o", "ms": 4, "lw": 1}
         handles = [
             Line2D([], [], mfc=LINE, label=f"flagged (family error {ALPHA:.0%}, Holm)", **point),
-            Line2D([], [], mfc="white", label="not flagged", **point),
+            Line2D([], [], mfc=PAPER, label="not flagged", **point),
             Patch(color=BAND, alpha=0.25, lw=0, label="floor ± 2 sd"),
         ]
         legend_above(figure, handles, [str(handle.get_label()) for handle in handles], title=title)
@@ -78,11 +78,12 @@ def draw_curve(
     a band."""
     found = [point for point in zip(strengths, values, errors, flagged, strict=True) if point[1] is not None]
     axis.tick_params(labelsize=7)
+    axis.minorticks_off()
     if not found:
         axis.text(0.5, 0.5, "no value", transform=axis.transAxes, ha="center", va="center")
         return
     axis.plot([point[0] for point in found], [point[1] or 0.0 for point in found], color=LINE, lw=1)
-    for face in (LINE, "white"):
+    for face in (LINE, PAPER):
         some = [point for point in found if (face == LINE) == point[3]]
         x, y, yerr = ([point[column] or 0.0 for point in some] for column in range(3))
         axis.errorbar(x, y, yerr=yerr, fmt="o", color=LINE, ms=4, elinewidth=1, mfc=face)

@@ -24,12 +24,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("furo", reason="needs pip install 'simbench[docs]'")
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-E", "-b", "html", DOCS, out]
-    done = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stderr
     return out
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_metric_model_and_task_has_its_page(site: Path) -> None:
     wanted = [f"generated/metrics/{key.replace('/', '-')}.html" for key in metrics()]
     wanted += [f"{path.relative_to(DOCS).with_suffix('.html')}" for path in DOCS.glob("**/*.md")]
@@ -41,6 +42,7 @@ def test_every_metric_model_and_task_has_its_page(site: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_no_link_is_dead_and_nothing_comes_from_the_network(site: Path) -> None:
     dead, fetched = [], []
     for page in site.rglob("*.html"):
