@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.patches import Patch
 
 from simbench.core.files import replace_text
 from simbench.metrics.direction import Direction
-from simbench.report.style import COLOURS, legend_above, make_figure, save_figure, styled
+from simbench.report.style import COLOURS, PAPER, legend_above, make_figure, save_figure, styled
 from simbench.results.words import metric_label
 from simbench.selftest.run import ALPHA, Response
 from simbench.tasks.base import Task
@@ -47,7 +48,7 @@ def curve_figure(response: Response, task: Task) -> Figure:
         point: dict[str, Any] = {"color": LINE, "marker": "o", "ms": 4, "lw": 1}
         handles = [
             Line2D([], [], mfc=LINE, label=f"flagged (family error {ALPHA:.0%}, Holm)", **point),
-            Line2D([], [], mfc="white", label="not flagged", **point),
+            Line2D([], [], mfc=PAPER, label="not flagged", **point),
             Patch(color=BAND, alpha=0.25, lw=0, label="floor ± 2 sd"),
         ]
         legend_above(figure, handles, [str(handle.get_label()) for handle in handles], title=title)
@@ -56,23 +57,50 @@ def curve_figure(response: Response, task: Task) -> Figure:
 
 def _draw_curve(axis: Axes, response: Response, key: str) -> None:
     measured = [result.measurements[key] for result in response.results]
-    together = zip(response.strengths, measured, response.results, strict=True)
-    points = [(strength, m, key in result.flags) for strength, m, result in together if m.value is not None]
     first = measured[0]
     unit = f" [{first.unit}]" if first.unit else ""
     axis.set_title(f"{metric_label(first)}{unit} {Direction.of(first).arrow}", fontsize=9, loc="center")
+    values, errors = [m.value for m in measured], [m.stderr for m in measured]
+    flagged = [key in result.flags for result in response.results]
+    draw_curve(axis, response.strengths, values, errors, flagged, first.floor, first.floor_sd)
+
+
+def draw_curve(
+    axis: Axes,
+    strengths: Sequence[float],
+    values: Sequence[float | None],
+    errors: Sequence[float | None],
+    flagged: Sequence[bool],
+    floor: float | None,
+    floor_sd: float | None,
+) -> None:
+    """A metric's values against the strength of a defect, each with its error, filled where it is flagged; the floor as
+    a band."""
+    found = [point for point in zip(strengths, values, errors, flagged, strict=True) if point[1] is not None]
     axis.tick_params(labelsize=7)
-    if not points:
+    axis.minorticks_off()
+    if not found:
         axis.text(0.5, 0.5, "no value", transform=axis.transAxes, ha="center", va="center")
         return
-    for strength, m, flagged in points:
-        assert m.value is not None
-        look: dict[str, Any] = {"color": LINE, "marker": "o", "ms": 4, "lw": 1, "mfc": LINE if flagged else "white"}
-        axis.errorbar(strength, m.value, yerr=m.stderr, **look)
-    axis.plot([s for s, _, _ in points], [m.value or 0.0 for _, m, _ in points], color=LINE, lw=1)
-    floor, sd = points[0][1].floor, points[0][1].floor_sd or 0.0
+    axis.plot([point[0] for point in found], [point[1] or 0.0 for point in found], color=LINE, lw=1)
+    for face in (LINE, PAPER):
+        some = [point for point in found if (face == LINE) == point[3]]
+        x, y, yerr = ([point[column] or 0.0 for point in some] for column in range(3))
+        axis.errorbar(x, y, yerr=yerr, fmt="o", color=LINE, ms=4, elinewidth=1, mfc=face)
     if floor is not None:
-        axis.axhspan(floor - 2 * sd, floor + 2 * sd, color=BAND, alpha=0.25, lw=0)
+        spread = 2 * (floor_sd or 0.0)
+        axis.axhspan(floor - spread, floor + spread, color=BAND, alpha=0.25, lw=0)
+
+
+def metric_figure(curves: dict[str, Any], key: str) -> Figure:
+    """One metric against every defect: a panel for each. `curves` is what `curve_values` gave."""
+    with styled():
+        figure = make_figure(2.9 * len(curves["defects"]), 2.4)
+        axes = figure.subplots(1, len(curves["defects"]), squeeze=False)
+        for axis, (defect, measured) in zip(axes.flat, curves["defects"].items(), strict=True):
+            draw_curve(axis, measured["strengths"], **measured["metrics"][key])
+            axis.set_xlabel(AXIS[defect], fontsize=8.5)
+    return figure
 
 
 def curve_table(responses: Sequence[Response], task: Task, events: int) -> str:
@@ -95,8 +123,31 @@ def curve_table(responses: Sequence[Response], task: Task, events: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def curve_values(responses: Sequence[Response], task: Task, events: int) -> dict[str, Any]:
+    """What the figures show, as data: of each defect its strengths, and of each metric the list of its values, errors
+    and flags at them, with its floor."""
+    defects: dict[str, Any] = {}
+    for response in responses:
+        curves = {}
+        for key, first in response.results[0].measurements.items():
+            measured = [result.measurements[key] for result in response.results]
+            curves[key] = {
+                "values": [_short(m.value) for m in measured],
+                "errors": [_short(m.stderr) for m in measured],
+                "flagged": [key in result.flags for result in response.results],
+                "floor": _short(first.floor),
+                "floor_sd": _short(first.floor_sd),
+            }
+        defects[response.defect] = {"strengths": list(response.strengths), "metrics": curves}
+    return {"task": task.name, "version": task.version, "events": events, "alpha": ALPHA, "defects": defects}
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
+
+
 def write_curves(responses: Sequence[Response], task: Task, folder: Path) -> list[Path]:
-    """The figures (SVG) and the table (Markdown) of a task, in `folder`."""
+    """The figures (SVG), their values (JSON) and the table (Markdown) of a task, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     events = next(iter(responses[0].results[0].measurements.values())).n
     written = []
@@ -104,6 +155,7 @@ def write_curves(responses: Sequence[Response], task: Task, folder: Path) -> lis
         path = folder / f"{task.name}-{response.defect}.svg"
         save_figure(curve_figure(response, task), path, "svg")
         written.append(path)
-    table = folder / f"{task.name}.md"
+    table, values = folder / f"{task.name}.md", folder / f"{task.name}.json"
     replace_text(table, curve_table(responses, task, events))
-    return [*written, table]
+    replace_text(values, json.dumps(curve_values(responses, task, events), indent=None) + "\n")
+    return [*written, table, values]

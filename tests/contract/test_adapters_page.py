@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pages import written as all_written
 
 from simbench.generators.contract import check_generator
 from simbench.tasks import get_task
 
-PAGE = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")
-EXAMPLES = {
-    re.search(r"(\w+\.\w+)", text.removeprefix("#!/usr/bin/env python3\n")).group(1): text  # type: ignore[union-attr]
-    for text in re.findall(r"```(?:python|cpp)\n(.*?)```", PAGE, re.DOTALL)
-}
-
 
 def written(name: str, folder: Path) -> Path:
-    path = folder / name
-    path.write_text(EXAMPLES[name], encoding="utf-8")
-    path.chmod(0o755)
-    return path
+    return next(path for path in all_written("adapters.md", folder) if path.name == name)
 
 
 def passes(spec: str, **params: str) -> None:

@@ -13,7 +13,7 @@ from simbench.core.errors import UsageError
 from simbench.evaluation.floors import Floors
 from simbench.metrics.channels import channel_sums
 from simbench.metrics.registry import get_metric
-from simbench.selftest.curves import curve_figure, curve_table
+from simbench.selftest.curves import curve_figure, curve_table, curve_values, metric_figure
 from simbench.selftest.run import ControlResult, Response, controls, judge, real_pair, selftest
 from simbench.tasks import get_task
 from simbench.tasks.controls import Control, emptied, scaled, shrunk
@@ -134,6 +134,13 @@ def test_the_table_and_the_figure_of_curves_name_metrics_as_people_do() -> None:
     results = tuple(judge(Control(str(x), (), emptied(x)), pair, floors, keys) for x in (0.0, 0.5))
     response = Response("emptied", (0.0, 0.5), results)
     assert "| empty fraction (`empty_fraction/1`) | " in curve_table([response], task, 80)
+    values = json.loads(json.dumps(curve_values([response], task, 80)))
+    curve = values["defects"]["emptied"]["metrics"]["empty_fraction/1"]
+    found = results[1].measurements["empty_fraction/1"]
+    assert values["defects"]["emptied"]["strengths"] == [0.0, 0.5]
+    assert (curve["flagged"], curve["floor"]) == ([False, True], pytest.approx(found.floor, rel=1e-5))
+    assert curve["values"][1] == pytest.approx(found.value, rel=1e-5)
+    assert [axes.get_xlabel() for axes in metric_figure(values, "empty_fraction/1").axes] == ["share of events emptied"]
     figure = curve_figure(response, task)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["empty fraction →0", "channel Wasserstein [photons] ↓"]
     assert [axes.get_xlabel() for axes in figure.axes[:2]] == ["share of events emptied"] * 2
