@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from definitions import CHANGELOG, fixed_pair, measured, recorded
+from definitions import CHANGELOG, Fixed, measured, recorded
 
 from simbench.core.version import __version__
 from simbench.metrics.base import Comparison, Estimate, metric
@@ -21,8 +21,8 @@ CHANGED = "A number changed: give the metric a new version, then record it by `p
 
 
 @pytest.fixture(scope="module")
-def pair() -> Comparison:
-    return fixed_pair()
+def fixed() -> Fixed:
+    return Fixed.made()
 
 
 def agrees(found: dict[str, float | None], record: dict[str, Any], *, trains: bool) -> bool:
@@ -39,11 +39,11 @@ def agrees(found: dict[str, float | None], record: dict[str, Any], *, trains: bo
 
 
 @pytest.mark.parametrize("one", SHIPPED, ids=lambda one: one.key)
-def test_a_metric_is_what_its_version_was(one: Any, pair: Comparison) -> None:
+def test_a_metric_is_what_its_version_was(one: Any, fixed: Fixed) -> None:
     record = RECORD.get(one.key)
     assert record is not None, f"{one.key} is not recorded: python tests/definitions.py"
     assert "until" not in record, f"{one.key} is back: give it a new version"
-    found = measured(one, pair)
+    found = measured(one, fixed)
     assert agrees(found, record, trains=one.trains), f"{one.key}: {found}, recorded {record}. {CHANGED}"
 
 
@@ -52,7 +52,7 @@ def test_the_record_says_which_metrics_are_gone() -> None:
     assert [key for key in gone if "until" not in RECORD[key]] == []
 
 
-def test_a_changed_number_is_found(pair: Comparison) -> None:
+def test_a_changed_number_is_found(fixed: Fixed) -> None:
     """A formula that is a thousandth off, an error that is, and a value that has none any more."""
     key = "channel_mae/1"
     true = next(one for one in SHIPPED if one.key == key)
@@ -65,7 +65,7 @@ def test_a_changed_number_is_found(pair: Comparison) -> None:
             assert found.stderr is not None
             return Estimate(value * found.value, None if error is None else error * found.stderr, found.n)
 
-        return measured(other, pair)
+        return measured(other, fixed)
 
     verdicts = [
         agrees(changed(*factors), RECORD[key], trains=False) for factors in ((), (1.001,), (1.0, 1.001), (1.0, None))
