@@ -294,8 +294,8 @@ def own_pages() -> Pages:
         if name.startswith("generated/"):
             text = (ROOT / file).read_text(encoding="utf-8")
             yield name.removeprefix("generated/"), rewritten(text, "", name.removesuffix(".md"))
-    lines = ["# Leaderboards", "", "The rows, their rules and their errors: what a board asks for is in [own-board]"]
-    lines[-1] += "(/own-board.md), what nobody can cheat there, and what can be, in [cheating](/cheating.md)."
+    lines = ["# Leaderboards", "", "What a board asks for: [a board of your own](/own-board.md)."]
+    lines[-1] += " What can be cheated on one: [what is done about it](/cheating.md)."
     for path in sorted(ROOT.glob("leaderboards/*/board.toml")):
         board = tomllib.loads(path.read_text(encoding="utf-8"))
         link = f'<a href="../{path.parent.name}/board.html">{board["title"]}</a>'
