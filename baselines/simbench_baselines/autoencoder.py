@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simbench.tasks.base import Task
+from simbench.training.processes import drawn, whole
 from simbench.training.weights import validation_score_of
 from simbench_baselines.blocks import Decoder, Encoder, as_images, image_shape, to_log
 from simbench_baselines.likelihoods import HEADS
@@ -93,7 +94,8 @@ class Autoencoder(TrainedModel):
 
     def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """A code for each row of the conditions: (B, C) -> (B, latent)."""
-        return torch.randn(len(conditions), self.config["latent"], generator=rng, device=conditions.device)
+        latent, device = self.config["latent"], conditions.device
+        return drawn(lambda n: torch.randn(n, latent, generator=rng, device=device), len(conditions))
 
     @torch.inference_mode()
     def latent_codes(self, samples: Tensor, conditions: Tensor) -> Tensor:
@@ -137,7 +139,7 @@ class PriorMatching(Autoencoder):
         told = self.conditions(conditions)
         z, prior = self.encode(samples, told), self.draw_prior(conditions)
         q = self.config["scale"] * self.conditions.standardised(conditions)
-        divergence = self.divergence(torch.cat([z, q], 1), torch.cat([prior, q], 1))
+        divergence = self.divergence(whole(torch.cat([z, q], 1)), whole(torch.cat([prior, q], 1)))
         return {
             "reconstruction": self.reconstruction(z, told, samples).mean(),
             self.divergence_name: self.config["beta"] * divergence,

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from simbench.core.events import Events
 from simbench.tasks.base import Task
+from simbench.training.processes import drawn
 from simbench_baselines.blocks import (
     LOG_MAXIMUM,
     Conditions,
@@ -136,7 +137,8 @@ class DCGAN(TrainedModel):
         (B, C) -> (B, channels, H, W), (B, noise)
         """
         told = self.conditions(conditions)
-        noise = torch.randn(len(told), self.config["noise"], generator=rng, device=told.device)
+        inputs, device = self.config["noise"], told.device
+        noise = drawn(lambda n: torch.randn(n, inputs, generator=rng, device=device), len(told))
         images: Tensor = self.generator(torch.cat([noise, told], 1)).sigmoid()
         if not self.counts:
             return images, noise

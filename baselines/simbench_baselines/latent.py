@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from simbench.training.plan import PRESETS
+from simbench.training.processes import drawn, own, whole
 from simbench_baselines.blocks import Conditions
 from simbench_baselines.samplers import ddim, euler, interpolated, noised
 
@@ -60,7 +61,8 @@ class Standardise(nn.BatchNorm1d):
             mean, sd = self.moments()
             self.scale, self.shift = torch.ones_like(mean), torch.zeros_like(mean)
             return (codes - mean) / sd
-        standard: Tensor = super().forward(codes)
+        codes = whole(codes)
+        standard: Tensor = own(super().forward(codes))
         with torch.no_grad():
             mean, sd = self.moments()
             batch_sd = (codes.var(0, correction=0) + self.eps).sqrt()
@@ -114,13 +116,16 @@ class LatentNetwork(nn.Module):
     def denoising(self, codes: Tensor, conditions: Tensor) -> Tensor:
         """The squared error of what is learned, summed over the code: (B, latent), (B, C) -> ()."""
         codes, told = codes.repeat(DRAWS, 1), self.conditions(conditions).repeat(DRAWS, 1)
-        u, t = torch.randn_like(codes), torch.rand(len(codes), device=codes.device)
+        device = codes.device
+        u = drawn(lambda n: torch.randn(n, self.latent, device=device), len(codes), DRAWS)
+        t = drawn(lambda n: torch.rand(n, device=device), len(codes), DRAWS)
         z, target = (interpolated if self.process == "flow" else noised)(codes, u, t)
         error: Tensor = (self(z, t, told=told) - target).square().sum(1).mean()
         return error
 
-    def draw(self, conditions: Tensor, steps: int, rng: torch.Generator | None = None) -> Tensor:
-        """New codes by `steps` steps from noise, with their gradient: (B, C) -> (B, latent)."""
-        u = torch.randn(len(conditions), self.latent, generator=rng, device=conditions.device)
+    def draw(self, conditions: Tensor, steps: int, rng: torch.Generator | None = None, times: int = 1) -> Tensor:
+        """New codes by `steps` steps from noise, with their gradient: (B, C) -> (B, latent). `times`: see `drawn`."""
+        device = conditions.device
+        u = drawn(lambda n: torch.randn(n, self.latent, generator=rng, device=device), len(conditions), times)
         move = partial(self, told=self.conditions(conditions))
         return euler(move, u, steps) if self.process == "flow" else ddim(move, u, steps, 0.0, rng)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from simbench.core.events import Events
 from simbench.tasks.base import Task
+from simbench.training.processes import drawn
 from simbench_baselines.blocks import as_images, from_log, image_shape, to_log
 from simbench_baselines.samplers import Field
 from simbench_baselines.trained import TrainedModel, in_pieces
@@ -71,8 +72,9 @@ class PixelSpace(TrainedModel):
         arXiv:2107.00630, appendix I.1): less noise in the gradient than independent ones."""
         images = as_images(to_log(samples) if self.counts else samples)
         x = (images - self.get_buffer("centre")) / self.get_buffer("width")
-        t = (torch.rand(1, device=x.device) + torch.arange(len(x), device=x.device) / len(x)) % 1
-        seen, wanted = self.mixed(x, torch.randn_like(x), t)
+        t = drawn(lambda n: (torch.rand(1, device=x.device) + torch.arange(n, device=x.device) / n) % 1, len(x))
+        noise = drawn(lambda n: torch.randn(n, *x.shape[1:], device=x.device), len(x))
+        seen, wanted = self.mixed(x, noise, t)
         return {"squared_error": (self.network(seen, t, self.conditions(conditions)) - wanted).square().mean()}
 
     @torch.inference_mode()

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from simbench.training.processes import own, whole
 from simbench_baselines.blocks import as_images, to_log
 from simbench_baselines.dcgan import DCGAN
 
@@ -53,7 +54,7 @@ class SDIGAN(DCGAN):
         (one, noise_one), (other, noise_other) = (self.generate(conditions) for _ in range(2))
         apart = self.critic.features(one, conditions)[0] - self.critic.features(other, conditions)[0]
         ratio = (noise_one - noise_other).abs().mean(1) / apart.abs().mean(1).clamp(min=1e-4)
-        return (diversity(images, conditions) * ratio).mean()
+        return (own(diversity(whole(images), whole(conditions))) * ratio).mean()
 
 
 def diversity(images: Tensor, conditions: Tensor) -> Tensor:

@@ -46,6 +46,8 @@ class TrainedModel(nn.Module):
     """Where the weights are that this class ships."""
     whole_conditions: ClassVar[bool] = False
     """Batches hold all repeats of each condition in them."""
+    shared_batches: ClassVar[bool] = True
+    """Losses are right where several processes share a batch."""
 
     sampling: ClassVar[Mapping[str, Any]] = {}
     """Arguments on which no weight's shape depends, so that they may be chosen anew for weights that are there, with

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from simbench.tasks.base import Task
+from simbench.training.processes import drawn
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.likelihoods import kl_divergence
 
@@ -83,7 +84,8 @@ class VAE(Autoencoder):
     def draw_posterior(self, samples: Tensor, told: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z of q(z|x,c), its mean and log variance: (B, *shape), (B, told) -> (B, latent) each."""
         mean, log_variance = _split(self.encode(samples, told))
-        return mean + (log_variance / 2).exp() * torch.randn_like(mean), mean, log_variance
+        noise = drawn(lambda n: torch.randn(n, mean.shape[1], device=mean.device), len(mean))
+        return mean + (log_variance / 2).exp() * noise, mean, log_variance
 
     def prior_terms(self, z: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         """What a subclass whose prior is learned on codes (B, latent) adds."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from simbench.tasks.base import Task
+from simbench.training.processes import drawn, whole
 from simbench.training.protocol import REFINED
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import as_images, dense_layers, to_log
@@ -134,9 +135,10 @@ class E2eSAE(Autoencoder):
         codes: Tensor = self.standardise(super().encode(samples, told))
         return codes
 
-    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """gen(U, Q): (B, C) -> (B, latent)."""
-        u = torch.randn(len(conditions), self.config["noise"], generator=rng, device=conditions.device)
+    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None, times: int = 1) -> Tensor:
+        """gen(U, Q): (B, C) -> (B, latent). `times`: see `simbench.training.processes.drawn`."""
+        inputs, device = self.config["noise"], conditions.device
+        u = drawn(lambda n: torch.randn(n, inputs, generator=rng, device=device), len(conditions), times)
         codes: Tensor = self.noise_generator(torch.cat([u, self.conditions(conditions)], 1))
         return codes
 
@@ -148,11 +150,11 @@ class E2eSAE(Autoencoder):
             self.standardise.eval()
             return self.prior_terms(self.encode(samples, told), conditions)
         real = self.encode(samples, told)
-        decoded = self.decode(real, told)
+        codes, decoded = whole(real), self.decode(real, told)
         terms = {
             "reconstruction": self.head.negative_log(*decoded, samples).mean(),
             **self.prior_terms(real, conditions),
-            "cosines": config["delta"] * cosine_penalty(real, config["tau"]) / max(len(real) * (len(real) - 1), 1),
+            "cosines": config["delta"] * cosine_penalty(codes, config["tau"]) / max(len(codes) * (len(codes) - 1), 1),
             "weights": config["gamma"] * self.posterior.weight.square().sum(),
         }
         if config["alpha"]:
@@ -168,10 +170,12 @@ class E2eSAE(Autoencoder):
         """S of eq. (8): codes (B, latent), conditions (B, C) -> ()."""
         config = self.config
         if config["divergence"] == "conditional":
-            made = self.standardise.to_batch(self.draw_prior(conditions.repeat(config["draws"], 1)))
-            return conditional_divergence(real, made, conditions)
+            draws = config["draws"]
+            made = self.standardise.to_batch(self.draw_prior(conditions.repeat(draws, 1), times=draws))
+            return conditional_divergence(whole(real), whole(made, draws), whole(conditions))
         q = config["scale"] * self.conditions.standardised(conditions)
-        joint = torch.cat([real, q], 1), torch.cat([self.standardise.to_batch(self.draw_prior(conditions)), q], 1)
+        made = self.standardise.to_batch(self.draw_prior(conditions))
+        joint = whole(torch.cat([real, q], 1)), whole(torch.cat([made, q], 1))
         if config["divergence"] == "paper":
             return sinkhorn_divergence(*joint, config["blur"], config["solver"])
-        return independent_divergence(*joint, conditions, config["blur"], config["solver"])
+        return independent_divergence(*joint, whole(conditions), config["blur"], config["solver"])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from simbench.tasks.base import Task
+from simbench.training.processes import drawn
 from simbench.training.protocol import REFINED
 from simbench_baselines.autoencoder import Autoencoder
 from simbench_baselines.blocks import Conditions
@@ -122,15 +123,19 @@ class SAELDM(E2eSAE):
     def encode(self, samples: Tensor, told: Tensor) -> Tensor:
         """enc(X, Q), standardised, in training with noise: (B, *shape), (B, told) -> (B, latent)."""
         codes = super().encode(samples, told)
-        return codes + self.config["jitter"] * torch.randn_like(codes) if self.training else codes
+        if not self.training:
+            return codes
+        noise = drawn(lambda n: torch.randn(n, codes.shape[1], device=codes.device), len(codes))
+        jittered: Tensor = codes + self.config["jitter"] * noise
+        return jittered
 
     def refined(self) -> list[nn.Parameter]:
         """The latent network's."""
         return list(self.network.parameters())
 
-    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """S_k(U, Q): (B, C) -> (B, latent)."""
-        return self.network.draw(conditions, self.config["steps"], rng)
+    def draw_prior(self, conditions: Tensor, rng: torch.Generator | None = None, times: int = 1) -> Tensor:
+        """S_k(U, Q): (B, C) -> (B, latent). `times`: see `simbench.training.processes.drawn`."""
+        return self.network.draw(conditions, self.config["steps"], rng, times)
 
     def prior_terms(self, real: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         """The Sinkhorn divergence and the denoising error."""

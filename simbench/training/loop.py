@@ -4,6 +4,9 @@ A Lightning "epoch" is here the stretch of steps between two validations, so tha
 boundary and resuming needs no state of the data. Every batch and every step's random numbers are derived from seed and
 step: a training that was killed and resumed ends with the weights of one that was not (bit for bit on one machine's
 CPU).
+
+Several processes (`simbench.training.processes`) take the same steps, each on its rows of the batch, with Lightning's
+DistributedDataParallel: weights, losses and scores are those of one process, to rounding.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from simbench.core.errors import DataError, SimbenchError, UsageError
@@ -37,6 +42,7 @@ from simbench.core.seeds import derive_seed
 from simbench.tasks.base import Task
 from simbench.training.batches import Batches, part_of
 from simbench.training.plan import Plan
+from simbench.training.processes import anywhere, mean_of_all, on_first, own, sharing
 from simbench.training.protocol import REFINED, Trainable
 from simbench.training.validation import sample_like, validation_events, validation_score
 from simbench.training.weights import load_weights, save_weights
@@ -92,7 +98,8 @@ def train(
         "config": record["config"],
         "model": record["model"],
     }
-    checkpoint = _open_folder(out, request, resume=resume)
+    checkpoint = on_first(lambda: _open_folder(out, request, resume=resume))
+    progress = progress and sharing().rank == 0
     weights = out / WEIGHTS
     with _isolated_random_numbers(), _quiet_lightning():
         torch.manual_seed(derive_seed(seed, "training", "initial weights"))
@@ -100,18 +107,18 @@ def train(
         _check_finite(task, events)
         if hasattr(model, "prepare"):
             cast(Any, model).prepare(task, events)
-        if _is_finished(out):
+        if on_first(lambda: _is_finished(out)):
             return _finish(model, weights)
+        if sharing().count > 1:
+            _make_shared(model, device)
         with (
             Progress(quiet=not progress) as bars,
             bars.step(f"training {record['model']} on {task.name}", plan.steps) as advance,
             _deferred_interrupt() as interrupted,
         ):
             loop = _Loop(model, task, plan, events, seed, out, record, bars, advance, interrupted)
-            accelerator, devices = _lightning_device(device)
             trainer = Trainer(
-                accelerator=accelerator,
-                devices=devices,
+                **_lightning_devices(device),
                 max_epochs=math.ceil(plan.steps / plan.validate_every),
                 logger=False,
                 enable_checkpointing=False,
@@ -135,7 +142,7 @@ def train(
                     "Make room there; the same command then goes on.",
                 )
                 raise UsageError(what, got=str(error), fix=fix) from error
-        replace_text(out / REQUEST, json.dumps({**request, "finished": True}, indent=1))
+        on_first(lambda: replace_text(out / REQUEST, json.dumps({**request, "finished": True}, indent=1)))
         return _finish(model, weights)
 
 
@@ -158,6 +165,27 @@ def _check_trainable(model: nn.Module, plan: Plan) -> None:
     if plan.refine and not hasattr(model, "refined"):
         got, fix = "no method refined", "Leave out the plan's `refine`, or see simbench.training.protocol.Trainable."
         raise UsageError(f"{type(model).__name__} cannot be refined", got=got, fix=fix)
+
+
+def _make_shared(model: nn.Module, device: str) -> None:
+    """Make the layers that normalise over a batch do so over all processes.
+
+    Raises:
+        UsageError: the model does not say that its losses are right where a batch lies on several processes, or such a
+            layer is on a CPU.
+    """
+    if not getattr(model, "shared_batches", False):
+        what, got = f"{type(model).__name__} cannot be trained on several devices", "no `shared_batches = True`"
+        fix = "See simbench.training.protocol.Trainable for what that promises, or train it on one."
+        raise UsageError(what, got=got, fix=fix)
+    plain = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) in plain:
+                if not device.startswith("cuda"):
+                    what = f"{type(model).__name__} has batch normalisation, which only GPUs can share"
+                    raise UsageError(what, got=f"device {device}", expected="cuda", fix="Train it on one device.")
+                setattr(parent, name, nn.SyncBatchNorm.convert_sync_batchnorm(layer))
 
 
 def _open_folder(out: Path, request: dict[str, Any], *, resume: bool) -> Path | None:
@@ -278,12 +306,13 @@ class _Loop(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         """One step of every player on the batch."""
-        if self.interrupted.is_set():
+        if anywhere(self.interrupted.is_set(), self.device):
             raise _Interrupted
         torch.manual_seed(derive_seed(self.seed, "training", "step", self.step))
         samples, conditions = batch
         if hasattr(self.model, "augment"):
             samples, conditions = self.model.augment(samples, conditions)
+        samples, conditions = self._share(samples), self._share(conditions)
         optimisers = self.optimizers()
         optimisers = optimisers if isinstance(optimisers, list) else [optimisers]
         for player, optimiser in zip(self._names, optimisers, strict=True):
@@ -311,6 +340,19 @@ class _Loop(LightningModule):
         self._follow()
         self.advance()
 
+    def _share(self, values: Tensor) -> Tensor:
+        """The rows of this process. Raises UsageError where the batch has no equal parts."""
+        if len(values) % sharing().count:
+            size = self.plan.batch_size // sharing().count * sharing().count
+            what, got = "the processes cannot share the batch", f"{len(values)} events for {sharing().count} processes"
+            fix = f"Try --param batch_size={size}" + (
+                ": whole conditions stay together, so it has to fit their repeats, too."
+                if getattr(self.model, "whole_conditions", False)
+                else "."
+            )
+            raise UsageError(what, got=got, expected="equal parts", fix=fix)
+        return own(values)
+
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the average a little towards the weights; faster in the first steps."""
@@ -326,28 +368,22 @@ class _Loop(LightningModule):
         """Validate the average, write the curve, keep the best weights, and stop where nothing improves any more."""
         if not self._since:
             return
-        losses = {name: float(value) / self._since for name, value in self._sums.items()}
+        losses = {name: float(mean_of_all(value)) / self._since for name, value in self._sums.items()}
         if not all(math.isfinite(value) for value in losses.values()):
             got = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
             fix = "Lower the learning rate, e.g. --param learning_rate=1e-4, or clip the gradient."
             raise UsageError(f"the training diverged before step {self.step}", got=got, fix=fix)
-        with _isolated_random_numbers():
-            self.average.eval()
-            generated = sample_like(self.average, self.reference, self.task.block_size, str(self.device))
-        if not bool(torch.isfinite(generated.samples).all()):
-            what = f"the model sampled NaN or infinite values at step {self.step}"
-            raise UsageError(what, fix="Clamp what is exponentiated in sample.")
-        scores = validation_score(self.task, generated, self.reference)
+        scores = on_first(self._validate)
         self.seconds += time.perf_counter() - self._started
         improved = scores["score"] < self.best
         validated = {f"validation.{name}": value for name, value in scores.items()}
         self.rows.append({"step": self.step, "seconds": round(self.seconds, 1), **losses, **validated})
-        replace_text(self.out / CURVE, _as_csv(self.rows))
+        on_first(lambda: replace_text(self.out / CURVE, _as_csv(self.rows)))
         if improved:
             self.best, self.stale = scores["score"], 0
             state = {"seed": str(self.seed), "steps": str(self.step), "seconds": f"{self.seconds:.0f}"}
             of = {"task": self.task.name, "task_version": self.task.version, "validation_score": json.dumps(scores)}
-            save_weights(self.average, self.out / WEIGHTS, {**self.record, **of, **state})
+            on_first(lambda: save_weights(self.average, self.out / WEIGHTS, {**self.record, **of, **state}))
         elif not self.plan.refine or self.step > self.plan.turn:
             self.stale += 1
         self._save()
@@ -357,9 +393,22 @@ class _Loop(LightningModule):
             self.trainer.should_stop = True
             self.bars.note(f"stopped at step {self.step}: {self.stale} validations without improvement")
 
+    def _validate(self) -> dict[str, float]:
+        """The score of the average on the validation split, with its terms. Raises UsageError where it is NaN."""
+        with _isolated_random_numbers():
+            self.average.eval()
+            generated = sample_like(self.average, self.reference, self.task.block_size, str(self.device))
+        if not bool(torch.isfinite(generated.samples).all()):
+            what = f"the model sampled NaN or infinite values at step {self.step}"
+            raise UsageError(what, fix="Clamp what is exponentiated in sample.")
+        return validation_score(self.task, generated, self.reference)
+
     def _save(self) -> None:
-        with replaced_file(self.out / CHECKPOINT) as scratch:
-            self.trainer.save_checkpoint(scratch)
+        if sharing().rank == 0:
+            with replaced_file(self.out / CHECKPOINT) as scratch:
+                self.trainer.save_checkpoint(scratch)
+        else:  # Lightning gathers the state of all; the first process alone writes it
+            self.trainer.save_checkpoint(self.out / CHECKPOINT)
         self.saved_step = self.step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -384,9 +433,35 @@ def _as_csv(rows: list[dict[str, float]]) -> str:
     return text.getvalue()
 
 
-def _lightning_device(device: str) -> tuple[str, int | list[int]]:
+class _Joined(LightningEnvironment):
+    """The processes that are there already, as Lightning wants to be told of them."""
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def world_size(self) -> int:
+        return sharing().count
+
+    def global_rank(self) -> int:
+        return sharing().rank
+
+    def local_rank(self) -> int:
+        return sharing().local_rank
+
+    def node_rank(self) -> int:
+        return sharing().rank // sharing().here
+
+
+def _lightning_devices(device: str) -> dict[str, Any]:
+    """What tells Lightning's Trainer where to train."""
     kind = torch.device(device)
-    return kind.type, [kind.index or 0] if kind.type == "cuda" else 1
+    if sharing().count == 1:
+        return {"accelerator": kind.type, "devices": [kind.index or 0] if kind.type == "cuda" else 1}
+    # players of a game step in turn, the others without a gradient; moments of a batch are shared by the models
+    strategy = DDPStrategy(cluster_environment=_Joined(), find_unused_parameters=True, broadcast_buffers=False)
+    nodes = sharing().count // sharing().here
+    return {"accelerator": kind.type, "devices": sharing().here, "num_nodes": nodes, "strategy": strategy}
 
 
 @contextmanager

@@ -36,6 +36,10 @@ class Trainable(Protocol):
         a random symmetry of the data, applied to every training batch (see `simbench.training.augment`).
     `whole_conditions: bool`
         batches hold all repeats of each condition in them, side by side.
+    `shared_batches: bool`
+        the losses are right where several processes share a batch: they are means over events, random numbers of events
+        come from `simbench.training.processes.drawn`, and what looks at several events at once is computed of `whole`
+        rows. Without it, a model is trained on one device.
     `plan(preset, task_name) -> dict`
         fields of `simbench.training.plan.Plan` that this model wants otherwise.
     """
