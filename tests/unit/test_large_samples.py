@@ -129,7 +129,9 @@ def test_a_result_of_shards_is_that_of_one_file(one: list[Path], in_memory: Comp
     for mine, theirs in zip(parts.measurements, whole.measurements, strict=True):
         assert (mine.status, mine.n, mine.subsample_of) == (theirs.status, theirs.n, None)
         for field in ("value", "stderr", "floor", "p", "ratio"):
-            assert getattr(mine, field) == pytest.approx(getattr(theirs, field), rel=1e-9, abs=1e-9), (mine.key, field)
+            found, expected = getattr(mine, field), getattr(theirs, field)
+            assert (found is None) == (expected is None), (mine.key, field)
+            assert (found or 0.0) == pytest.approx(expected or 0.0, rel=1e-9, abs=1e-9), (mine.key, field)
     assert parts.samples_sha256 == whole.samples_sha256
     assert parts.task == whole.task
     assert len(comparable_groups([parts, whole])) == 1
@@ -582,7 +584,7 @@ from simbench.core.progress import Progress
 from simbench.evaluation.shards import Reading, read_shards
 from simbench.tasks import get_task
 task = get_task("zn-geant3")
-keys = ["channel_wasserstein/1", "rmse/1", "empty_fraction/1", "separation/1", "fpd/1"]
+keys = ["channel_wasserstein/1", "rmse/1", "fpd/1"]
 read_shards([Path(p) for p in sys.argv[1:]], task, keys, Reading(500), Progress(quiet=True), None)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
@@ -590,13 +592,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_events(tmp_path: Path) -> None:
-    """64 times as many events, 300 MB more as float32, take a little more memory: what is cached, not the events."""
+    """32 times as many events, 159 MB as float32, take hardly more memory."""
     samples, index = showers(4)
     peaks = []
     for copies in (1, 32):
-        paths = [write(tmp_path / f"{copies}-{n}.h5", samples, index, seed=n) for n in range(copies)]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, *map(str, paths)], capture_output=True, text=True, check=True
-        )
+        path = write(tmp_path / f"{copies}.h5", np.tile(samples, (copies, 1, 1)), np.tile(index, copies))
+        done = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
     assert peaks[1] - peaks[0] < 60, peaks
