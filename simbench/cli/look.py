@@ -114,7 +114,8 @@ def metrics(
         metric = described[0]
         best = f"right at {metric['target']:g}" if metric["target"] is not None else f"{metric['direction']} is better"
         role = "ranks models" if metric["ranks"] else "reported, never ranks"
-        print(f"{metric['key']}: {best}; {role}.\n\n{metric['definition']}")
+        takes = "every event" if chosen[0].stream else "a fixed subsample"
+        print(f"{metric['key']}: {best}; {role}; of more than memory holds {takes}.\n\n{metric['definition']}")
         if chosen[0].example is not None:
             print(f"\n{chosen[0].example()}")
     else:

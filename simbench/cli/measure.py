@@ -183,6 +183,18 @@ def score(
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
     metrics: MetricsOption = "",
+    chunk: Annotated[
+        int | None,
+        options.number(
+            "--chunk",
+            help="Take all files (HDF5) as one sample of any size, and read N events of it at a time, e.g. 2000.",
+        ),
+    ] = None,
+    workers: Annotated[int, options.number("--workers", help="Read chunks in N processes.")] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="ADDRESS", help="Read chunks on the Dask cluster of tcp://HOST:PORT."),
+    ] = None,
     out: options.Out = Path("runs"),
     report: ReportOption = True,
     data_dir: options.DataDir = None,
@@ -200,6 +212,10 @@ def score(
     of physics are given, beside a floor where the other file has two events or more of each condition: one half of
     them is scored against, the other half gives the floor.
 
+    With --chunk the files are shards: together they are one sample, of millions of events if need be, in which each row
+    is answered as often as every other. Metrics made of sums take every event; the others take a fixed subsample, one
+    answer to each row. docs/large-samples.md says which do, and what it costs.
+
     \b
     Examples:
       simbench conditions export --task zn-geant3 -o conditions.h5
@@ -207,20 +223,28 @@ def score(
       simbench score samples.h5 --task zn-geant3
       simbench score seed1.h5 seed2.h5 seed3.h5
       simbench score mine.npy --against theirs.npy
+      simbench score shard*.h5 --chunk 2000 --workers 2
     """
     from simbench.core.files import check_writable
-    from simbench.evaluation.evaluate import Options, score_against, score_files
+    from simbench.evaluation.evaluate import Options, score_against, score_files, score_shards
+    from simbench.evaluation.shards import Reading
     from simbench.tasks import get_task
 
     chosen: Task
     if against is not None:
-        refuse_options("--against is for files without a task", task=task, data_dir=data_dir)
+        refuse_options("--against is for files without a task", task=task, data_dir=data_dir, chunk=chunk)
+    if chunk is None and (workers > 1 or scheduler is not None):
+        raise UsageError("--workers and --scheduler share out chunks", got="no --chunk", fix="Add --chunk 2000.")
+    reading = None if chunk is None else Reading(chunk, workers, scheduler)
     check_writable(out)
     with working(json) as progress:
         asked = Options(fast=fast, definitions=definitions, metrics=metrics, command=command_line(), label=name)
         if against is None:
             chosen = get_task(task or DEFAULT, data_dir)
-            evaluated = score_files(files, chosen, asked, progress)
+            if reading is None:
+                evaluated = score_files(files, chosen, asked, progress)
+            else:
+                evaluated = score_shards(files, chosen, asked, reading, progress, data_dir)
         else:
             evaluated, chosen = score_against(files, against, asked, progress)
     _finish(evaluated, chosen, out, report, json)

@@ -41,8 +41,11 @@ DAMAGED = (
     zipfile.BadZipFile,
 )
 """What h5py, zipfile and numpy raise on damaged files."""
+PROBE_ROWS = 1000
+"""Rows that are read at once, or as many as are stored together."""
 PROBE = "import sys; from simbench.core.containers import probe; probe(sys.argv[1], int(sys.argv[2]))"
-PROBE_SECONDS = 120.0
+PROBE_SECONDS, PROBE_BYTES_A_SECOND = 120.0, 2e6
+"""The time that it may take: so long, and what so slow a disk adds to it."""
 
 
 class Source(Protocol):
@@ -96,6 +99,16 @@ class Hdf5Source:
         """See Source."""
         values: NDArray[Any] = self.file[key][()]
         return values
+
+    def rows(self, key: str, start: int, stop: int) -> NDArray[Any]:
+        """Some rows of an array, after `shape` has been found acceptable."""
+        values: NDArray[Any] = self.file[key][start:stop]
+        return values
+
+    def slab(self, key: str) -> int:
+        """How many rows of an array are stored together: those that reading any one of them unpacks."""
+        dataset = self.file[key]
+        return int(dataset.chunks[0]) if dataset.chunks else 1
 
     def scalar(self, key: str) -> Any:
         """See Source."""
@@ -189,8 +202,10 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 @contextlib.contextmanager
-def opened(path: Path, limit: int) -> Iterator[Source]:
+def opened(path: Path, limit: int, *, survived: bool = False) -> Iterator[Source]:
     """The file, opened by its content if neither it nor what is in it exceeds `limit` bytes.
+
+    `survived`: it has been opened before, and no other process need read it first.
 
     Raises:
         DataError: it is missing, too large or of another kind; or reading it within the block fails.
@@ -205,7 +220,8 @@ def opened(path: Path, limit: int) -> Iterator[Source]:
         with path.open("rb") as file:
             start = file.read(8)
         if start == b"\x89HDF\r\n\x1a\n":
-            _survive(path, limit)
+            if not survived:
+                _survive(path, limit)
             with h5py.File(path, "r") as hdf5:
                 yield Hdf5Source(path, hdf5)
         elif start[:2] == b"PK":
@@ -227,16 +243,17 @@ def opened(path: Path, limit: int) -> Iterator[Source]:
 
 def _survive(path: Path, limit: int) -> None:
     """Let another process read the HDF5 file. Raises DataError where that process dies or does not end."""
+    seconds = PROBE_SECONDS + path.stat().st_size / PROBE_BYTES_A_SECOND
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", PROBE, str(path), str(limit)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=PROBE_SECONDS,
+            timeout=seconds,
         )
         ended = "" if done.returncode >= 0 else f"signal {-done.returncode}"
     except subprocess.TimeoutExpired:
-        ended = f"no end after {PROBE_SECONDS:g} s"
+        ended = f"no end after {seconds:.0f} s"
     if ended:
         raise DataError(f"{path} is damaged: the HDF5 library does not survive it", got=ended, fix="Write it again.")
 
@@ -252,7 +269,9 @@ def probe(path: str, limit: int) -> None:
             with contextlib.suppress(Exception):
                 shape = source.shape(key)
                 if shape is not None and 8 * math.prod(shape) <= limit:
-                    source.read(key)
+                    step = -(-PROBE_ROWS // source.slab(key)) * source.slab(key)
+                    for start in range(0, shape[0], step):
+                        source.rows(key, start, start + step)
 
 
 def check_numbers(path: Path, key: str, dtype: np.dtype[Any]) -> None:

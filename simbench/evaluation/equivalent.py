@@ -53,7 +53,7 @@ def _count(task: Task, asked: Equivalent, by_key: Mapping[str, Measurement], eve
     value, error = measurement.value, Z * (measurement.stderr or 0.0)
     table = shipped_floors(task)
     if table is not None and table.curve is not None and table.curve.metric == asked.metric:
-        if events != task.test_events:
+        if events != task.test_events or measurement.n != events:
             return None
         curve, scored = table.curve, float(events)
         middle, low, high = (curve_events(curve, score) for score in (value, value + error, value - error))

@@ -24,19 +24,21 @@ from simbench.evaluation.equivalent import equivalent_events
 from simbench.evaluation.ladder import Ladder, ladder
 from simbench.evaluation.provenance import collect
 from simbench.evaluation.scoring import Scaled, measure_all
+from simbench.evaluation.shards import Reading, Streamed, read_shards
 from simbench.evaluation.speedup import Cost, measured_cost, recorded_cost, speedup
 from simbench.evaluation.throughput import Clock, device_name, is_compiled, precision_name
 from simbench.evaluation.witness import Witness
 from simbench.generators.preflight import Preflight, preflight
 from simbench.generators.session import PLAIN, Mode, Session
 from simbench.metrics.base import Comparison
-from simbench.metrics.registry import metric_named
+from simbench.metrics.registry import get_metric, metric_named
 from simbench.results.findings import TOO_GOOD, findings
 from simbench.results.schema import GeneratorRecord, Result, ScoredOn, Spec, Speedup, Timing, Training
 from simbench.results.timing import timing_findings
 from simbench.samples.against import FileTask, read_against
 from simbench.samples.files import SampleSet
 from simbench.samples.repetitions import read_repetitions
+from simbench.samples.shards import Shard
 from simbench.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -270,8 +272,47 @@ def _score_sets(
     progress: Progress,
     notes: Sequence[str] = (),
 ) -> Evaluated:
-    first = sets[0]
-    record = GeneratorRecord(
+    record, spec = _record_of_files(sets[0]), _spec_of_files(paths)
+    asked = replace(options, root_seed=sets[0].seed or 0)
+    result = _result(task, pairs, spec, record, asked, progress, warnings=notes)
+    return Evaluated(_with_files(result, sets), pairs[0])
+
+
+def score_shards(
+    paths: Sequence[Path],
+    task: Task,
+    options: Options,
+    reading: Reading,
+    progress: Progress,
+    data_dir: Path | None = None,
+) -> Evaluated:
+    """Score HDF5 files that together hold the events of one generator, as many as they are. Nothing is timed.
+
+    Memory goes with the test split and not with the number of events. What is returned beside the Result is the
+    subsample that some metrics take. `data_dir`: where workers look for the task's data.
+
+    Raises:
+        DataError, GeneratorError, UsageError: as `simbench.evaluation.shards.read_shards`; no such metric.
+    """
+    keys = [
+        key
+        for key in metric_keys(task, options.definitions, options.metrics)
+        if not (options.fast and get_metric(key).slow)
+    ]
+    shards, streamed = read_shards(paths, task, keys, reading, progress, data_dir)
+    record, spec = _record_of_files(shards[0]), _spec_of_files(paths)
+    asked = replace(options, root_seed=shards[0].seed or 0)
+    notes = streamed.notes(keys)
+    result = _result(task, [streamed.pair], spec, record, asked, progress, warnings=notes, streamed=streamed)
+    if len(streamed.pair) < streamed.events:
+        listed = hashlib.sha256("".join(sorted(shard.sha256 for shard in shards)).encode()).hexdigest()
+        result = result.model_copy(update={"samples_sha256": [listed]})
+    return Evaluated(_with_files(result, shards), streamed.pair)
+
+
+def _record_of_files(first: SampleSet | Shard) -> GeneratorRecord:
+    """What a Result says of a generator of which only files are known, the `first` of them."""
+    return GeneratorRecord(
         name=first.generator,
         version=None,
         parameters={},
@@ -281,14 +322,20 @@ def _score_sets(
         deterministic=None,
         stochastic=None,
     )
-    spec = f"samples:{','.join(path.name for path in paths)}"[:500]
-    result = _result(task, pairs, spec, record, replace(options, root_seed=first.seed or 0), progress, warnings=notes)
-    told = [samples.seconds_per_event for samples in sets if samples.seconds_per_event is not None]
-    further = {f"samples_sha256_{place}": samples.sha256 for place, samples in enumerate(sets[1:], 1)}
+
+
+def _spec_of_files(paths: Sequence[Path]) -> str:
+    return f"samples:{','.join(path.name for path in paths)}"[:500]
+
+
+def _with_files(result: Result, files: Sequence[SampleSet | Shard]) -> Result:
+    """The result with the checksums of further files, and what the files say of the generator's speed."""
+    told = [file.seconds_per_event for file in files if file.seconds_per_event is not None]
+    further = {f"samples_sha256_{place}": file.sha256 for place, file in enumerate(files[1:], 1)}
     origin = result.provenance
     origin = origin.model_copy(update={"flags": origin.flags | further})
     more = {"provenance": origin, "self_reported_seconds": fmean(told) if told else None}
-    return Evaluated(result.model_copy(update=more), pairs[0])
+    return result.model_copy(update=more)
 
 
 def samples_sha256(samples: Tensor) -> str:
@@ -363,9 +410,11 @@ def _result(
     timing: Timing | None = None,
     sped: Speedup | None = None,
     warnings: Sequence[str] = (),
+    streamed: Streamed | None = None,
 ) -> Result:
-    """Score the pairs, one a repetition, and put the Result together."""
-    reference = pairs[0].reference
+    """Score the pairs, one a repetition, and put the Result together. `streamed`: see `measure_all`."""
+    reference = streamed.whole.events if streamed else pairs[0].reference
+    events = streamed.events if streamed else len(reference)
     keys = metric_keys(task, options.definitions, options.metrics)
     own = keys == metric_keys(task, options.definitions)
     primary = [key for key in task.primary if key in keys] or list(keys)
@@ -375,7 +424,14 @@ def _result(
         scaled = Scaled(factor, Comparison(brighter, reference, stratify=False))
     with progress.step("scoring", len(keys)) as advance:
         measurements = measure_all(
-            keys, pairs, task, scaled=scaled, fast=options.fast, definitions=options.definitions, on_metric=advance
+            keys,
+            pairs,
+            task,
+            scaled=scaled,
+            fast=options.fast,
+            definitions=options.definitions,
+            streamed=streamed,
+            on_metric=advance,
         )
     by_key = {measurement.key: measurement for measurement in measurements}
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -388,14 +444,14 @@ def _result(
             generator=generator,
             root_seed=options.root_seed,
             repetitions=len(pairs),
-            events=len(reference),
+            events=events,
             block=task.block_size,
             dtype="bfloat16" if options.modes[0].precision == "bf16" else "float32",
             definitions=options.definitions,
             metrics=None if own else list(keys),
             label=options.label,
         ),
-        task=task.record(reference),
+        task=task.record(reference).model_copy(update={"events": events}),
         generator=record,
         samples_sha256=[samples_sha256(pair.generated.samples) for pair in pairs],
         measurements=measurements,

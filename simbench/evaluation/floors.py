@@ -106,6 +106,10 @@ class Floors:
         self._shipped = {key: sizes.get(events) for key, sizes in table.floors.items()} if table and usual else {}
         self._same_train = table is not None and table.train_sha256 == task.train_sha256
 
+    def __len__(self) -> int:
+        """Events of the reference."""
+        return len(self._rows)
+
     def of(self, metric: Metric) -> Floor:
         """The floor of a metric. What came from another training split than the task's is left out, or measured now."""
         found = self._shipped.get(metric.key)

@@ -12,6 +12,7 @@ from statistics import NormalDist, fmean, stdev
 from simbench.core.errors import SimbenchError
 from simbench.core.threads import in_parallel
 from simbench.evaluation.floors import Floor, Floors
+from simbench.evaluation.shards import Streamed
 from simbench.metrics.base import Comparison, Estimate, Metric
 from simbench.metrics.direction import Direction
 from simbench.metrics.registry import SHIPPED, get_metric
@@ -36,18 +37,26 @@ def measure_all(
     fast: bool = False,
     definitions: str,
     floors: Floors | None = None,
+    streamed: Streamed | None = None,
     on_metric: Callable[[int], None] = lambda done: None,
 ) -> list[Measurement]:
     """Every metric over all repetitions (`pairs`), in the order of `keys`.
 
     simbench's own metrics share the cores, each on one thread, slow ones first; no value depends on how many there are.
     Others come after them, one at a time: they may draw from global random numbers.
+
+    `streamed`: the events that `pairs`, one, is a subsample of.
     """
 
     known = floors or Floors(task, pairs[0].reference)
+    of_all = Floors(task, streamed.whole.events) if streamed and len(streamed.whole) != len(pairs[0]) else known
 
     def job(key: str) -> Measurement:
-        return _calibrated(measure(get_metric(key), pairs, known, fast=fast, definitions=definitions), scaled)
+        metric = get_metric(key)
+        if streamed is None:
+            return _calibrated(measure(metric, pairs, known, fast=fast, definitions=definitions), scaled)
+        of = of_all if metric.key in streamed.streams else known
+        return measure(metric, pairs, of, fast=fast, definitions=definitions, streamed=streamed)
 
     own = {metric.key for metric in SHIPPED}
     first = sorted((key for key in keys if key in own), key=lambda key: not get_metric(key).slow)
@@ -80,17 +89,29 @@ def _checked(estimate: Estimate) -> Estimate:
 
 
 def measure(
-    metric: Metric, pairs: Sequence[Comparison], floors: Floors, *, fast: bool, definitions: str
+    metric: Metric,
+    pairs: Sequence[Comparison],
+    floors: Floors,
+    *,
+    fast: bool,
+    definitions: str,
+    streamed: Streamed | None = None,
 ) -> Measurement:
-    """One metric over all repetitions, beside its floor. A metric that fails is recorded as failed, with its reason."""
+    """One metric over all repetitions, beside its floor. A metric that fails is recorded as failed, with its reason.
+
+    Of `streamed` events there is a floor where as many real ones can be had.
+    """
     start = time.perf_counter()
+    entered = streamed.entered(metric) if streamed else len(pairs[0])
+    has_floor = floors.task.has_floor and entered == len(floors)
     estimates: list[Estimate] = []
     floor: Floor | None = None
     status, error = ("skipped", "left out by --fast") if fast and metric.slow else ("ok", None)
     if status == "ok":
         try:
-            estimates = [_checked(metric(pair)) for pair in pairs]
-            floor = floors.of(metric) if floors.task.has_floor else None
+            found = [streamed.estimate(metric)] if streamed else [metric(pair) for pair in pairs]
+            estimates = [_checked(estimate) for estimate in found]
+            floor = floors.of(metric) if has_floor else None
         except Exception as reason:  # a metric that fails must not take the others with it
             kind = "" if isinstance(reason, SimbenchError) else f"{type(reason).__name__}: "
             status, error, estimates = "failed", f"{kind}{reason}"[:5000], []
@@ -110,10 +131,11 @@ def measure(
         direction=metric.direction,
         target=metric.target,
         ranks=metric.ranks,
-        n=len(pairs[0]),
+        n=entered,
+        subsample_of=streamed.events if streamed and entered < streamed.events else None,
         floor=floor.value if floor else None,
         floor_sd=floor.sd if floor else None,
-        floor_n=len(pairs[0]) if floor else None,
+        floor_n=entered if floor else None,
         memoriser=floor.memoriser if floor else None,
         ratio=_over_floor(metric, value, floor),
         p=_p_value(metric, value, stderr, floor),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from simbench.core.cache import Once
 from simbench.core.events import Events
 from simbench.metrics.direction import Direction, Way
+
+if TYPE_CHECKING:
+    from simbench.metrics.streams import Stream
 
 T = TypeVar("T")
 
@@ -103,6 +106,7 @@ class Metric:
         summary: the docstring's first line; `meaning`: what the number says, in one sentence for a reader of a report.
         of: the pure function of arrays that the metric makes an Estimate from; its docstring defines the number.
         example: computes a text that shows what the number does.
+        stream: how it is made of more events than memory holds; None: of a fixed subsample of them.
     """
 
     name: str
@@ -121,6 +125,7 @@ class Metric:
     function: MetricFunction
     of: Callable[..., object] | None = None
     example: Callable[[], str] | None = None
+    stream: Stream | None = None
 
     @property
     def key(self) -> str:
@@ -153,6 +158,7 @@ def metric(
     meaning: str = "",
     of: Callable[..., object] | None = None,
     example: Callable[[], str] | None = None,
+    stream: Stream | None = None,
 ) -> Callable[[MetricFunction], Metric]:
     """Make a function of a Comparison into a Metric; `key` is `name/version`.
 
@@ -175,6 +181,6 @@ def metric(
         summary = (function.__doc__ or "").strip().split("\n")[0]
         words = (label or name.replace("_", " "), summary, meaning or summary)
         flags = (ranks, slow, reads_train, trains, share)
-        return Metric(name, version, unit, direction, target, *flags, *words, function, of, example)
+        return Metric(name, version, unit, direction, target, *flags, *words, function, of, example, stream)
 
     return register

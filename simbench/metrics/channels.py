@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from simbench.core.errors import UsageError
+from simbench.core.events import Events
 from simbench.metrics.arrays import Array, as_photons
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import SEED, bootstrap_mean, bootstrapped, by_condition, dense, stratified
+from simbench.metrics.streams import Rows, RowStream, Sorted, Whole, of_pair
 
 CHANNEL_VARIANTS = ("zn_2x2", "zn_2x2_odd", "zp_2x2", "zp_4x1")
 """Which pixels feed which channel: named, never guessed."""
@@ -116,6 +119,40 @@ def channel_wasserstein(generated: Array, reference: Array) -> float:
     return float(wasserstein_1d(*_channels(generated, reference)).mean())
 
 
+@dataclass(frozen=True)
+class WassersteinStream:
+    """`channel_wasserstein` from the sorted sums of each channel. Its error is that of the subsample.
+
+    `sums`: the channel sums of events, (N, C).
+    """
+
+    sums: Callable[[Events], Tensor]
+    stratified: bool = True
+    below: int = sys.maxsize
+
+    def summary(self, chunk: Comparison, row: Tensor, whole: Whole) -> Sorted:
+        """See Stream."""
+        return Sorted.of(self.sums(chunk.generated))
+
+    def estimate(self, total: Sorted, whole: Whole) -> Estimate:
+        """See Stream."""
+        distances = []
+        for run, real in zip(total.columns(), self.sums(whole.events).T, strict=True):
+            weights = run.counts.double()[None] * len(real), run.counts.sum().double().expand(1, len(real))
+            distances.append(weighted_wasserstein(run.sample()[:, None], real[:, None])(*weights)[0, 0])
+        parts = dict(zip(_names(len(distances)), map(float, distances), strict=True))
+        return Estimate(float(torch.stack(distances).mean()), None, int(run.counts.sum()), parts)
+
+
+def sums_of(variant: str | None = None) -> Callable[[Events], Tensor]:
+    """What gives the channel sums of events: the task's own, or those of a variant."""
+
+    def sums(events: Events) -> Tensor:
+        return events.derived("channels") if variant is None else channel_sums(events.samples, variant)
+
+    return sums
+
+
 @metric(
     "channel_wasserstein/1",
     unit="photons",
@@ -123,6 +160,7 @@ def channel_wasserstein(generated: Array, reference: Array) -> float:
     meaning="How far the distribution of the photon sum in each read-out channel is from the real one, in photons, "
     "averaged over the channels.",
     of=channel_wasserstein,
+    stream=WassersteinStream(sums_of()),
 )
 @stratified
 def channel_wasserstein_metric(pair: Comparison) -> Estimate:
@@ -150,6 +188,23 @@ def channel_mae(generated: Array, reference: Array) -> float:
     return float((first - second).abs().mean())
 
 
+def mae_stream(sums: Callable[[Events], Tensor], *, stratified: bool = True) -> RowStream:
+    """`channel_mae` of the channel sums that `sums` gives, its channels as parts."""
+
+    def errors(chunk: Comparison) -> Tensor:
+        error = (sums(chunk.generated) - sums(chunk.reference)).abs()
+        return torch.cat([error, error.mean(1, keepdim=True)], 1)
+
+    def estimate(rows: Rows, reference: Events) -> Estimate:
+        parts = dict(zip(_names(rows.mean.shape[1] - 1), rows.mean[:, :-1].mean(0).tolist(), strict=True))
+        return bootstrap_mean(rows.mean[:, -1], reference.unit_id, {**parts, "sd": rows.sd(-1)})
+
+    return RowStream(errors, estimate, stratified)
+
+
+MAE = mae_stream(sums_of())
+
+
 @metric(
     "channel_mae/1",
     unit="photons",
@@ -158,18 +213,12 @@ def channel_mae(generated: Array, reference: Array) -> float:
     meaning="Photon error per channel, event by event against the real answer; a constant guess does well here, "
     "so it ranks nothing.",
     of=channel_mae,
+    stream=MAE,
 )
 @stratified
 def channel_mae_metric(pair: Comparison) -> Estimate:
     """Row-paired absolute error of the channel sums; rewards collapse, so it only reports."""
-    return mae_estimate(*pair.derived("channels"), pair.generated.unit_id)
-
-
-def mae_estimate(generated: Tensor, reference: Tensor, unit_id: Tensor) -> Estimate:
-    """Mean absolute difference of row-paired sums (N, C), its columns as parts, with its bootstrap error over units."""
-    error = (generated - reference).abs()
-    parts = dict(zip(_names(error.shape[1]), error.mean(0).tolist(), strict=True))
-    return bootstrap_mean(error.mean(1), unit_id, {**parts, "sd": float(error.mean(1).std())})
+    return of_pair(MAE, pair)
 
 
 def conditional_energies(
@@ -324,6 +373,19 @@ def empty_fraction(generated: Array, reference: Array) -> float:
     return float((first == 0).all(1).double().mean() - (second == 0).all(1).double().mean())
 
 
+def _empty(events: Events) -> Tensor:
+    return (events.derived("channels").sum(1) == 0).double()
+
+
+def _empty_estimate(rows: Rows, reference: Events) -> Estimate:
+    generated, real = rows.mean[:, 0], _empty(reference)
+    parts = {"generated": float(generated.mean()), "real": float(real.mean())}
+    return bootstrap_mean(generated - real, reference.unit_id, parts)
+
+
+EMPTY = RowStream(lambda chunk: _empty(chunk.generated)[:, None], _empty_estimate)
+
+
 @metric(
     "empty_fraction/1",
     share=True,
@@ -331,13 +393,12 @@ def empty_fraction(generated: Array, reference: Array) -> float:
     target=0.0,
     meaning="Share of events without a single photon, generated minus real: 0 is right.",
     of=empty_fraction,
+    stream=EMPTY,
 )
 @stratified
 def empty_fraction_metric(pair: Comparison) -> Estimate:
     """Share of all-zero events, generated minus real."""
-    generated, reference = ((channels.sum(1) == 0).double() for channels in pair.derived("channels"))
-    parts = {"generated": float(generated.mean()), "real": float(reference.mean())}
-    return bootstrap_mean(generated - reference, pair.generated.unit_id, parts)
+    return of_pair(EMPTY, pair)
 
 
 def _ranks(values: Tensor) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from simbench.core.errors import UsageError
+from simbench.core.events import Events
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.pairs import BlockSums, block_sums
@@ -19,6 +22,7 @@ from simbench.metrics.resampling import (
     jackknifed,
     stratified,
 )
+from simbench.metrics.streams import Rows, RowStream, of_pair
 
 
 def energy_distance(generated: Array, reference: Array, *, paired: bool = False) -> float:
@@ -144,18 +148,50 @@ def diversity_ratio(generated: Array, reference: Array, condition_id: Tensor) ->
             expected="equal numbers",
             fix="Generate one event per row of conditions.",
         )
-    if len(torch.unique(condition_id)) == len(condition_id):
+    condition_id = condition_id.to(x.device)
+    rows = Rows.of(x, torch.arange(len(x), device=x.device), len(x))
+    return float(_diversity(rows, y.double(), condition_id)(rows.count[None]))
+
+
+def _diversity(rows: Rows, reference: Tensor, condition_id: Tensor) -> Callable[[Tensor], Tensor]:
+    """The ratio as a function of weights (R, M) of the rows. Raises UsageError where there is none.
+
+    Each condition counts on both sides by its degrees of freedom, events less one: all of them together cancel where
+    rows have one answer each.
+    """
+    condition = dense(condition_id)[0]
+    real = torch.bincount(condition)
+    several = real[condition] > 1
+    if not bool(several.any()):
         raise UsageError("needs at least two events of each condition")
-    ones = torch.ones(1, len(x), dtype=torch.float64, device=x.device)
-    scatter_x, scatter_y = (within_scatter(values.double(), condition_id.to(x.device), ones) for values in (x, y))
-    if not float(scatter_y) > 0:
+    lost = int((real > 1).sum())
+    freedom = (int(several.sum()) - lost) / (float(rows.count[several].sum()) - lost)
+    scatter = torch.where(several, rows.scatter.sum(1), 0.0)
+
+    def ratio(weights: Tensor) -> Tensor:
+        generated = within_scatter(rows.mean, condition, weights * rows.count) + weights @ scatter
+        return freedom * generated / within_scatter(reference, condition, weights)
+
+    if not float(within_scatter(reference, condition, torch.ones_like(rows.count[None]))) > 0:
         raise UsageError(
             "the reference does not vary within its conditions",
             got="a within-condition variance of 0",
             expected="at least one condition with two different events",
             fix="Use whole conditions, or more events.",
         )
-    return float(scatter_x / scatter_y)
+    return ratio
+
+
+def _diversity_estimate(rows: Rows, reference: Events) -> Estimate:
+    _, y = as_features(rows.mean, reference.derived("features").double().cpu(), minimum=2)
+    ratio = _diversity(rows, y, reference.condition_id)
+    return bootstrapped(ratio(torch.ones_like(rows.count[None]))[0], ratio, reference.unit_id)
+
+
+DIVERSITY = RowStream(
+    lambda chunk: chunk.generated.derived("features").double().cpu(), _diversity_estimate, below=100_000
+)
+"""By row: with 84 features it takes memory where the reference itself is large."""
 
 
 def within_scatter(values: Tensor, condition_id: Tensor, weights: Tensor) -> Tensor:
@@ -177,16 +213,9 @@ def within_scatter(values: Tensor, condition_id: Tensor, weights: Tensor) -> Ten
     meaning="How much events of the same condition differ from each other in feature space, relative to the real ones: "
     "1 is right, 0 is one event over and over.",
     of=diversity_ratio,
+    stream=DIVERSITY,
 )
 @stratified
 def diversity_ratio_metric(pair: Comparison) -> Estimate:
     """Within-condition variance of the features, generated over real: 1 is right, 0 is collapse."""
-    value = diversity_ratio(*pair.derived("features"), pair.generated.condition_id)
-    x, y = (features.double() for features in as_features(*pair.derived("features")))
-    condition = pair.generated.condition_id.to(x.device)
-
-    def ratio(weights: Tensor) -> Tensor:
-        weights = weights.to(x.device)
-        return within_scatter(x, condition, weights) / within_scatter(y, condition, weights)
-
-    return bootstrapped(value, ratio, pair.generated.unit_id)
+    return of_pair(DIVERSITY, pair)

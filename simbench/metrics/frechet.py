@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from simbench.core.errors import UsageError
+from simbench.core.events import Events
 from simbench.metrics.arrays import Array, as_features
 from simbench.metrics.base import Comparison, Estimate, metric
-from simbench.metrics.resampling import GROUPS, PAIR_GROUPS, jackknifed_distance, stratified
+from simbench.metrics.resampling import GROUPS, PAIR_GROUPS, jackknife_groups, jackknifed_distance, stratified
+from simbench.metrics.streams import Sums, Whole
 
 
 def frechet_distance(generated: Array, reference: Array) -> float:
@@ -62,23 +67,93 @@ def _covariance_root(covariance: Tensor) -> Tensor:
 
 def frechet_left_out(generated: Tensor, reference: Tensor, group: Tensor) -> Tensor:
     """Frechet distance with each group of rows left out on both sides: (N, d), (N, d), (N,) -> (G,) float64."""
-    (mean_x, covariance_x), (mean_y, covariance_y) = (_left_out(side, group) for side in (generated, reference))
+    sides, groups = [side.to(torch.float64) for side in (generated, reference)], int(group.max()) + 1
+    centres = [side.mean(0) for side in sides]
+    moments = [group_moments(side - centre, group, groups) for side, centre in zip(sides, centres, strict=True)]
+    return _gaussian_distances(*(_left_out(*pair) for pair in zip(moments, centres, strict=True)))
+
+
+def group_moments(centred: Tensor, group: Tensor, groups: int) -> Sums:
+    """Of features (N, d) float64, less some centre, by group (N,): how many, (G,), sums (G, d), products (G, d, d)."""
+    sizes = torch.bincount(group, minlength=groups)
+    parts = centred[torch.argsort(group, stable=True)].split(sizes.tolist())
+    sums, products = torch.stack([part.sum(0) for part in parts]), torch.stack([part.T @ part for part in parts])
+    return Sums((sizes.to(torch.float64), sums, products))
+
+
+def _left_out(moments: Sums, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """Means (G, d) and unbiased covariances (G, d, d) without each group: the sums of all events minus the group's."""
+    sizes, sums, products = moments.tensors
+    return _mean_and_covariance(sizes.sum() - sizes, sums.sum(0) - sums, products.sum(0) - products, centre)
+
+
+def _of_all(moments: Sums) -> tuple[Tensor, Tensor]:
+    """Mean (1, d), less the centre, and unbiased covariance (1, d, d) of all groups together."""
+    count, sums, products = (part.sum(0, keepdim=True) for part in moments.tensors)
+    return _mean_and_covariance(count, sums, products, torch.zeros_like(sums))
+
+
+def _mean_and_covariance(count: Tensor, sums: Tensor, products: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """(G,), (G, d), (G, d, d) -> (G, d), (G, d, d)."""
+    count = count.unsqueeze(1)
+    mean = sums / count
+    scatter = products - count.unsqueeze(1) * mean.unsqueeze(2) * mean.unsqueeze(1)
+    return mean + centre, scatter / (count.unsqueeze(1) - 1)
+
+
+def _gaussian_distances(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> Tensor:
+    """Frechet distances (G,) of Gaussians with means (G, d) and covariances (G, d, d)."""
+    (mean_x, covariance_x), (mean_y, covariance_y) = x, y
     traces = (covariance_x + covariance_y).diagonal(dim1=1, dim2=2).sum(1)
     overlap = torch.linalg.svdvals(_covariance_root(covariance_x) @ _covariance_root(covariance_y).mT).sum(1)
     distance: Tensor = (mean_x - mean_y).square().sum(1) + traces - 2 * overlap
     return distance
 
 
-def _left_out(features: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
-    """Means (G, d) and unbiased covariances (G, d, d) without each group: the sums of all events minus the group's."""
-    sizes = torch.bincount(group)
-    centre = features.to(torch.float64).mean(0)
-    parts = (features.to(torch.float64) - centre)[torch.argsort(group, stable=True)].split(sizes.tolist())
-    sums, products = torch.stack([part.sum(0) for part in parts]), torch.stack([part.T @ part for part in parts])
-    count = (len(features) - sizes).to(torch.float64).unsqueeze(1)
-    mean = (sums.sum(0) - sums) / count
-    scatter = products.sum(0) - products - count.unsqueeze(1) * mean.unsqueeze(2) * mean.unsqueeze(1)
-    return mean + centre, scatter / (count.unsqueeze(1) - 1)
+@dataclass(frozen=True)
+class FrechetStream:
+    """A Frechet distance from the moments of features, in groups of units for the jackknife.
+
+    Attributes:
+        features: the features of events, (N, d).
+        scale: their middle (d,) and scale (d,), from those of the reference; None: as they are.
+    """
+
+    features: Callable[[Events], Tensor]
+    scale: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    stratified: bool = True
+    below: int = sys.maxsize
+
+    def summary(self, chunk: Comparison, row: Tensor, whole: Whole) -> Sums:
+        """See Stream."""
+        centre, scale, groups, _ = self._reference(whole)
+        centred = (self.features(chunk.generated).to(torch.float64) - centre) / scale
+        return group_moments(centred, groups[row], int(groups.max()) + 1)
+
+    def estimate(self, total: Sums, whole: Whole) -> Estimate:
+        """See Stream."""
+        centre, _, groups, real = self._reference(whole)
+        count, d = int(total.tensors[0].sum()), len(centre)
+        _more_events_than_features(min(count, len(whole)), d)
+        zero = torch.zeros_like(centre)
+
+        def left_out(group: Tensor) -> Tensor:
+            return _gaussian_distances(*(_left_out(side, zero) for side in (total, real)))
+
+        value = _gaussian_distances(_of_all(total), _of_all(real))[0]
+        found = jackknifed_distance(value, left_out, whole.events.unit_id, groups=int(groups.max()) + 1)
+        return replace(found, n=count)
+
+    def _reference(self, whole: Whole) -> tuple[Tensor, Tensor, Tensor, Sums]:
+        """Mean and scale of the reference's features, the group of each row, and the moments of the groups."""
+
+        def compute() -> tuple[Tensor, Tensor, Tensor, Sums]:
+            real = self.features(whole.events).to(torch.float64)
+            scale = self.scale(real)[1] if self.scale else torch.ones_like(real[0])
+            centre, groups = real.mean(0), jackknife_groups(whole.events.unit_id, groups_of(real))
+            return centre, scale, groups, group_moments((real - centre) / scale, groups, int(groups.max()) + 1)
+
+        return whole.memo(self, compute)
 
 
 @metric(
@@ -87,6 +162,7 @@ def _left_out(features: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     meaning="How far mean and covariance of the features that a pinned LeNet-5 reads off the events are from the real "
     "ones.",
     of=frechet_distance,
+    stream=FrechetStream(lambda events: events.derived("features")),
 )
 @stratified
 def lenet_fid_metric(pair: Comparison) -> Estimate:
@@ -123,7 +199,10 @@ def groups_of(features: Tensor) -> int:
 
 def more_events_than_features(features: Tensor) -> None:
     """Raises UsageError where features (N, d) have N <= d: with a singular covariance the distance tells only N."""
-    n, d = features.shape
+    _more_events_than_features(*features.shape)
+
+
+def _more_events_than_features(n: int, d: int) -> None:
     if n <= d:
         raise UsageError(
             "a covariance needs more events than features",

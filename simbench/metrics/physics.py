@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from simbench.metrics.arrays import Array, as_features, as_photons
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.channels import channel_sums
-from simbench.metrics.frechet import frechet_distance, frechet_left_out, groups_of, more_events_than_features
+from simbench.metrics.frechet import (
+    FrechetStream,
+    frechet_distance,
+    frechet_left_out,
+    groups_of,
+    more_events_than_features,
+)
 from simbench.metrics.kernel import kernel_distance
-from simbench.metrics.resampling import SEED, bootstrapped, jackknifed_distance, stratified
+from simbench.metrics.resampling import (
+    PAIR_GROUPS,
+    SEED,
+    bootstrapped,
+    jackknife_groups,
+    jackknifed_distance,
+    stratified,
+)
+from simbench.metrics.streams import RowStream, Sums, Whole, of_pair
 
 PHYSICS_FEATURES = (
     "photon sum", "ch1", "ch2", "ch3", "ch4", "ch5", "centre x", "centre y", "width x", "width y",
@@ -75,11 +90,16 @@ def physics_features(samples: Array) -> Tensor:
 
 def quantile_scaled(generated: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Both sets in units of the reference's median and inter-quantile range; a constant column is only centred."""
+    middle, scale = quantile_scale(reference)
+    return (generated - middle) / scale, (reference - middle) / scale
+
+
+def quantile_scale(reference: Tensor) -> tuple[Tensor, Tensor]:
+    """The median and the inter-quantile range of each column, (d,), (d,); 1 for the range of a constant one."""
     low, middle, high = torch.quantile(
         reference, torch.tensor([QUANTILES[0], 0.5, QUANTILES[1]], dtype=reference.dtype), dim=0
     )
-    scale = torch.where(high > low, high - low, 1.0)
-    return (generated - middle) / scale, (reference - middle) / scale
+    return middle, torch.where(high > low, high - low, 1.0)
 
 
 def _features(generated: Array, reference: Array, *, minimum: int = 1) -> tuple[Tensor, Tensor]:
@@ -97,20 +117,29 @@ def separation(generated: Array, reference: Array, bins: int = BINS) -> Tensor:
 
     Reference: Diefenbacher et al., "DCTRGAN" (arXiv:2009.03796).
     """
-    return torch.stack(
-        [separation_power(p.mean(0), q.mean(0)) for p, q in _histograms(*_features(generated, reference), bins)]
+    x, y = _features(generated, reference)
+    edges = _edges(y, bins)
+    p, q = (
+        _histograms(side, edges, torch.zeros(len(side), dtype=torch.int64, device=side.device), 1)[0] for side in (x, y)
     )
+    return separation_power(p / len(x), q / len(y))
 
 
-def _histograms(generated: Tensor, reference: Tensor, bins: int) -> list[tuple[Tensor, Tensor]]:
-    """For each feature the bins, one-hot float64, that generated events, (N, B), and real ones, (M, B), are in."""
+def _edges(reference: Tensor, bins: int = BINS) -> list[Tensor]:
+    """The inner edges of each feature's bins; fewer where events tie."""
     inner = torch.arange(1, bins, dtype=torch.float64, device=reference.device) / bins
-    histograms = []
-    for g, r in zip(generated.T.contiguous(), reference.T.contiguous(), strict=True):
-        edges = torch.quantile(r, inner).unique()
-        p, q = (one_hot(torch.bucketize(values, edges, right=True), len(edges) + 1).double() for values in (g, r))
-        histograms.append((p, q))
-    return histograms
+    return [torch.quantile(values, inner).unique() for values in reference.T.contiguous()]
+
+
+def _histograms(features: Tensor, edges: list[Tensor], group: Tensor, groups: int) -> Tensor:
+    """How many events (N, d) of each group (N,) are in each bin of each feature: (G, d, B) float64."""
+    bins = max(map(len, edges)) + 1
+    counts = [
+        torch.bincount(group * bins + torch.bucketize(values, inner, right=True), minlength=groups * bins)
+        for values, inner in zip(features.T.contiguous(), edges, strict=True)
+    ]
+    by_group: Tensor = torch.stack(counts).unflatten(1, (groups, bins)).transpose(0, 1)
+    return by_group.double()
 
 
 def separation_power(p: Tensor, q: Tensor) -> Tensor:
@@ -118,26 +147,62 @@ def separation_power(p: Tensor, q: Tensor) -> Tensor:
     return ((p - q).square() / (p + q).clamp(min=1e-300)).sum(-1) / 2
 
 
+@dataclass(frozen=True)
+class SeparationStream:
+    """The mean separation of the physics features from their histograms, in groups of units for the jackknife."""
+
+    stratified: bool = True
+    below: int = sys.maxsize
+
+    def summary(self, chunk: Comparison, row: Tensor, whole: Whole) -> Sums:
+        """See Stream."""
+        edges, groups, _ = self._reference(whole)
+        features = chunk.generated.derived("physics").to(torch.float64)
+        return Sums((_histograms(features, edges, groups[row], int(groups.max()) + 1),))
+
+    def estimate(self, total: Sums, whole: Whole) -> Estimate:
+        """See Stream."""
+        groups, real = self._reference(whole)[1:]
+        sides = [total.tensors[0], real]
+        events = [side[:, :1].sum(2, keepdim=True) for side in sides]  # (G, 1, 1)
+        values = separation_power(*(side.sum(0) / n.sum() for side, n in zip(sides, events, strict=True)))
+        parts = (
+            dict(zip(PHYSICS_FEATURES, values.tolist(), strict=True)) if len(values) == len(PHYSICS_FEATURES) else {}
+        )
+
+        def powers(group: Tensor) -> Tensor:
+            left_out = ((side.sum(0) - side) / (n.sum() - n) for side, n in zip(sides, events, strict=True))
+            return separation_power(*left_out).mean(1)
+
+        found = jackknifed_distance(values.mean(), powers, whole.events.unit_id, parts, groups=int(groups.max()) + 1)
+        return replace(found, n=int(events[0].sum()))
+
+    def _reference(self, whole: Whole) -> tuple[list[Tensor], Tensor, Tensor]:
+        """The edges of the bins, the group of each row, and the histograms of the real events."""
+
+        def compute() -> tuple[list[Tensor], Tensor, Tensor]:
+            real = whole.events.derived("physics").to(torch.float64)
+            edges, groups = _edges(real), jackknife_groups(whole.events.unit_id, PAIR_GROUPS)
+            return edges, groups, _histograms(real, edges, groups, int(groups.max()) + 1)
+
+        return whole.memo(self, compute)
+
+
+SEPARATION = SeparationStream()
+
+
 @metric(
     "separation/1",
     meaning="How far the distributions of the shower's physics quantities are from the real ones, bin by bin: "
     "0 is equal, 1 is apart.",
     of=separation,
+    stream=SEPARATION,
 )
 @stratified
 def separation_metric(pair: Comparison) -> Estimate:
     """Separation power of the physics features' histograms, mean over features."""
-    histograms = _histograms(*_features(*pair.derived("physics")), BINS)
-    values = torch.stack([separation_power(p.mean(0), q.mean(0)) for p, q in histograms])
-    parts = dict(zip(PHYSICS_FEATURES, values.tolist(), strict=True)) if len(values) == len(PHYSICS_FEATURES) else {}
-
-    def powers(group: Tensor) -> Tensor:
-        members = one_hot(group).to(torch.float64).T
-        events = len(group) - members.sum(1, keepdim=True)
-        left_out = [[(side.sum(0) - members @ side) / events for side in h] for h in histograms]
-        return torch.stack([separation_power(p, q) for p, q in left_out]).mean(0)
-
-    return jackknifed_distance(values.mean(), powers, pair.generated.unit_id, parts)
+    _features(*pair.derived("physics"))
+    return of_pair(SEPARATION, pair)
 
 
 def fpd(generated: Array, reference: Array) -> float:
@@ -176,6 +241,7 @@ def _extrapolated(x: Tensor, y: Tensor) -> float:
     label="FPD",
     meaning="How far mean and covariance of the shower's physics quantities are from the real ones.",
     of=fpd,
+    stream=FrechetStream(lambda events: events.derived("physics"), quantile_scale, below=EXTRAPOLATED),
 )
 @stratified
 def fpd_metric(pair: Comparison) -> Estimate:
@@ -207,6 +273,19 @@ def rmse(generated: Array, reference: Array) -> float:
     return float((x - y).square().mean().sqrt())
 
 
+def error_stream(*, per_pixel: bool = True, stratified: bool = True) -> RowStream:
+    """Root of the mean of each event's squared pixel differences: their mean, or their sum."""
+
+    def squared(chunk: Comparison) -> Tensor:
+        pixels = chunk.generated.samples[0].numel() if per_pixel else 1
+        return squared_errors(chunk)[:, None] / pixels
+
+    return RowStream(squared, lambda rows, reference: root_mean(rows.mean[:, 0], reference.unit_id), stratified)
+
+
+SQUARED = error_stream()
+
+
 @metric(
     "rmse/1",
     unit="photons",
@@ -215,11 +294,12 @@ def rmse(generated: Array, reference: Array) -> float:
     meaning="Photon error per pixel, event by event against the real answer; a blurred guess does well here, "
     "so it ranks nothing.",
     of=rmse,
+    stream=SQUARED,
 )
 @stratified
 def rmse_metric(pair: Comparison) -> Estimate:
     """Root of the mean squared pixel difference, row-paired; rewards collapse, so it only reports."""
-    return root_mean(squared_errors(pair) / pair.generated.samples[0].numel(), pair.generated.unit_id)
+    return of_pair(SQUARED, pair)
 
 
 def squared_errors(pair: Comparison) -> Tensor:

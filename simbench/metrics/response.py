@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from simbench.core.errors import UsageError
 from simbench.core.events import Events
 from simbench.metrics.base import Comparison, Estimate, metric
 from simbench.metrics.resampling import PAIR_GROUPS, dense, jackknife_groups, jackknife_sd, resampling, stratified
+from simbench.metrics.streams import Rows, RowStream, of_pair
 
 ENERGY = 0
 """The column of the conditions that holds the particle's energy."""
@@ -60,11 +61,10 @@ class _Bin:
         return moments[0] / moments[1]
 
 
-def _bins(pair: Comparison) -> Iterator[_Bin]:
-    events = pair.generated
+def _bins(light: Sequence[Tensor], events: Events) -> Iterator[_Bin]:
+    """From the light (M, 3) of generated and of real events, by the real `events` that both answer for."""
     species = events.strata.get("species", np.full(len(events), "all"))
     groups = jackknife_groups(events.unit_id, PAIR_GROUPS)
-    light = [_light(side) for side in (pair.generated, pair.reference)]
     for name in sorted(set(species.tolist())):
         rows = torch.from_numpy(np.flatnonzero(species == name))
         unit, units = dense(events.unit_id[rows])
@@ -113,25 +113,33 @@ def _root(square: float) -> float:
     return math.sqrt(max(square, 0.0))
 
 
-def _estimate(pair: Comparison, shape: Shape) -> Estimate:
-    bins = list(_bins(pair))
+def _estimate(rows: Rows, reference: Events, shape: Shape) -> Estimate:
+    bins = list(_bins([rows.mean * rows.count[:, None], _light(reference)], reference))
     if not bins:
         raise UsageError(f"the energy response needs {SMALLEST_SPECIES} conditions or more of one species")
     square, ratios = _beyond_error(bins, shape, None)
     parts = dict(zip((one.name for one in bins), ratios, strict=True))
     groups = torch.cat([one.group for one in bins]).unique().tolist()
     if not resampling() or len(groups) < 2:
-        return Estimate(_root(square), None, len(pair), parts)
+        return Estimate(_root(square), None, rows.events, parts)
     sd = float(
         jackknife_sd(torch.tensor([_beyond_error(bins, shape, group)[0] for group in groups], dtype=torch.float64))
     )
     stderr = (_root(square + 1.96 * sd) - _root(square - 1.96 * sd)) / (2 * 1.96)
-    return Estimate(_root(square), stderr, len(pair), parts)
+    return Estimate(_root(square), stderr, rows.events, parts)
+
+
+def _stream(shape: Shape) -> RowStream:
+    return RowStream(lambda chunk: _light(chunk.generated), lambda rows, reference: _estimate(rows, reference, shape))
+
+
+RESPONSE, RESOLUTION = _stream(mean_of), _stream(relative_width)
 
 
 @metric(
     "energy_response/1",
     meaning="By what share the mean light of particles of one kind and energy is off, beyond chance: 0 is right.",
+    stream=RESPONSE,
 )
 @stratified
 def energy_response_metric(pair: Comparison) -> Estimate:
@@ -145,12 +153,13 @@ def energy_response_metric(pair: Comparison) -> Estimate:
     to the ratio is taken off. Parts: the ratio in each bin, `neutron 1` the lowest energies. The error comes from that
     of the square (jackknife, 60 groups): half the width of its 95 % interval after the root, over 1.96.
     """
-    return _estimate(pair, mean_of)
+    return of_pair(RESPONSE, pair)
 
 
 @metric(
     "energy_resolution/1",
     meaning="By what share the width of the light at one species and energy is off, beyond chance: 0 is right.",
+    stream=RESOLUTION,
 )
 @stratified
 def energy_resolution_metric(pair: Comparison) -> Estimate:
@@ -160,4 +169,4 @@ def energy_resolution_metric(pair: Comparison) -> Estimate:
     within a bin do not widen it. What spreads within a bin are particles and the answers to each: `dispersion_ratio`
     sees the latter alone.
     """
-    return _estimate(pair, relative_width)
+    return of_pair(RESOLUTION, pair)

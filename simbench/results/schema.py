@@ -65,6 +65,8 @@ class TaskRecord(StrictRecord):
     equal; what reads the
     training split (memorisation) where all three are.
 
+    `events` are the generated events that were scored: one for each real one, or several (`simbench score --chunk`).
+
     `source` is what the user typed for a task that no package offers by name (`file.py:Task`), `source_sha256` the
     checksum of its file: scores of two versions of the file do not compare.
     """
@@ -141,6 +143,9 @@ class Measurement(StrictRecord):
     """One metric. `value` is the mean over repetitions; `stderr` is from sampling, `sd_repetition` from the generator's
     seed.
 
+    `n` generated events entered it; `subsample_of`: they are a fixed subsample of so many, of which the metric cannot
+    take all (`simbench score --chunk`); None: all of them.
+
     `floor` is the score of independent real events at the same N, `ratio` is value over floor, `memoriser` the score of
     replayed training events, `p` the one-sided normal p-value of being worse than the floor.
     """
@@ -158,6 +163,7 @@ class Measurement(StrictRecord):
     target: FiniteFloat | None
     ranks: bool
     n: Count
+    subsample_of: Count | None = None
     floor: FiniteFloat | None
     floor_sd: FiniteFloat | None
     floor_n: Count | None
@@ -345,7 +351,8 @@ class Provenance(StrictRecord):
 class Result(StrictRecord):
     """One run: a generator on a task. This is the file format `simbench.run/1`.
 
-    `samples_sha256` are checksums of the generated events, float32 in the order of the conditions, one a repetition.
+    `samples_sha256` are checksums of the generated events, float32 in the order of the conditions, one a repetition; of
+    more events than there are real ones that of their files' checksums.
     """
 
     schema_: Literal["simbench.run/1"] = Field(SCHEMA, alias="schema")

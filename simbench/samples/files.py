@@ -78,15 +78,9 @@ def read_samples(path: Path, task: Task) -> SampleSet:
     """
     limit = 8 * task.test_events * math.prod(task.shape) + MAX_OTHER_BYTES
     with opened(path, limit) as source:
-        made_for = text_of(source.scalar("task"))
-        if made_for is not None and made_for != task.name:
-            what = f"{path} was made for another task"
-            raise DataError(what, got=made_for, expected=task.name, fix=f"Score it with --task {made_for}.")
-        key, shape = _found(source, "samples")
-        if shape is None:
-            raise DataError(f"{path} holds no `samples`", expected=f"an array (N, {', '.join(map(str, task.shape))})")
-        count = _check_count(path, task, shape)
-        samples = source.read(key)
+        check_made_for(path, task, source)
+        count = _check_count(path, task, shape_of(path, task, source))
+        samples = source.read(found_as(source, "samples")[0])
         generator, seed = text_of(source.scalar("generator")), integer_of(source.scalar("seed"))
         result, seconds = text_of(source.scalar("result")), seconds_of(path, source)
         answers = _read_answers(path, task, source, count)
@@ -158,18 +152,41 @@ def export_conditions(task: Task, path: Path, *, root_seed: int = 0, events: int
 
 def _check_count(path: Path, task: Task, shape: tuple[int, ...]) -> int:
     """How many samples the header announces, if memory may be taken for them."""
-    count = shape[0] if shape else 0
-    if count == 0:
-        expected = f"(N, {', '.join(map(str, task.shape))})"
-        raise DataError(f"{path} holds no samples", got=f"`samples` of shape {shape}", expected=expected)
+    count = shape[0]
     if count > task.test_events:
         what = f"{path} holds more samples than {task.name} has test events"
-        fix = "Answer each row of `simbench conditions export` once; write further repetitions to files of their own."
+        fix = (
+            "Answer each row of `simbench conditions export` once, and write further repetitions to files of their "
+            "own; `simbench score --chunk 2000` takes any number of events, as one sample."
+        )
         raise DataError(what, got=str(count), expected=f"at most {task.test_events}", fix=fix)
+    check_shape(path, task, shape)
+    return count
+
+
+def shape_of(path: Path, task: Task, source: Source) -> tuple[int, ...]:
+    """The shape of the samples, of which there is one at least. Raises DataError."""
+    shape, expected = found_as(source, "samples")[1], f"(N, {', '.join(map(str, task.shape))})"
+    if shape is None:
+        raise DataError(f"{path} holds no `samples`", expected=f"an array {expected}")
+    if not shape or not shape[0]:
+        raise DataError(f"{path} holds no samples", got=f"`samples` of shape {shape}", expected=expected)
+    return shape
+
+
+def check_shape(path: Path, task: Task, shape: tuple[int, ...]) -> None:
+    """Refuse samples that a header announces in another shape than the task's. Raises GeneratorError, with its hint."""
     if shape[1:] != task.shape:
         small = tuple(min(size, 10**6) for size in shape[:8])
-        task.check_samples(torch.empty(small, device="meta"), count, path.name)  # raises, with its hint
-    return count
+        task.check_samples(torch.empty(small, device="meta"), shape[0], path.name)
+
+
+def check_made_for(path: Path, task: Task, source: Source) -> None:
+    """Refuse a file that says that it was made for another task. Raises DataError."""
+    made_for = text_of(source.scalar("task"))
+    if made_for is not None and made_for != task.name:
+        what = f"{path} was made for another task"
+        raise DataError(what, got=made_for, expected=task.name, fix=f"Score it with --task {made_for}.")
 
 
 def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -180,20 +197,33 @@ def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
 
 def _read_answers(path: Path, task: Task, source: Source, count: int) -> dict[str, NDArray[Any]]:
     """What the file says of the conditions that it answers: `condition_index`, or else `conditions`, or nothing."""
+    name = answers_key(path, task, source, count)
+    return {name: source.read(found_as(source, name)[0])} if name else {}
+
+
+def answers_key(path: Path, task: Task, source: Source, count: int) -> str:
+    """Under which name a file says what it answers: `condition_index`, or else `conditions`; empty: it does not.
+
+    Raises DataError where that has the wrong shape.
+    """
     width = len(task.condition_names)
     allowed: dict[str, list[tuple[int, ...]]] = {"condition_index": [(count,)], "conditions": [(count, width)]}
     if set(task.condition_units) == {"one-hot"}:
         allowed["conditions"].append((count,))
     for name, shapes in allowed.items():
-        key, shape = _found(source, name)
+        key, shape = found_as(source, name)
         if shape is not None:
             if shape not in shapes:
                 raise DataError(f"{path}: `{key}` has the wrong shape", got=str(shape), expected=str(shapes[0]))
-            return {name: source.read(key)}
-    return {}
+            return name
+    if task.condition_names:
+        what = f"{path} does not say which conditions it answers"
+        fix = "Copy `condition_index` from the file of `simbench conditions export`."
+        raise DataError(what, expected="`condition_index` (N,), or `conditions` (N, C)", fix=fix)
+    return ""
 
 
-def _found(source: Source, name: str) -> tuple[str, tuple[int, ...] | None]:
+def found_as(source: Source, name: str) -> tuple[str, tuple[int, ...] | None]:
     """What an array is called in a file, and its shape; None where it is not there, by its other name neither."""
     for key in (name, ALIASES.get(name, name)):
         if (shape := source.shape(key)) is not None:
@@ -216,11 +246,7 @@ def _rows(path: Path, task: Task, answers: Mapping[str, NDArray[Any]], count: in
     if "conditions" in answers:
         given, wanted = answers["conditions"], task.load("test").conditions.numpy()
         return _match_rows(path, given, wanted if given.ndim == 2 else wanted.argmax(1))
-    if not task.condition_names:
-        return np.arange(count)
-    what = f"{path} does not say which conditions it answers"
-    fix = "Copy `condition_index` from the file of `simbench conditions export`."
-    raise DataError(what, expected="`condition_index` (N,), or `conditions` (N, C)", fix=fix)
+    return np.arange(count)
 
 
 def _match_rows(path: Path, given: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
