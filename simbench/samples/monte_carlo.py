@@ -1,6 +1,6 @@
 """Files of Monte Carlo events with what each of them cost: what `simbench simulate` writes.
 
-    photons         uint16 (N, 44, 44), [event, y, x]; `samples` is another name of it, for `simbench score`
+    photons         uint16 (N, *shape of the task); `samples` is another name of it, for `simbench score`
     conditions      float64 (N, 9) in task units
     pdg             int32 (N,)
     condition_id    int32 (N,), equal where events share a particle

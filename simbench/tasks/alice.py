@@ -16,7 +16,7 @@ from simbench.core.errors import DataError, UsageError
 from simbench.core.events import Events
 from simbench.tasks.alice_files import Detector, Recorded, find, read
 from simbench.tasks.base import Equivalent, Split, Task, energy_quintiles
-from simbench.tasks.zn import LENET, ZnGeant3, species_strata
+from simbench.tasks.zn import LENET, ZnGeant3, ZpGeant3, species_strata
 
 Scheme = Literal["by_condition", "wojnar"]
 Rows = NDArray[np.int64]
@@ -231,11 +231,6 @@ class ZpAlice(AliceTask):
     name = "zp-alice"
     summary = "ALICE's own simulation of its proton Zero Degree Calorimeter (not public: bring your own files)"
     shape = (56, 30)
-    metrics: ClassVar[tuple[str, ...]] = (
-        *("channel_wasserstein/1", "conditional_energy/1", "dispersion_ratio/2", "energy_response/1"),
-        *("energy_resolution/1", "empty_fraction/1", "correlation_distance/1", "separation/1", "fpd/1", "kpd/1"),
-        *("classifier_low/2", "classifier_high/2", "memorisation/3"),
-        *("channel_mae/1", "conditional_wasserstein/1", "rmse/1"),
-    )
+    metrics = ZpGeant3.metrics
     equivalents = (Equivalent("per particle", "conditional_energy/1", conditions=1),)
     detector = Detector("zp-alice", (56, 30), "proton_image.txt", ("proton", "zp"))

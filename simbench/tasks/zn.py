@@ -1,4 +1,4 @@
-"""The neutron Zero Degree Calorimeter: 44 x 44 photon counts, nine conditions of the particle that enters."""
+"""The open Zero Degree Calorimeters, neutron and proton: photon counts, nine conditions of the particle that enters."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ MIN_STRATUM_CONDITIONS = 20
 """Species with fewer test conditions are pooled as `other`."""
 
 
-def data_file() -> Path:
-    """The full-simulation file that the package ships."""
-    return Path(str(resources.files("simbench") / "data" / "zn_geant3.h5"))
+def data_file(name: str = "zn_geant3") -> Path:
+    """A full-simulation file that the package ships."""
+    return Path(str(resources.files("simbench") / "data" / f"{name}.h5"))
 
 
 LENET_SPECIES = ("photon", "neutron", "proton", "other")
@@ -100,51 +100,26 @@ def neutrons_as_photons(events: Events, rng: torch.Generator) -> Tensor:
     return samples
 
 
-class ZnGeant3(Task):
-    """`zn-geant3`: GEANT 3.21 showers in an open neutron calorimeter. A benchmark, not ALICE's detector simulation."""
+class Geant3Task(Task):
+    """What both have in common: showers of single particles in a block of absorber and quartz fibres, GEANT 3.21.
 
-    name = "zn-geant3"
-    version = "1.1"
-    summary = (
-        "showers of single particles in a neutron Zero Degree Calorimeter, GEANT 3.21 "
-        "(a benchmark, not ALICE's own simulation)"
-    )
-    shape = (44, 44)
+    The files ship with simbench; how they were made is in `simbench/data/zn_geant3`.
+    """
+
     unit = "photons"
     maximum = 1e5
     condition_names = ("Energy", "Vx", "Vy", "Vz", "Px", "Py", "Pz", "mass", "charge")
     condition_units = ("GeV", "m", "m", "m", "GeV", "GeV", "GeV", "MeV", "e")
-    fibres = Fibres(face=112.5, depth=1.0, number=44, pitch=1.6e-3, core=0.1825e-3, groove=0.3e-3)
     repeats = 8
     block_size = 256
-    test_events = 4000
     smoke_events = 400
-    metrics: ClassVar[tuple[str, ...]] = (
-        *(
-            "channel_wasserstein/1",
-            "conditional_energy/1",
-            "dispersion_ratio/2",
-            "energy_response/1",
-            "energy_resolution/1",
-            "empty_fraction/1",
-            "correlation_distance/1",
-        ),
-        *("separation/1", "fpd/1", "kpd/1", "classifier_low/2", "classifier_high/2", "memorisation/3"),
-        *("energy_distance/1", "lenet_fid/1", "kid/1", "diversity_ratio/1"),
-        *("precision/1", "recall/1", "density/1", "coverage/1", "coverage_ties/1"),
-        *("sinkhorn/1", "exact_ot/1", "channel_mae/1", "conditional_wasserstein/1", "rmse/1"),
-    )
     primary = ("channel_wasserstein/1", "conditional_energy/1")
     curve_metric = "channel_wasserstein/1"
-    equivalents = (
-        Equivalent("in its channels", "channel_wasserstein/1"),
-        Equivalent("in its images", "energy_distance/1"),
-        Equivalent("per particle", "conditional_energy/1", conditions=500),
-    )
-    file_sha256 = "9659f0bb234e08f91c887b7f252c24c3a1fc897fa3a62a8794753ce865e9a840"
-
-    scored_sha256 = "6902ee75abbd9fd5d34b1df2d1fa65dccadc3d45fbbac63ad0011d2370ca58a3"
-    train_sha256 = "cca18383868655f38aaf54fc69f7dfa6654dfe80a2aa663d6b5447b541949c6f"
+    file: ClassVar[str]
+    """The name of the file, for `data_file`."""
+    detector: ClassVar[str]
+    """What the program zn_transport calls the detector."""
+    file_sha256: ClassVar[str]
     definitions: ClassVar[dict[str, tuple[str, ...]]] = {
         "deja2020": ("channel_mae/1", "channel_wasserstein/1"),
         "wojnar2024": ("channel_wasserstein/1", "channel_mae/1", "rmse/wojnar2024"),
@@ -170,17 +145,14 @@ class ZnGeant3(Task):
         spoilt.Control("training events replayed", ("memorisation/3",), spoilt.training_replayed),
         spoilt.Control("Gaussian noise, right mean and covariance", ("separation/1",), spoilt.gaussian),
         spoilt.Control("pixels shuffled within each channel", ("separation/1",), spoilt.pixels_shuffled),
-        spoilt.Control("neutrons answered with photon showers", ("conditional_energy/1",), neutrons_as_photons),
     )
-    lenet = LENET
-    template = TEMPLATE
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or data_file()
+        self.path = path or data_file(self.file)
 
     def load_split(self, split: Split) -> Events:
         """All showers of a split."""
-        return _load_split(self.path, split, self.file_sha256)
+        return _load_split(type(self), self.path, split)
 
     def particles(self, split: Split) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]:
         """The particle of each condition of a split, in the order of condition_id.
@@ -189,7 +161,7 @@ class ZnGeant3(Task):
             conditions (condition, 9) in task units, as precise as GEANT was given them; PDG codes (condition,);
             condition_id (condition,).
         """
-        _verify(self.path, self.file_sha256)
+        _verify(type(self), self.path)
         with h5py.File(self.path, "r") as file:
             group = file[split]
             condition_id, first = np.unique(group["condition_id"][:], return_index=True)
@@ -198,7 +170,7 @@ class ZnGeant3(Task):
     @property
     def monte_carlo(self) -> MonteCarlo:
         """GEANT's own seconds, as they were recorded with the events."""
-        attributes, seconds = _record(self.path, self.file_sha256)
+        attributes, seconds = _record(type(self), self.path)
         return MonteCarlo(
             engine=attributes["engine"],
             physics=attributes["hadronic"],
@@ -210,24 +182,100 @@ class ZnGeant3(Task):
         )
 
 
+class ZnGeant3(Geant3Task):
+    """`zn-geant3`: GEANT 3.21 showers in an open neutron calorimeter. A benchmark, not ALICE's detector simulation."""
+
+    name = "zn-geant3"
+    version = "1.1"
+    summary = (
+        "showers of single particles in a neutron Zero Degree Calorimeter, GEANT 3.21 "
+        "(a benchmark, not ALICE's own simulation)"
+    )
+    shape = (44, 44)
+    fibres = Fibres(face=112.5, depth=1.0, number=44, pitch=1.6e-3, core=0.1825e-3, groove=0.3e-3)
+    test_events = 4000
+    metrics: ClassVar[tuple[str, ...]] = (
+        *(
+            "channel_wasserstein/1",
+            "conditional_energy/1",
+            "dispersion_ratio/2",
+            "energy_response/1",
+            "energy_resolution/1",
+            "empty_fraction/1",
+            "correlation_distance/1",
+        ),
+        *("separation/1", "fpd/1", "kpd/1", "classifier_low/2", "classifier_high/2", "memorisation/3"),
+        *("energy_distance/1", "lenet_fid/1", "kid/1", "diversity_ratio/1"),
+        *("precision/1", "recall/1", "density/1", "coverage/1", "coverage_ties/1"),
+        *("sinkhorn/1", "exact_ot/1", "channel_mae/1", "conditional_wasserstein/1", "rmse/1"),
+    )
+    equivalents = (
+        Equivalent("in its channels", "channel_wasserstein/1"),
+        Equivalent("in its images", "energy_distance/1"),
+        Equivalent("per particle", "conditional_energy/1", conditions=500),
+    )
+    controls = (
+        *Geant3Task.controls,
+        spoilt.Control("neutrons answered with photon showers", ("conditional_energy/1",), neutrons_as_photons),
+    )
+    lenet = LENET
+    template = TEMPLATE
+    file = "zn_geant3"
+    detector = "zn"
+    file_sha256 = "9659f0bb234e08f91c887b7f252c24c3a1fc897fa3a62a8794753ce865e9a840"
+    scored_sha256 = "6902ee75abbd9fd5d34b1df2d1fa65dccadc3d45fbbac63ad0011d2370ca58a3"
+    train_sha256 = "cca18383868655f38aaf54fc69f7dfa6654dfe80a2aa663d6b5447b541949c6f"
+
+
+class ZpGeant3(Geant3Task):
+    """`zp-geant3`: the same in an open proton calorimeter of brass, 56 x 30 fibres, mostly protons. Few events.
+
+    The image is indexed [event, x, y]: the 56 rows follow each other along the long side. No network is pinned for it:
+    what needs features of one is left out.
+    """
+
+    name = "zp-geant3"
+    version = "1.0"
+    summary = (
+        "showers of single particles in a proton Zero Degree Calorimeter, GEANT 3.21: 2000 events "
+        "(a benchmark, not ALICE's own simulation)"
+    )
+    shape = (56, 30)
+    test_events = 400
+    metrics: ClassVar[tuple[str, ...]] = (
+        *("channel_wasserstein/1", "conditional_energy/1", "dispersion_ratio/2", "energy_response/1"),
+        *("energy_resolution/1", "empty_fraction/1", "correlation_distance/1", "separation/1", "fpd/1", "kpd/1"),
+        *("classifier_low/2", "classifier_high/2", "memorisation/3"),
+        *("channel_mae/1", "conditional_wasserstein/1", "rmse/1"),
+    )
+    equivalents = (
+        Equivalent("in its channels", "channel_wasserstein/1"),
+        Equivalent("per particle", "conditional_energy/1", conditions=50),
+    )
+    file = "zp_geant3"
+    detector = "zp"
+    file_sha256 = ""
+
+
 @functools.cache
-def _verify(path: Path, sha256: str) -> None:
+def _verify(task: type[Geant3Task], path: Path) -> None:
     """Refuse a file that is not the data set of this version."""
-    read_pinned(path, sha256, "the data of zn-geant3", "Install simbench again: the package ships the file.")
+    fix = "Install simbench again: the package ships the file."
+    read_pinned(path, task.file_sha256, f"the data of {task.name}", fix)
 
 
 @functools.cache
-def _record(path: Path, sha256: str) -> tuple[dict[str, str], float]:
+def _record(task: type[Geant3Task], path: Path) -> tuple[dict[str, str], float]:
     """The file's attributes, and the mean Monte Carlo seconds of a test event."""
-    _verify(path, sha256)
+    _verify(task, path)
     with h5py.File(path, "r") as file:
         attributes = {key: str(value) for key, value in file.attrs.items()}
         return attributes, float(np.mean(file["test/mc_seconds"][:], dtype=np.float64))
 
 
-@functools.lru_cache(maxsize=4)
-def _load_split(path: Path, split: str, sha256: str) -> Events:
-    _verify(path, sha256)
+@functools.lru_cache(maxsize=8)
+def _load_split(task: type[Geant3Task], path: Path, split: str) -> Events:
+    _verify(task, path)
     with h5py.File(path, "r") as file:
         group = file[split]
         photons = group["photons"][:].astype(np.float32)
@@ -235,12 +283,13 @@ def _load_split(path: Path, split: str, sha256: str) -> Events:
         pdg = group["pdg"][:]
         condition_id = group["condition_id"][:].astype(np.int64)
         seconds = group["mc_seconds"][:].astype(np.float64)
-        test_pdg, test_energy = file["test/pdg"][:: ZnGeant3.repeats], file["test/conditions"][:: ZnGeant3.repeats, 0]
+        test_pdg, test_energy = file["test/pdg"][:: task.repeats], file["test/conditions"][:: task.repeats, 0]
     ids = torch.from_numpy(condition_id)
     from simbench.features.extractors import LeNetFeatures
     from simbench.metrics.channels import channel_sums
     from simbench.metrics.physics import physics_features
 
+    features = {"features": LeNetFeatures(task.lenet)} if task.lenet else {}
     return Events(
         samples=torch.from_numpy(photons),
         conditions=torch.from_numpy(conditions.astype(np.float32)),
@@ -250,9 +299,9 @@ def _load_split(path: Path, split: str, sha256: str) -> Events:
             "species": species_strata(pdg, test_pdg),
             "energy": energy_quintiles(conditions[:, 0], np.quantile(test_energy, [0.2, 0.4, 0.6, 0.8])),
         },
-        derivations={"features": LeNetFeatures(LENET), "channels": channel_sums, "physics": physics_features},
+        derivations={**features, "channels": channel_sums, "physics": physics_features},
         mc_seconds=torch.from_numpy(seconds),
-        other_split=lambda name: _load_split(path, name, sha256),
+        other_split=lambda name: _load_split(task, path, name),
     )
 
 

@@ -343,7 +343,7 @@ def test_without_geant4_the_error_says_what_to_do(folder: Path, monkeypatch: pyt
 def test_without_chromo_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simbench.simulation.particles.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"needs the package chromo.*pip install 'simbench\[generators\]'"):
-        of_collisions(4, None, 0)
+        of_collisions(ZnGeant3(), 4, None, 0)
 
 
 DRAW = """
@@ -364,14 +364,14 @@ def test_new_particles_come_from_the_program_that_drew_the_others(
     (tmp_path / "primaries.py").write_text(DRAW)
     monkeypatch.setattr("simbench.simulation.particles.find_spec", lambda name: "there")
     monkeypatch.setattr("simbench.simulation.particles.PRIMARIES", tmp_path / "primaries.py")
-    found = of_collisions(6, 2, 5)
+    found = of_collisions(ZnGeant3(), 6, 2, 5)
     assert (found.conditions[:, 0] - found.conditions[0, 0]).tolist() == [0, 0, 9, 9, 18, 18]
     assert found.condition_id.tolist() == [0, 0, 1, 1, 2, 2]
     assert found.pdg.tolist() == [22] * 6
-    assert of_collisions(6, 2, 6).conditions[0, 0] != found.conditions[0, 0]
+    assert of_collisions(ZnGeant3(), 6, 2, 6).conditions[0, 0] != found.conditions[0, 0]
     assert capfd.readouterr().out == ""  # stdout is for --json
     with pytest.raises(GeneratorError, match=r"primaries.py failed to draw 7 particles.*no such particle"):
-        of_collisions(7, None, 0)
+        of_collisions(ZnGeant3(), 7, None, 0)
 
 
 # --- a record that is no record ---------------------------------------------------------------------------------------
