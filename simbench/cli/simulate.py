@@ -19,9 +19,7 @@ def simulate(
     ],
     events: Annotated[int, options.number("--events", "-n", help="How many.")],
     out: Annotated[Path, options.file("--out", "-o", help="A new .h5 file, or one that this command has begun.")],
-    task: Annotated[
-        str, options.TaskOption(help="Whose detector and particles: zn-geant3 or zp-geant3.")
-    ] = DEFAULT,
+    task: Annotated[str, options.TaskOption(help="Whose detector and particles: zn-geant3 or zp-geant3.")] = DEFAULT,
     transport: Annotated[
         Path | None,
         options.file(

@@ -16,6 +16,7 @@ from simbench.core.errors import DataError, UsageError
 from simbench.core.events import Events
 from simbench.tasks.alice_files import Detector, Recorded, find, read
 from simbench.tasks.base import Equivalent, Split, Task, energy_quintiles
+from simbench.tasks.measures import NEEDS_REPEATS
 from simbench.tasks.zn import LENET, ZnGeant3, ZpGeant3, species_strata
 
 Scheme = Literal["by_condition", "wojnar"]
@@ -25,13 +26,6 @@ TEST, VALIDATION = 0.2, 0.1
 """Shares of the particles that `by_condition` tests and validates on."""
 HALVES = 4
 """Where every test condition has as many events or more, one half of them is the floor."""
-NEEDS_REPEATS = {
-    "conditional_energy/1": 2,
-    "dispersion_ratio/2": 2,
-    "diversity_ratio/1": 2,
-    "conditional_wasserstein/1": 8,
-}
-"""Metrics of the answers to one particle, and the fewest events of each that they need."""
 
 
 class AliceTask(Task):

@@ -131,7 +131,7 @@ class Geant3Task(Task):
         "zp_4x1": ("channel_wasserstein/zp_4x1", "channel_mae/zp_4x1"),
     }
     """The papers', and the read-out variants of `metrics.channels.channel_masks`; zp_2x2 has the channels of zn_2x2."""
-    controls = (
+    controls: ClassVar[tuple[spoilt.Control, ...]] = (
         spoilt.Control("channels permuted between events", ("correlation_distance/1",), spoilt.channels_permuted),
         spoilt.Control(
             "mean response per condition", ("dispersion_ratio/2", "conditional_energy/1"), spoilt.shrunk(1.0)
