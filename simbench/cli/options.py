@@ -24,7 +24,8 @@ Task = Annotated[
     ),
 ]
 TaskOfResult = Annotated[
-    str | None, TaskOption(help="path/file.toml, path/file.py:Task or pkg.module:Task, where the result's task is of one.")
+    str | None,
+    TaskOption(help="path/file.toml, path/file.py:Task or pkg.module:Task, where the result's task is of one."),
 ]
 Generator = Annotated[str, spec(help="As --generator of `simbench run`.")]
 Param = Annotated[

@@ -195,14 +195,15 @@ def remove(
     answer(json, {"removed": str(path)}, f"{name} is forgotten ({path} is removed); its events stay.")
 
 
-def template() -> None:
+def template(json: options.Json = False) -> None:
     """Print a description to start from, every field with a comment.
 
     \b
     Examples:
       simbench tasks template > mydetector.toml
     """
-    print((resources.files("simbench") / "data" / "task.toml").read_text(encoding="utf-8"), end="")
+    text = (resources.files("simbench") / "data" / "task.toml").read_text(encoding="utf-8")
+    answer(json, {"template": text}, text.rstrip())
 
 
 def register(app: typer.Typer) -> None:
