@@ -19,8 +19,8 @@ TaskOption = partial(typer.Option, "--task", "-t", metavar="TASK")
 Task = Annotated[
     str,
     TaskOption(
-        help="What to generate: a name of `simbench tasks`, path/file.toml, path/file.py:Task or pkg.module:Task; options of the task "
-        "follow it, as in zn-alice:split=wojnar,min_photons=10."
+        help="What to generate: a name of `simbench tasks`, path/file.toml, path/file.py:Task or pkg.module:Task; "
+        "options of the task follow it, as in zn-alice:split=wojnar,min_photons=10."
     ),
 ]
 TaskOfResult = Annotated[
