@@ -16,12 +16,18 @@ from typer.testing import CliRunner
 
 from simbench.cli.main import app
 from simbench.core.errors import DataError, SimbenchError, UsageError
+from simbench.evaluation.floors import Floors
+from simbench.metrics.base import Comparison
 from simbench.metrics.channels import channel_masks
+from simbench.metrics.registry import get_metric
+from simbench.metrics.resampling import values_only
 from simbench.tasks import get_task, task_names
 from simbench.tasks.described import DescribedTask
 from simbench.tasks.description import Description, fields_at
 from simbench.tasks.imported import copy_of
 from simbench.tasks.masks import ChannelSums, masks_by_rule
+from simbench.tasks.measures import NEEDS
+from simbench.tasks.zn import ZnGeant3
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-task.md").read_text(encoding="utf-8")
 (MAKE,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -241,6 +247,50 @@ def test_seconds_and_their_mean(workdir: Path) -> None:
     assert seconds is not None
     assert task.monte_carlo.seconds_per_event == pytest.approx(float(seconds.mean()))
     assert task.monte_carlo.engine == "Geant4 11.2"
+
+
+SHIPPED = """
+name = "described"
+version = "1"
+summary = "zn-geant3, described"
+shape = [44, 44]
+unit = "photons"
+maximum = 1e5
+conditions = [{conditions}]
+[data]
+file = "{file}"
+samples = "{{split}}/photons"
+conditions = "{{split}}/conditions"
+seconds = "{{split}}/mc_seconds"
+[channels]
+rule = "zn_2x2"
+[monte_carlo]
+engine = "GEANT 3.21/11"
+cpu = "a core"
+"""
+
+
+def test_a_shipped_task_described_is_that_task(tmp_path: Path) -> None:
+    """zn-geant3 by its file: the same repeats, splits, strata of energy, seconds and floors."""
+    real = ZnGeant3()
+    pairs = zip(real.condition_names, real.condition_units, strict=True)
+    conditions = ", ".join(f'{{ name = "{name}", unit = "{unit}" }}' for name, unit in pairs)
+    path = tmp_path / "described.toml"
+    path.write_text(SHIPPED.format(conditions=conditions, file=real.path))
+    task = get_task(str(path))
+    assert (task.repeats, task.test_events, task.smoke_events) == (8, 4000, 400)
+    assert set(task.measured()) == set(real.metrics) & set(NEEDS) == set(NEEDS)
+    test, floor = task.load("test"), task.load("floor")
+    order = np.lexsort((np.arange(4000), [bytes(row) for row in real.load("test").conditions.numpy()]))
+    mine = np.lexsort((np.arange(4000), [bytes(row) for row in test.conditions.numpy()]))
+    assert torch.equal(real.load("test").samples[order], test.samples[mine])
+    np.testing.assert_array_equal(real.load("test").strata["energy"][order], test.strata["energy"][mine])
+    assert task.monte_carlo is not None
+    assert task.monte_carlo.seconds_per_event == pytest.approx(real.monte_carlo.seconds_per_event)
+    for key in ("channel_wasserstein/1", "conditional_energy/1", "separation/1"):
+        with values_only():
+            found = get_metric(key)(Comparison(floor, test, stratify=False)).value
+        assert found == pytest.approx(Floors(real, real.load("test")).of(get_metric(key)).value, rel=1e-6), key
 
 
 # --- channels ---------------------------------------------------------------------------------------------------------
