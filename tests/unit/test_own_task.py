@@ -495,3 +495,12 @@ def test_verbs_and_names_that_are_not_there(workdir: Path) -> None:
     assert "no such file" in simbench("tasks", "import", "mydetecto.toml", code=2).stderr
     assert "Did you mean 'mydetector.toml'?" in simbench("run", "-t", "mydetecto.toml", "-g", "floor", code=2).stderr
     assert "unknown imported task" in simbench("tasks", "remove", "../x", code=2).stderr
+
+
+def test_shipped_models_say_which_shapes_they_take(workdir: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez("showers.npz", showers=rng.random((960, 3, 4, 10)) * 50, conditions=arrays()[1])
+    deep = (("[12, 10]", "[3, 4, 10]"), ('rule = "rows"\ncount = 4', 'rule = "layers"'))
+    words = ("train", "vae", "--task", str(changed(*deep)), "--steps", "2", "--device", "cpu")
+    assert "Train with --param head=mse." in simbench(*words, code=2).stderr
+    simbench(*words, "--param", "head=mse", "-o", "out")
