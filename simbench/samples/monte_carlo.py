@@ -188,7 +188,7 @@ def _test_conditions(conditions: NDArray[Any], task: Task) -> tuple[NDArray[np.i
         return None, False
     condition_id = np.array(found, np.int64)
     counts = np.unique(condition_id, return_counts=True)[1]
-    return condition_id, len(counts) == len(known) and counts.min() == counts.max()
+    return condition_id, len(counts) == len(known) and bool(counts.min() == counts.max())
 
 
 def _key(row: NDArray[Any]) -> bytes:
