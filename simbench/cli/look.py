@@ -37,9 +37,9 @@ def metrics(
     """
     from simbench.metrics.registry import metric_named
     from simbench.metrics.registry import metrics as known
-    from simbench.tasks import get_task, task_names
+    from simbench.tasks import every_task, get_task
 
-    tasks = [get_task(each) for each in ([task] if task else task_names())]
+    tasks = [get_task(task)] if task else every_task()[0]
     if name:
         chosen = [metric_named(name, tasks[0].metrics if task else ())]
     else:

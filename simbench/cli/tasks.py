@@ -51,19 +51,22 @@ def listed(ctx: typer.Context, json: options.Json = False) -> None:
       simbench tasks import mydetector.toml
       simbench tasks remove mydetector
     """
-    from simbench.tasks import get_task, task_names
+    from simbench.tasks import every_task
 
     if ctx.invoked_subcommand is not None:
         return
-    described = [describe_task(get_task(name)) for name in task_names()]
+    found_tasks, wrong = every_task()
+    described = [describe_task(task) for task in found_tasks]
     if json:
-        print_json(described)
+        print_json([*described, *({"name": name, "error": why} for name, why in wrong.items())])
         return
     for found in described:
         found |= {"event": " x ".join(map(str, found["shape"])), "count": len(found["conditions"])}
         found["test_events"] = _count(found["test_events"])
     shown = itemgetter("name", "version", "event", "count", "test_events", "summary")
     print_rows(("task", "version", "an event", "conditions", "test events", "what"), map(shown, described))
+    for name, why in wrong.items():
+        print_text(f"{name} cannot be read: {why}", "yellow")
 
 
 def show(

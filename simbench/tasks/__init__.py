@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simbench.core.errors import DataError, UsageError
+from simbench.core.errors import DataError, SimbenchError, UsageError
 from simbench.core.plugins import entry_points
 from simbench.core.specs import Kind, find_target
 from simbench.core.text import printable
@@ -28,6 +28,17 @@ KIND = Kind("task", GROUP, DataError, "load_split", "Name the class of the task.
 def task_names() -> list[str]:
     """Every task that has a name: those of packages, and those that the user imported."""
     return sorted({*entry_points(GROUP), *imported_names()})
+
+
+def every_task() -> tuple[list[Task], dict[str, str]]:
+    """Every task that has a name and can be read, and of the others why they cannot."""
+    found, wrong = [], {}
+    for name in task_names():
+        try:
+            found.append(get_task(name))
+        except SimbenchError as error:
+            wrong[name] = str(error)
+    return found, wrong
 
 
 def get_task(spec: str, data_dir: Path | None = None) -> Task:

@@ -484,6 +484,16 @@ def test_a_file_that_changes_or_goes_is_found_out(workdir: Path) -> None:
     assert "is not the file that was imported" in simbench("run", "-t", "mydetector", "-g", "floor", code=4).stderr
 
 
+def test_a_copy_that_cannot_be_read_is_told_beside_the_others(workdir: Path) -> None:
+    simbench("tasks", "import", "mydetector.toml")
+    copy_of("mydetector").write_text("nonsense")
+    assert "mydetector cannot be read: " in simbench("tasks").stdout
+    assert "is no TOML" in simbench("run", "-t", "mydetector", "-g", "floor", code=4).stderr
+    simbench("metrics")
+    simbench("tasks", "remove", "mydetector")
+    assert "mydetector" not in simbench("tasks").stdout
+
+
 def test_test_events_that_stand_in_train_are_told(workdir: Path) -> None:
     showers, conditions = arrays()
     np.savez("showers.npz", showers=np.tile(showers[:16], (60, 1, 1)), conditions=conditions)
