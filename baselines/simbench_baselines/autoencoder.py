@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from simbench.core.errors import UsageError
 from simbench.tasks.base import Task
 from simbench.training.processes import drawn, whole
 from simbench.training.weights import validation_score_of
@@ -53,9 +54,12 @@ class Autoencoder(TrainedModel):
         return {"steps": 5000 if task_name == "mnist" else 4000, "learning_rate": 3e-3}
 
     def build(self, task: Task) -> None:
-        """Encoder, latent, decoder and likelihood."""
+        """Encoder, latent, decoder and likelihood. Raises UsageError where that takes no events of so many layers."""
         super().build(task)
         preset, latent, shape = self.config["preset"], self.config["latent"], image_shape(task.shape)
+        if self.counts and self.config["head"] == "counts" and shape[0] > 1:
+            what, fix = "the counting likelihood takes events of one layer", "Train with --param head=mse."
+            raise UsageError(what, got=f"events of shape {task.shape}", expected="(H, W)", fix=fix)
         self.head = HEADS[self.config["head"], self.counts]
         self.encoder = Encoder(shape, preset)
         told = self.conditions.out_features if self.informed else 0

@@ -71,9 +71,9 @@ class GFlash:
         """
         if task.fibres is None or "Energy" not in task.condition_names:
             raise GeneratorError(
-                "gflash only showers in a fibre calorimeter",
+                "gflash only showers in the square block of tungsten and fibres that its constants are of",
                 got=f"the task {task.name}",
-                expected="a task whose fibres are known, e.g. zn-geant3",
+                expected="a task that says where such fibres are, as zn-geant3 does",
                 fix="Choose that task: --task zn-geant3.",
             )
         self.prepare(task, read_constants(self.constants_path))

@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from simbench.core.errors import GeneratorError
 from simbench.core.events import Events
-from simbench.metrics.channels import channel_masks
 from simbench.tasks.base import Task
 
 CHUNK = 500
@@ -271,7 +270,7 @@ class ChannelMarginals:
         self.events = events.samples
         pixels = events.samples[0].numel()
         has_channels = "channels" in events.derivations
-        self.source = channel_masks(*task.shape).argmax(1) if has_channels else torch.arange(pixels)
+        self.source = task.channel_masks.argmax(1) if has_channels else torch.arange(pixels)
 
     def sample(self, conditions: Tensor, *, seed: int) -> Tensor:
         """Events put together from training events, on the CPU."""

@@ -70,8 +70,11 @@ class TrainedModel(nn.Module):
         return self.config
 
     def build(self, task: Task) -> None:
-        """Make the networks for the events and conditions of `task`, from `self.config`. Subclasses call this first."""
-        self.task_shape, self.counts, self.condition_names = task.shape, task.unit == "photons", task.condition_names
+        """Make the networks for the events and conditions of `task`, from `self.config`. Subclasses call this first.
+
+        Values beyond 1 are taken as counts, of photons or of the task's unit (whole MeV); others as grey values.
+        """
+        self.task_shape, self.counts, self.condition_names = task.shape, task.maximum > 1, task.condition_names
         self.symmetric = task.fibres is not None
         self.conditions = Conditions(task)
 

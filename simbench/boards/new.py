@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from simbench.boards.board import Board, MetricColumn
 from simbench.core.errors import DataError, UsageError
 from simbench.core.files import write_new
+from simbench.core.text import toml_text
 from simbench.metrics.base import Metric
 from simbench.metrics.registry import get_metric
 from simbench.tasks.base import Task
@@ -34,7 +34,7 @@ def new_board(task: Task) -> Board:
     Raises:
         DataError: the task's data are missing, or it has no metric that can rank.
     """
-    metrics = [metric for metric in map(get_metric, task.metrics) if metric.ranks]
+    metrics = [metric for metric in map(get_metric, task.measured()) if metric.ranks]
     able = [metric for metric in metrics if metric.direction != "target"]
     if not able:
         what = f"no metric of {task.name} can rank a board"
@@ -56,15 +56,16 @@ def new_board(task: Task) -> Board:
         repetitions=REPETITIONS,
         primary=primary.key,
         equivalent="real events",
-        columns=[_column(metric) for metric in shown],
+        columns=[_column(task, metric) for metric in shown],
         readme=[metric.key for metric in shown[:IN_README]],
         unranked=YARDSTICKS,
     )
 
 
-def _column(metric: Metric) -> MetricColumn:
+def _column(task: Task, metric: Metric) -> MetricColumn:
+    unit = task.unit_of(metric)
     return MetricColumn(
-        metric=metric.key, label=metric.label, direction=metric.direction, target=metric.target, unit=metric.unit
+        metric=metric.key, label=metric.label, direction=metric.direction, target=metric.target, unit=unit
     )
 
 
@@ -90,16 +91,11 @@ def board_toml(board: Board) -> str:
             rows = [_inline({key: held for key, held in row.items() if held not in (None, "")}) for row in value]
             lines += ["columns = [", *(f"    {row}," for row in rows), "]"]
         elif name == "unranked":
-            lines += ["[unranked]", *(f"{_value(key)} = {_value(note)}" for key, note in value.items())]
+            lines += ["[unranked]", *(f"{toml_text(key)} = {toml_text(note)}" for key, note in value.items())]
         elif value != "":
-            lines.append(f"{name} = {_value(value)}")
+            lines.append(f"{name} = {toml_text(value)}")
     return "\n".join(lines) + "\n"
 
 
 def _inline(row: dict[str, Any]) -> str:
-    return f"{{ {', '.join(f'{key} = {_value(value)}' for key, value in row.items())} }}"
-
-
-def _value(value: Any) -> str:
-    """A string, number or list of strings, as TOML: what JSON writes is TOML, but for one character."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"{{ {', '.join(f'{key} = {toml_text(value)}' for key, value in row.items())} }}"

@@ -1,86 +1,23 @@
-"""The verbs that look around: tasks, metrics, generators, doctor."""
+"""The verbs that look around: metrics, generators, doctor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simbench.cli import options
-from simbench.cli.output import described, print_checks, print_json, print_table, print_text
-from simbench.core.errors import DataError
+from simbench.cli.output import described, print_checks, print_json, print_rows, print_table, print_text
 
 if TYPE_CHECKING:
     from simbench.metrics.base import Metric
     from simbench.tasks.base import Task
 
 DATA_PROBLEM = 4
-TASK = (
-    "name version summary shape unit maximum conditions repeats block_size test_events smoke_events metrics primary "
-    "options"
-)
 METRIC = "key unit direction target ranks summary definition"
-"""What is told of a task and of a metric."""
-
-
-def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One task, in full.")] = None,
-    json: options.Json = False,
-) -> None:
-    """List the tasks, or describe one.
-
-    \b
-    Examples:
-      simbench tasks
-      simbench tasks zn-geant3
-    """
-    from simbench.tasks import get_task, task_names
-
-    described = [_describe_task(get_task(known)) for known in ([name] if name else task_names())]
-    if json:
-        print_json(described[0] if name else described)
-    elif name:
-        task = described[0]
-        conditions = ", ".join(f"{key} [{unit}]" for key, unit in task["conditions"].items())
-        rows = {
-            "task": f"{task['name']} {task['version']}",
-            "what": task["summary"],
-            "events": _count(task["test_events"]),
-            "an event": f"{tuple(task['shape'])} {task['unit']}, 0 to {task['maximum']:g}",
-            "conditions": conditions or "none",
-            "repeats": task["repeats"],
-            "block": f"{task['block_size']} events in one call, where they are scored (--block-size)",
-            "metrics": ", ".join(task["metrics"]),
-            "primary": ", ".join(task["primary"]),
-        } | {f"option {key}": meaning for key, meaning in task["options"].items()}
-        _table(("", ""), rows.items())
-    else:
-        for t in described:
-            t |= {"event": " x ".join(map(str, t["shape"])), "count": len(t["conditions"])}
-            t["test_events"] = _count(t["test_events"])
-        shown = itemgetter("name", "version", "event", "count", "test_events", "summary")
-        _table(("task", "version", "an event", "conditions", "test events", "what"), map(shown, described))
-
-
-def _count(events: int | None) -> int | str:
-    return "as many as the files hold" if events is None else events
-
-
-def _describe_task(task: Task) -> dict[str, Any]:
-    conditions = dict(zip(task.condition_names, task.condition_units, strict=True))
-    found = {key: conditions if key == "conditions" else _known(task, key) for key in TASK.split()}
-    return found | {"scored_sha256": _known(task, "scored_sha256")}
-
-
-def _known(task: Task, attribute: str) -> Any:
-    """An attribute of a task; None where its data are not on this machine, and tell it."""
-    try:
-        return getattr(task, attribute)
-    except DataError:
-        return None
+"""What is told of a metric."""
 
 
 def metrics(
@@ -100,9 +37,9 @@ def metrics(
     """
     from simbench.metrics.registry import metric_named
     from simbench.metrics.registry import metrics as known
-    from simbench.tasks import get_task, task_names
+    from simbench.tasks import every_task, get_task
 
-    tasks = [get_task(each) for each in ([task] if task else task_names())]
+    tasks = [get_task(task)] if task else every_task()[0]
     if name:
         chosen = [metric_named(name, tasks[0].metrics if task else ())]
     else:
@@ -134,18 +71,20 @@ def _print_metrics(tasks: Sequence[Task], chosen: Sequence[Metric], *, whole: bo
     from simbench.core.text import printable
     from simbench.metrics.registry import get_metric
 
-    tables: dict[str, dict[str, str]] = {}
+    tables: dict[str, tuple[Task | None, dict[str, str]]] = {}
     for task in tasks:
-        tables[task.name] = {key: _role(get_metric(key), task) for key in task.metrics}
-        tables[f"{task.name}, by --definitions"] = _published(task)
+        tables[task.name] = task, {key: _role(get_metric(key), task) for key in task.metrics}
+        tables[f"{task.name}, by --definitions"] = task, _published(task)
     if whole:
-        listed = {key for roles in tables.values() for key in roles}
-        tables["of no task, by --metrics +NAME"] = {m.key: _role(m) for m in chosen if m.key not in listed}
-    for title, roles in tables.items():
+        listed = {key for _, roles in tables.values() for key in roles}
+        tables["of no task, by --metrics +NAME"] = None, {m.key: _role(m) for m in chosen if m.key not in listed}
+    for title, (of, roles) in tables.items():
         if roles:
             print_text(title, "bold")
-            found = [(get_metric(key), role) for key, role in roles.items()]
-            rows = [(m.key, printable(m.label, 24), printable(m.unit, 10), _better(m), role) for m, role in found]
+            rows = []
+            for m in map(get_metric, roles):
+                unit = of.unit_of(m) if of else m.unit
+                rows.append((m.key, printable(m.label, 24), printable(unit, 10), _better(m), roles[m.key]))
             columns = [Column(name, no_wrap=True) for name in ("metric", "what", "unit", "better", "")]
             print_table(columns, rows, padding=(0, 1))
             print_text("")
@@ -182,7 +121,7 @@ def generators(json: options.Json = False) -> None:
     if json:
         print_json(listed)
     else:
-        _table(("generator", "object", "package"), [entry.values() for entry in listed])
+        print_rows(("generator", "object", "package"), [entry.values() for entry in listed])
 
 
 def doctor(
@@ -214,14 +153,7 @@ def doctor(
         raise typer.Exit(DATA_PROBLEM)
 
 
-def _table(names: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    from rich.table import Column
-
-    columns = [Column(name, overflow="fold", no_wrap=place == 0) for place, name in enumerate(names)]
-    print_table(columns, rows, padding=(0, 1), show_header=any(names))
-
-
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
-    for verb in (tasks, metrics, generators, doctor):
+    for verb in (metrics, generators, doctor):
         app.command()(verb)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from simbench.cli import boards, deploy, files, gates, judge, look, measure, simulate, sweep, train
+from simbench.cli import boards, deploy, files, gates, judge, look, measure, simulate, sweep, tasks, train
 from simbench.core.errors import INTERNAL_ERROR, SimbenchError, print_traceback
 from simbench.core.text import printable
 from simbench.core.version import __version__
@@ -105,7 +105,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 pass, 1 regression, 2 usage, 3 invalid generator, 4 data or provenance mismatch, "
     "5 nothing was measured, 70 an error of simbench itself, 130 interrupted. SIMBENCH_DEBUG=1 shows tracebacks.",
 )
-for module in (measure, sweep, train, deploy, simulate, judge, files, look, gates, boards):
+for module in (measure, sweep, train, deploy, simulate, judge, files, tasks, look, gates, boards):
     module.register(app)
 
 

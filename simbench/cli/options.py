@@ -19,12 +19,13 @@ TaskOption = partial(typer.Option, "--task", "-t", metavar="TASK")
 Task = Annotated[
     str,
     TaskOption(
-        help="What to generate: a name of `simbench tasks`, path/file.py:Task or pkg.module:Task; options of the task "
-        "follow it, as in zn-alice:split=wojnar,min_photons=10."
+        help="What to generate: a name of `simbench tasks`, path/file.toml, path/file.py:Task or pkg.module:Task; "
+        "options of the task follow it, as in zn-alice:split=wojnar,min_photons=10."
     ),
 ]
 TaskOfResult = Annotated[
-    str | None, TaskOption(help="path/file.py:Task or pkg.module:Task, where the result's task is of such a file.")
+    str | None,
+    TaskOption(help="path/file.toml, path/file.py:Task or pkg.module:Task, where the result's task is of one."),
 ]
 Generator = Annotated[str, spec(help="As --generator of `simbench run`.")]
 Param = Annotated[

@@ -77,6 +77,14 @@ def print_table(columns: Sequence[Any], rows: Iterable[Iterable[Any]], **how: An
     stdout_console().print(text_table(columns, rows, **how))
 
 
+def print_rows(names: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """A table of long texts on stdout, which wrap; without names it has no head."""
+    from rich.table import Column
+
+    columns = [Column(name, overflow="fold", no_wrap=place == 0) for place, name in enumerate(names)]
+    print_table(columns, rows, padding=(0, 1), show_header=any(names))
+
+
 def print_text(text: str, style: str = "") -> None:
     """Text on stdout, as it stands."""
     from rich.text import Text

@@ -9,8 +9,7 @@ import typer
 
 from simbench.cli import options
 from simbench.cli.output import answer, command_line, refuse_options, working
-
-TASK = "zn-geant3"
+from simbench.tasks import DEFAULT
 
 
 def simulate(
@@ -20,6 +19,7 @@ def simulate(
     ],
     events: Annotated[int, options.number("--events", "-n", help="How many.")],
     out: Annotated[Path, options.file("--out", "-o", help="A new .h5 file, or one that this command has begun.")],
+    task: Annotated[str, options.TaskOption(help="Whose detector and particles: zn-geant3 or zp-geant3.")] = DEFAULT,
     transport: Annotated[
         Path | None,
         options.file(
@@ -44,7 +44,7 @@ def simulate(
     seed: Annotated[int, options.number("--seed", min=0, help="Of everything random in the events.")] = 0,
     json: options.Json = False,
 ) -> None:
-    """Make Monte Carlo events here, and measure what each one costs: showers of zn-geant3.
+    """Make Monte Carlo events here, and measure what each one costs: showers of zn-geant3, or of zp-geant3.
 
     The file holds photons, conditions, pdg, condition_id and the CPU seconds of each event; its attributes say how they
     were made. Ctrl-C stops it; the same command goes on from there. Events of test conditions can be scored:
@@ -56,6 +56,7 @@ def simulate(
       simbench simulate --engine geant4 --events 500 --out geant4.h5
       simbench simulate --engine gflash --events 4000 --out gflash.h5
       simbench simulate --engine geant3 --events 1000 --primaries chromo --out new.h5
+      simbench simulate --engine geant3 --task zp-geant3 --events 50 --out zp.h5
     """
     from simbench.core.errors import UsageError
     from simbench.simulation.engines import open_engine
@@ -64,10 +65,12 @@ def simulate(
     from simbench.simulation.run import simulate as simulate_events
     from simbench.simulation.summary import summary
     from simbench.tasks import get_task
-    from simbench.tasks.zn import ZnGeant3
+    from simbench.tasks.zn import Geant3Task
 
-    task = get_task(TASK)
-    assert isinstance(task, ZnGeant3)
+    chosen = get_task(task)
+    if not isinstance(chosen, Geant3Task):
+        what, fix = f"no Monte Carlo of the task {chosen.name} is here", "Choose one of these."
+        raise UsageError(what, expected="--task zn-geant3 or zp-geant3", fix=fix)
     if primaries == "chromo":
         refuse_options("--primaries chromo makes its own particles", conditions=conditions)
     if engine != "geant3":
@@ -79,20 +82,20 @@ def simulate(
     request = Request(engine=engine, particles=particles, events=events, repeats=repeats, seed=seed)
     with working(json) as progress:
         simulate_events(
-            open_engine(engine, task, transport),
-            task,
+            open_engine(engine, chosen, transport),
+            chosen,
             request,
             lambda: (
-                of_collisions(events, repeats, seed)
+                of_collisions(chosen, events, repeats, seed)
                 if primaries == "chromo"
-                else of_split(task, split, events, repeats)
+                else of_split(chosen, split, events, repeats)
             ),
             out,
             progress,
             workers=workers,
             command=command_line(),
         )
-        found = summary(out, task)
+        found = summary(out, chosen)
     answer(json, found.data, *found.lines)
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -25,6 +25,7 @@ from simbench.core.errors import DataError
 KEYS = ("samples", "condition_index", "conditions", "mc_seconds", "showers", "incident_energies")
 SCALARS = ("task", "generator", "seed", "result", "unit", "seconds_per_event")
 MAX_TEXT = 200
+MAX_NAMES = 50
 MAX_CHUNK_BYTES = 2**30
 SAFE_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 """HDF5 filters that need no plugin: deflate, shuffle, fletcher32, szip, nbit, scale-offset, lzf."""
@@ -43,13 +44,17 @@ DAMAGED = (
 """What h5py, zipfile and numpy raise on damaged files."""
 PROBE_ROWS = 1000
 """Rows that are read at once, or as many as are stored together."""
-PROBE = "import sys; from simbench.core.containers import probe; probe(sys.argv[1], int(sys.argv[2]))"
+PROBE = "import sys; from simbench.core.containers import probe; probe(sys.argv[1], int(sys.argv[2]), sys.argv[3:])"
 PROBE_SECONDS, PROBE_BYTES_A_SECOND = 120.0, 2e6
 """The time that it may take: so long, and what so slow a disk adds to it."""
 
 
 class Source(Protocol):
     """An open file: headers first, values on demand."""
+
+    def names(self) -> list[str]:
+        """The first MAX_NAMES keys of arrays, for an error that says what is there."""
+        ...
 
     def shape(self, key: str) -> tuple[int, ...] | None:
         """The shape of an array of numbers, from its header; None where there is no such key."""
@@ -70,14 +75,26 @@ class Hdf5Source:
     def __init__(self, path: Path, file: Any) -> None:
         self.path, self.file = path, file
 
+    def names(self) -> list[str]:
+        """See Source: of the file and of the groups in it."""
+        found: list[str] = []
+        for name in self.file:
+            inner = self.file[name] if isinstance(self.file.get(name, getlink=True), h5py.HardLink) else None
+            found += [f"{name}/{key}" for key in inner] if isinstance(inner, h5py.Group) else [name]
+            if len(found) >= MAX_NAMES:
+                break
+        return found[:MAX_NAMES]
+
     def shape(self, key: str) -> tuple[int, ...] | None:
         """See Source. Refuses links, data kept elsewhere, plugins and huge chunks."""
-        link = self.file.get(key, getlink=True)
-        if link is None:
-            return None
         here = "a data set in this very file"
-        if not isinstance(link, h5py.HardLink):
-            raise DataError(f"{self.path}: {key!r} is a link", expected=here, fix="Copy the data into it.")
+        parts = [part for part in key.split("/") if part]
+        for depth in range(1, len(parts) + 1):
+            link = self.file.get("/".join(parts[:depth]), getlink=True)
+            if link is None:
+                return None
+            if not isinstance(link, h5py.HardLink):
+                raise DataError(f"{self.path}: {key!r} is a link", expected=here, fix="Copy the data into it.")
         dataset = self.file[key]
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
             raise DataError(f"{self.path}: {key!r} is not an array", got=type(dataset).__name__.lower())
@@ -124,6 +141,10 @@ class NpzSource:
 
     def __init__(self, path: Path, file: zipfile.ZipFile, limit: int) -> None:
         self.path, self.file, self.limit = path, file, limit
+
+    def names(self) -> list[str]:
+        """See Source."""
+        return [name.removesuffix(".npy") for name in self.file.namelist()[:MAX_NAMES]]
 
     def shape(self, key: str) -> tuple[int, ...] | None:
         """See Source."""
@@ -174,6 +195,10 @@ class NpySource:
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self.path, self.file = path, file
 
+    def names(self) -> list[str]:
+        """See Source."""
+        return ["samples"]
+
     def shape(self, key: str) -> tuple[int, ...] | None:
         """See Source."""
         if key != "samples":
@@ -202,10 +227,10 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 @contextlib.contextmanager
-def opened(path: Path, limit: int, *, survived: bool = False) -> Iterator[Source]:
+def opened(path: Path, limit: int, keys: Sequence[str] = KEYS, *, survived: bool = False) -> Iterator[Source]:
     """The file, opened by its content if neither it nor what is in it exceeds `limit` bytes.
 
-    `survived`: it has been opened before, and no other process need read it first.
+    `keys` are those that will be read. `survived`: it has been opened before, and no other process need read it first.
 
     Raises:
         DataError: it is missing, too large or of another kind; or reading it within the block fails.
@@ -221,7 +246,7 @@ def opened(path: Path, limit: int, *, survived: bool = False) -> Iterator[Source
             start = file.read(8)
         if start == b"\x89HDF\r\n\x1a\n":
             if not survived:
-                _survive(path, limit)
+                _survive(path, limit, keys)
             with h5py.File(path, "r") as hdf5:
                 yield Hdf5Source(path, hdf5)
         elif start[:2] == b"PK":
@@ -241,12 +266,12 @@ def opened(path: Path, limit: int, *, survived: bool = False) -> Iterator[Source
         raise DataError(f"{path} cannot be read", got=f"{type(error).__name__}: {reason}", fix=fix) from error
 
 
-def _survive(path: Path, limit: int) -> None:
+def _survive(path: Path, limit: int, keys: Sequence[str]) -> None:
     """Let another process read the HDF5 file. Raises DataError where that process dies or does not end."""
     seconds = PROBE_SECONDS + path.stat().st_size / PROBE_BYTES_A_SECOND
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", PROBE, str(path), str(limit)],
+            [sys.executable, "-P", "-c", PROBE, str(path), str(limit), *keys],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=seconds,
@@ -258,14 +283,14 @@ def _survive(path: Path, limit: int) -> None:
         raise DataError(f"{path} is damaged: the HDF5 library does not survive it", got=ended, fix="Write it again.")
 
 
-def probe(path: str, limit: int) -> None:
-    """Read all that `simbench.samples.files` would read; what raises is left for that to report."""
+def probe(path: str, limit: int, keys: Sequence[str]) -> None:
+    """Read all that a caller of `opened` would read; what raises is left for that to report."""
     with contextlib.suppress(Exception), h5py.File(path, "r") as file:
         source = Hdf5Source(Path(path), file)
         for name in SCALARS:
             with contextlib.suppress(Exception):
                 source.scalar(name)
-        for key in KEYS:
+        for key in keys:
             with contextlib.suppress(Exception):
                 shape = source.shape(key)
                 if shape is not None and 8 * math.prod(shape) <= limit:

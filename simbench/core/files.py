@@ -162,6 +162,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "simbench"
 
 
+def config_dir() -> Path:
+    """Where simbench keeps what the user told it: `$XDG_CONFIG_HOME/simbench`, or `~/.config/simbench`."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "simbench"
+
+
 def candidates(name: str, data_dir: Path | None) -> list[Path]:
     """The folders to search for a data set: `data_dir`, `$SIMBENCH_DATA` and the cache, with and without `name`."""
     roots = [data_dir] if data_dir else []

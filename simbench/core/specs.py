@@ -10,7 +10,7 @@ import inspect
 import keyword
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,10 @@ class Target:
     version: str | None
 
 
-def find_target(spec: str, kind: Kind) -> Target:
+def find_target(spec: str, kind: Kind, others: Iterable[str] = ()) -> Target:
     """What `spec` names, imported. The working directory and the folder of `file.py` are importable meanwhile.
+
+    `others` are names that are known elsewhere, for the error that says which there are.
 
     Raises:
         UsageError: there is no such name, file, module or attribute.
@@ -60,7 +62,7 @@ def find_target(spec: str, kind: Kind) -> Target:
     """
     head, colon, attribute = spec.rpartition(":")
     if not colon:
-        return _registered(spec, kind)
+        return _registered(spec, kind, others)
     if not head or not all(part.isidentifier() for part in attribute.split(".")):
         raise UsageError(f"not a {kind.noun}", got=repr(spec), expected=FORMS)
     is_file = head.endswith(".py") or "/" in head or "\\" in head
@@ -87,7 +89,7 @@ def described(value: Any) -> str:
     return "a function" if inspect.isroutine(value) else f"{type(value).__name__} object"
 
 
-def _registered(spec: str, kind: Kind) -> Target:
+def _registered(spec: str, kind: Kind, others: Iterable[str]) -> Target:
     known = entry_points(kind.group)
     if spec in known:
         point = known[spec]
@@ -98,7 +100,7 @@ def _registered(spec: str, kind: Kind) -> Target:
     if as_file.is_file():
         what = f"the {kind.noun} lacks the name of the class or function"
         raise UsageError(what, got=repr(spec), fix=f"Try {as_file}:{_class_in(as_file, kind)}.")
-    error = unknown_name(kind.noun, spec, known)
+    error = unknown_name(kind.noun, spec, [*known, *others])
     expected = f"{error.expected}; or pkg.module:attr, path/file.py:attr"
     raise UsageError(error.what, got=error.got, expected=expected, fix=error.fix)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 THIN = "\u202f"
 """The narrow no-break space between thousands."""
@@ -138,6 +140,11 @@ def engine_name(engine: str) -> str:
     if found:
         return f"{'GEANT' if found[2] == '3' else 'Geant'}{found[2]}"
     return printable(engine, 40) or "Monte Carlo"
+
+
+def toml_text(value: Any) -> str:
+    """A string, number or list of strings, as TOML: what JSON writes is TOML, but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def no_formula(text: str) -> str:

@@ -157,7 +157,8 @@ def _curve(task: Task, floor: Events, test: Events, advance: Callable[[str], Non
         return None
     name, distance = CURVE_METRICS[task.curve_metric]
     dimension = test.derived(name).shape[1]
-    sizes = [n for n in CURVE_EVENTS if dimension < n <= len(test) or (name == "channels" and n <= len(test))]
+    wanted = sorted({*CURVE_EVENTS, len(test)})
+    sizes = [n for n in wanted if n <= len(test) and (dimension < n or name == "channels")]
     real, reference = floor.derived(name), test.derived(name)
     rng = torch.Generator().manual_seed(derive_seed(0, task.name, "floor-curve"))
     values = []

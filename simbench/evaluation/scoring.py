@@ -127,7 +127,7 @@ def measure(
         per_repetition=values,
         stderr=stderr,
         sd_repetition=stdev(values) if len(values) > 1 else None,
-        unit=metric.unit,
+        unit=floors.task.unit_of(metric),
         direction=metric.direction,
         target=metric.target,
         ranks=metric.ranks,

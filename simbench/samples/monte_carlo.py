@@ -1,6 +1,6 @@
 """Files of Monte Carlo events with what each of them cost: what `simbench simulate` writes.
 
-    photons         uint16 (N, 44, 44), [event, y, x]; `samples` is another name of it, for `simbench score`
+    photons         uint16 (N, *shape of the task); `samples` is another name of it, for `simbench score`
     conditions      float64 (N, 9) in task units
     pdg             int32 (N,)
     condition_id    int32 (N,), equal where events share a particle
@@ -188,7 +188,7 @@ def _test_conditions(conditions: NDArray[Any], task: Task) -> tuple[NDArray[np.i
         return None, False
     condition_id = np.array(found, np.int64)
     counts = np.unique(condition_id, return_counts=True)[1]
-    return condition_id, len(counts) == len(known) and counts.min() == counts.max()
+    return condition_id, len(counts) == len(known) and bool(counts.min() == counts.max())
 
 
 def _key(row: NDArray[Any]) -> bytes:

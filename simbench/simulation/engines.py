@@ -29,7 +29,7 @@ from simbench.generators.resolve import GROUP, resolve
 from simbench.generators.session import Session
 from simbench.simulation.children import last_words, same_modules
 from simbench.simulation.particles import Particles
-from simbench.tasks.zn import ZnGeant3, data_file
+from simbench.tasks.zn import Geant3Task, ZnGeant3, data_file
 
 EngineName = Literal["geant3", "geant4", "gflash"]
 TRANSPORT = "SIMBENCH_ZN_TRANSPORT"
@@ -40,7 +40,7 @@ CHECK_SECONDS = 120.0
 
 
 class Showers(NamedTuple):
-    """What an engine made: photons uint16 (n, 44, 44), [event, y, x]; CPU seconds of each event, float32 (n)."""
+    """What an engine made: photons uint16 (n, *task.shape); CPU seconds of each event, float32 (n)."""
 
     photons: NDArray[np.uint16]
     seconds: NDArray[np.float32]
@@ -82,9 +82,10 @@ class Engine(abc.ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Program(Engine):
-    """A program called as `COMMAND PRIMARIES OUTPUT SEED`; transport.F says what is in the two files."""
+    """A program called as `COMMAND PRIMARIES OUTPUT SEED DETECTOR`; transport.F says what is in the two files."""
 
     command: Sequence[str]
+    detector: str
     _running: set[subprocess.Popen[bytes]] = field(default_factory=set)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -109,19 +110,19 @@ class Program(Engine):
         status = self._run(seed, folder)
         output = folder / "out.bin"
         size = output.stat().st_size if output.exists() else 0
-        expected = len(particles) * produce.RECORD.itemsize
+        expected = len(particles) * produce.record(self.detector).itemsize
         if status or size != expected:
             ended = f"signal {-status}" if status < 0 else f"exit code {status}"
             got = f"{ended}, {size} bytes of output; its last words: {last_words(_end_of(folder / 'log.txt'))}"
             what = f"{self.engine} failed on {len(particles)} particles"
             fix = f"The program is {self.command[0]}: build or install it anew."
             raise GeneratorError(what, got=got, expected=f"exit code 0, {expected} bytes", fix=fix)
-        events = np.fromfile(output, produce.RECORD)
+        events = np.fromfile(output, produce.record(self.detector))
         return _showers(self.engine, events["photons"], events["seconds"])
 
     def _run(self, seed: int, folder: Path) -> int:
         """The exit status of the program. In a process group of its own: Ctrl-C of the terminal is ours to handle."""
-        command = [*self.command, "in.txt", "out.bin", str(seed)]
+        command = [*self.command, "in.txt", "out.bin", str(seed), self.detector]
         with (folder / "log.txt").open("wb") as log:
             try:
                 with self._lock:
@@ -181,7 +182,7 @@ class Generated(Engine):
         return _showers(self.engine, photons, np.full(len(particles), seconds))
 
 
-def open_engine(name: EngineName, task: ZnGeant3, transport: Path | None = None) -> Engine:
+def open_engine(name: EngineName, task: Geant3Task, transport: Path | None = None) -> Engine:
     """An engine, ready to simulate.
 
     Args:
@@ -194,7 +195,7 @@ def open_engine(name: EngineName, task: ZnGeant3, transport: Path | None = None)
     if name == "geant3":
         return _geant3(task, transport)
     if name == "geant4":
-        return _geant4()
+        return _geant4(task)
     return generated(name, task)
 
 
@@ -205,7 +206,7 @@ BUILD = (
 )
 
 
-def _geant3(task: ZnGeant3, transport: Path | None) -> Engine:
+def _geant3(task: Geant3Task, transport: Path | None) -> Engine:
     given = transport or (Path(os.environ[TRANSPORT]) if os.environ.get(TRANSPORT) else None)
     if given is None:
         raise UsageError("--engine geant3 needs the program zn_transport", got="no --transport", fix=BUILD)
@@ -222,6 +223,7 @@ def _geant3(task: ZnGeant3, transport: Path | None) -> Engine:
         block=10,
         identity={"transport_sha256": file_sha256(Path(found))},
         command=[found],
+        detector=task.detector,
     )
 
 
@@ -232,7 +234,10 @@ GEANT4 = (
 )
 
 
-def _geant4() -> Engine:
+def _geant4(task: Geant3Task) -> Engine:
+    if task.detector != ZnGeant3.detector:
+        what = "--engine geant4 has one geometry, that of zn-geant3"
+        raise UsageError(what, got=f"--task {task.name}", fix="Use --engine geant3.")
     command = [sys.executable, "-m", "simbench.simulation.geant4"]
     try:
         done = subprocess.run(
@@ -258,10 +263,11 @@ def _geant4() -> Engine:
         block=20,
         identity={"geant4": found["version"], "data": found["data"]},
         command=command,
+        detector=task.detector,
     )
 
 
-def generated(spec: str, task: ZnGeant3) -> Engine:
+def generated(spec: str, task: Geant3Task) -> Engine:
     """The generator that `spec` names, as an engine. Raises UsageError, GeneratorError."""
     if ":" not in spec and spec not in entry_points(GROUP):
         fix = "It is one of simbench's baselines: install simbench again. `simbench generators` lists those there are."

@@ -1,6 +1,6 @@
 """The Monte Carlo in Geant4: a program of the same protocol as zn_transport, of which transport.F is the other.
 
-usage: python -m simbench.simulation.geant4 PRIMARIES OUTPUT SEED     (or --check)
+usage: python -m simbench.simulation.geant4 PRIMARIES OUTPUT SEED [zn]     (or --check)
 
 Geometry, light and scoring are those of geometry.F and light.F; the physics is FTFP_BERT. The cuts are as near to those
 of transport.F as Geant4 has them, with one difference: delta rays above 1 MeV are tracked, where GEANT 3 fluctuates the
@@ -211,7 +211,7 @@ def run(primaries: Path, output: Path, seed: int, physics: Callable[[], Any]) ->
     manager.Initialize()
     manager.BeamOn(len(lines))
     produce = import_module("simbench.data.zn_geant3.produce")
-    events = np.zeros(len(lines), produce.RECORD)
+    events = np.zeros(len(lines), produce.record("zn"))
     events["photons"], events["seconds"] = clock.photons, clock.seconds
     events.tofile(output)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.seeds import derive_seed
 from simbench.simulation.children import last_words, same_modules
-from simbench.tasks.zn import ZnGeant3, data_file
+from simbench.tasks.zn import Geant3Task, data_file
 
 Conditions = Literal["test", "train", "validation"]
 
@@ -50,7 +50,7 @@ class Particles:
         return Particles(self.conditions[rows], self.pdg[rows], self.condition_id[rows])
 
 
-def of_split(task: ZnGeant3, split: Conditions, events: int, repeats: int | None = None) -> Particles:
+def of_split(task: Geant3Task, split: Conditions, events: int, repeats: int | None = None) -> Particles:
     """The first particles of a split, in its order.
 
     Each is there `repeats` times; None: once, or as often as is needed to reach `events` with all of them.
@@ -70,7 +70,7 @@ def of_split(task: ZnGeant3, split: Conditions, events: int, repeats: int | None
     return known[:count].repeated(repeats)
 
 
-def of_collisions(events: int, repeats: int | None, seed: int) -> Particles:
+def of_collisions(task: Geant3Task, events: int, repeats: int | None, seed: int) -> Particles:
     """New particles of p-p collisions at 13 TeV, from Sibyll, drawn by the program that drew those of the task.
 
     Raises:
@@ -86,6 +86,7 @@ def of_collisions(events: int, repeats: int | None, seed: int) -> Particles:
         path = Path(folder, "primaries.npz")
         # a process of its own: the state of Sibyll is global, and it prints
         command = [sys.executable, str(PRIMARIES), str(count), str(derive_seed(seed, "primaries")), str(path)]
+        command += [task.detector]
         done = subprocess.run(
             command, env=same_modules(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simbench.core.text import count, duration, percent
 from simbench.samples.monte_carlo import read_record
-from simbench.tasks.zn import ZnGeant3
+from simbench.tasks.zn import Geant3Task
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Summary:
     lines: list[str]
 
 
-def summary(path: Path, task: ZnGeant3) -> Summary:
+def summary(path: Path, task: Geant3Task) -> Summary:
     """The summary of a file. Raises DataError as `read_record`.
 
     `recorded_seconds_per_event`, for test conditions: what the task's Monte Carlo took for the same ones, the mean over
@@ -54,7 +54,7 @@ def summary(path: Path, task: ZnGeant3) -> Summary:
     return Summary(data, lines)
 
 
-def recorded_seconds(task: ZnGeant3, condition_id: NDArray[np.int64]) -> float:
+def recorded_seconds(task: Geant3Task, condition_id: NDArray[np.int64]) -> float:
     """The mean recorded seconds of an event, over events of these test conditions."""
     test = task.load("test")
     assert test.mc_seconds is not None

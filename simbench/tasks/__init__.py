@@ -1,6 +1,8 @@
-"""The tasks: by name, as `pkg.module:Task`, or as `file.py:Task`; `zn-alice:split=wojnar,min_photons=10` has options.
+"""The tasks: by name, as `pkg.module:Task`, `file.py:Task` or `file.toml`; `zn-alice:split=wojnar,min_photons=10` has
+options.
 
-A package offers its own by name through the entry-point group `simbench.tasks` (a Task subclass).
+A package offers its own by name through the entry-point group `simbench.tasks` (a Task subclass); a user imports one
+that a TOML file describes.
 """
 
 from __future__ import annotations
@@ -8,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simbench.core.errors import DataError, UsageError
+from simbench.core.errors import DataError, SimbenchError, UsageError
 from simbench.core.plugins import entry_points
 from simbench.core.specs import Kind, find_target
 from simbench.core.text import printable
+from simbench.tasks.imported import copy_of, imported_names, is_imported
 
 if TYPE_CHECKING:
     from simbench.results.schema import TaskRecord
@@ -23,8 +26,19 @@ KIND = Kind("task", GROUP, DataError, "load_split", "Name the class of the task.
 
 
 def task_names() -> list[str]:
-    """Every registered task."""
-    return sorted(entry_points(GROUP))
+    """Every task that has a name: those of packages, and those that the user imported."""
+    return sorted({*entry_points(GROUP), *imported_names()})
+
+
+def every_task() -> tuple[list[Task], dict[str, str]]:
+    """Every task that has a name and can be read, and of the others why they cannot."""
+    found, wrong = [], {}
+    for name in task_names():
+        try:
+            found.append(get_task(name))
+        except SimbenchError as error:
+            wrong[name] = str(error)
+    return found, wrong
 
 
 def get_task(spec: str, data_dir: Path | None = None) -> Task:
@@ -37,10 +51,25 @@ def get_task(spec: str, data_dir: Path | None = None) -> Task:
     from simbench.tasks.checks import checked, constructed
 
     named, options = parse_options(spec)
-    value = find_target(named, KIND).value
+    described = _described(named, data_dir)
+    if described is not None:
+        if options:
+            raise UsageError(f"the task {named} takes no options", got=", ".join(options))
+        return described
+    value = find_target(named, KIND, imported_names()).value
     task = constructed(spec, value, data_dir, options)
     ours = ":" not in named and type(task).__module__.startswith(f"{__name__}.")
     return task if ours else checked(task, spec, value, named=":" not in named)
+
+
+def _described(named: str, data_dir: Path | None) -> Task | None:
+    """The task of a TOML file, named itself or imported; None where `named` is neither."""
+    is_file = named.endswith(".toml")
+    if not is_file and (named in entry_points(GROUP) or not is_imported(named)):
+        return None
+    from simbench.tasks.described import DescribedTask
+
+    return DescribedTask(Path(named) if is_file else copy_of(named), data_dir, named if is_file else None)
 
 
 def parse_options(spec: str) -> tuple[str, dict[str, str]]:

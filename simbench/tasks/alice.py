@@ -16,7 +16,8 @@ from simbench.core.errors import DataError, UsageError
 from simbench.core.events import Events
 from simbench.tasks.alice_files import Detector, Recorded, find, read
 from simbench.tasks.base import Equivalent, Split, Task, energy_quintiles
-from simbench.tasks.zn import LENET, ZnGeant3, species_strata
+from simbench.tasks.measures import NEEDS_REPEATS
+from simbench.tasks.zn import LENET, ZnGeant3, ZpGeant3, species_strata
 
 Scheme = Literal["by_condition", "wojnar"]
 Rows = NDArray[np.int64]
@@ -25,13 +26,6 @@ TEST, VALIDATION = 0.2, 0.1
 """Shares of the particles that `by_condition` tests and validates on."""
 HALVES = 4
 """Where every test condition has as many events or more, one half of them is the floor."""
-NEEDS_REPEATS = {
-    "conditional_energy/1": 2,
-    "dispersion_ratio/2": 2,
-    "diversity_ratio/1": 2,
-    "conditional_wasserstein/1": 8,
-}
-"""Metrics of the answers to one particle, and the fewest events of each that they need."""
 
 
 class AliceTask(Task):
@@ -231,11 +225,6 @@ class ZpAlice(AliceTask):
     name = "zp-alice"
     summary = "ALICE's own simulation of its proton Zero Degree Calorimeter (not public: bring your own files)"
     shape = (56, 30)
-    metrics: ClassVar[tuple[str, ...]] = (
-        *("channel_wasserstein/1", "conditional_energy/1", "dispersion_ratio/2", "energy_response/1"),
-        *("energy_resolution/1", "empty_fraction/1", "correlation_distance/1", "separation/1", "fpd/1", "kpd/1"),
-        *("classifier_low/2", "classifier_high/2", "memorisation/3"),
-        *("channel_mae/1", "conditional_wasserstein/1", "rmse/1"),
-    )
+    metrics = ZpGeant3.metrics
     equivalents = (Equivalent("per particle", "conditional_energy/1", conditions=1),)
     detector = Detector("zp-alice", (56, 30), "proton_image.txt", ("proton", "zp"))

@@ -18,6 +18,7 @@ from torch import Tensor
 from simbench.core.errors import GeneratorError, UsageError
 from simbench.core.events import Events, checksum
 from simbench.features.lenet import Variant
+from simbench.metrics.base import Metric
 from simbench.results.schema import TaskRecord
 from simbench.tasks.controls import Control
 
@@ -172,6 +173,17 @@ class Task(ABC):
     @abstractmethod
     def load_split(self, split: Split) -> Events:
         """All events of a split. Raises DataError where the files are missing or damaged."""
+
+    @functools.cached_property
+    def channel_masks(self) -> Tensor:
+        """Which values each of the derived `channels` sums, (values, channels): of an image those of zn_2x2."""
+        from simbench.metrics.channels import channel_masks
+
+        return channel_masks(*self.shape)
+
+    def unit_of(self, metric: Metric) -> str:
+        """The unit of a metric's value on this task."""
+        return metric.unit
 
     def measured(self) -> tuple[str, ...]:
         """Those of `metrics` that the events of the task allow. Raises DataError where the files are missing."""

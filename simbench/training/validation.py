@@ -8,7 +8,7 @@ from torch import Tensor
 from simbench.core.errors import DataError
 from simbench.core.events import Events
 from simbench.core.seeds import derive_seed
-from simbench.metrics.channels import channel_sums, conditional_energies, wasserstein_1d
+from simbench.metrics.channels import conditional_energies, wasserstein_1d
 from simbench.tasks.base import Task
 
 PHOTONS_PER_ROOT = 10.0
@@ -49,7 +49,7 @@ def validation_score(task: Task, generated: Events, reference: Events) -> dict[s
       do not repeat).
     """
     if "conditional_energy/1" in task.metrics:
-        x, y = channel_sums(generated.samples), channel_sums(reference.samples)
+        x, y = generated.derived("channels"), reference.derived("channels")
         terms = {
             "conditional_energy": _grouped_energy(x.sqrt(), y.sqrt(), reference.condition_id),
             "channel_wasserstein": float(wasserstein_1d(x, y).mean()),

@@ -28,8 +28,9 @@ from simbench.metrics.registry import get_metric
 from simbench.results.comparable import Basis
 from simbench.results.schema import read_result
 from simbench.tasks import alice_files, get_task
-from simbench.tasks.alice import NEEDS_REPEATS, AliceTask, ZnAlice, ZpAlice
+from simbench.tasks.alice import AliceTask, ZnAlice, ZpAlice
 from simbench.tasks.alice_files import HEADER, PARTICLES, RESPONSES
+from simbench.tasks.measures import NEEDS_REPEATS
 from simbench.tasks.zn import data_file
 
 Arrays = tuple[NDArray[Any], NDArray[Any]]
@@ -385,11 +386,11 @@ def test_the_tasks_are_offered_by_name() -> None:
 
 
 def test_tasks_are_listed_and_described_without_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from simbench.cli import look
+    from simbench.cli.tasks import describe_task
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("SIMBENCH_DATA", raising=False)
-    told = look._describe_task(ZnAlice())
+    told = describe_task(ZnAlice())
     assert told["test_events"] is None
     assert told["scored_sha256"] is None
     assert set(told["options"]) == {"split", "min_photons", "max_photons"}

@@ -97,8 +97,8 @@ def slim(web: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The package without its data file; the server has it where a mirror of a site has."""
     (tmp_path / "site" / "zn-geant3").mkdir()
     shutil.copy(zn.data_file(), tmp_path / "site" / "zn-geant3")
-    monkeypatch.setattr(zn, "data_file", lambda: tmp_path / "slim" / "zn_geant3.h5")
-    monkeypatch.setattr(zn, "WANTED", replace(zn.WANTED, urls=(NOWHERE,)))
+    monkeypatch.setattr(zn, "data_file", lambda name="zn_geant3": tmp_path / "slim" / f"{name}.h5")
+    monkeypatch.setattr(zn, "RELEASES", NOWHERE.rpartition("/")[0])
     return web
 
 

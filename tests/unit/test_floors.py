@@ -27,12 +27,12 @@ def test_swaps_deal_every_real_event_once_and_keep_conditions_paired() -> None:
     assert len(seen) == 5
 
 
-@pytest.mark.parametrize("name", ["zn-geant3", "mnist"])
+@pytest.mark.parametrize("name", ["zn-geant3", "zp-geant3", "mnist"])
 def test_the_shipped_floors_cover_every_metric_of_the_task(name: str) -> None:
     from simbench.tasks.mnist import Mnist
-    from simbench.tasks.zn import ZnGeant3
+    from simbench.tasks.zn import ZnGeant3, ZpGeant3
 
-    task = {"zn-geant3": ZnGeant3, "mnist": Mnist}[name]
+    task = {"zn-geant3": ZnGeant3, "zp-geant3": ZpGeant3, "mnist": Mnist}[name]
     table = FloorTable.model_validate_json(table_path(name).read_text())
     assert (table.scored_sha256, table.train_sha256) == (task.scored_sha256, task.train_sha256)
     for key in task.metrics:

@@ -143,7 +143,7 @@ produce.GEANT_CODE[13] = 6
 line = f"6 -5 0.085 {11300 - 20} {1000 * math.sqrt(.5)} 0 {1000 * math.sqrt(.5)}\\n"
 pathlib.Path("in.txt").write_text(200 * line)
 geant4.run(pathlib.Path("in.txt"), pathlib.Path("out.bin"), 5, Straight)
-events = np.fromfile("out.bin", produce.RECORD)
+events = np.fromfile("out.bin", produce.record("zn"))
 photons = events["photons"]
 print(json.dumps([photons.sum((0, 2)).tolist(), photons[:, 22].sum(0).tolist(), events["seconds"].tolist(),
     len(np.unique(photons.sum((1, 2))))]))

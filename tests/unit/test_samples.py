@@ -258,7 +258,7 @@ def test_files_that_the_hdf5_library_does_not_survive(
 def no_probe(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting a process for every file would take a minute: only the tests of damaged files do."""
     if "damaged" not in request.node.name and "survive" not in request.node.name:
-        monkeypatch.setattr("simbench.core.containers._survive", lambda path, limit: None)
+        monkeypatch.setattr("simbench.core.containers._survive", lambda path, limit, keys: None)
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:

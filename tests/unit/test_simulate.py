@@ -29,7 +29,7 @@ from simbench.samples.monte_carlo import read_record
 from simbench.simulation.engines import Generated, generated, open_engine
 from simbench.simulation.particles import of_collisions, of_split
 from simbench.simulation.run import Request, simulate
-from simbench.tasks.zn import ZnGeant3
+from simbench.tasks.zn import ZnGeant3, ZpGeant3
 
 FAKE = """#!{python}
 import os, random, struct, sys, time
@@ -111,6 +111,33 @@ def test_the_file_holds_the_test_particles_in_their_order_and_a_whole_record(fol
     assert said["recorded_seconds_per_event"] == pytest.approx(float(test.mc_seconds[:200].mean()))
     assert not (folder / "mc.h5.parts").exists()
     assert set(os.listdir(folder)) == {"zn_transport", "mc.h5"}
+
+
+def test_the_proton_calorimeter_is_another_argument_of_the_program(folder: Path) -> None:
+    task = ZpGeant3()
+    path = fake(folder, 'assert sys.argv[4] == "zp"')
+    path.write_text(path.read_text().replace("1936", "1680").replace("44 * 3", "30 * 3"))
+    words = ("--task", "zp-geant3", "-e", "geant3", "--transport", path, "-n", 50, "-o", "zp.h5", "--json")
+    done = simbench_does(*words)
+    assert done.exit_code == 0, done.output
+    said, kept = json.loads(done.stdout), contents(folder / "zp.h5")
+    assert kept["photons"].shape == (50, 56, 30)
+    pz = np.abs(task.particles("test")[0][:, 6])
+    np.testing.assert_array_equal(kept["photons"][:, 3, 5] // 2, (pz.astype(int) % 5000) // 2)
+    assert (said["task"], said["whole_test_split"]) == ("zp-geant3", True)
+    assert read_record(folder / "zp.h5", task).whole
+    assert "has one geometry, that of zn-geant3" in fails(
+        2, "UsageError", "-t", "zp-geant3", "-e", "geant4", "-n", 4, "-o", "other.h5"
+    )
+    assert "gflash only showers in the square block" in fails(
+        3, "GeneratorError", "-t", "zp-geant3", "-e", "gflash", "-n", 4, "-o", "other.h5"
+    )
+    assert "expected --task zn-geant3 or zp-geant3" in fails(
+        2, "UsageError", "-t", "zn-alice", "-e", "geant3", "-n", 4, "-o", "other.h5"
+    )
+    old = fake(folder, name="old")  # one that was built before it knew of detectors
+    wrong = fails(3, "GeneratorError", *words[:3], "geant3", "--transport", old, "-n", 4, "-o", "other.h5")
+    assert "build or install it anew" in wrong
 
 
 def test_the_events_do_not_depend_on_the_workers_but_on_the_seed(folder: Path) -> None:
@@ -343,7 +370,7 @@ def test_without_geant4_the_error_says_what_to_do(folder: Path, monkeypatch: pyt
 def test_without_chromo_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simbench.simulation.particles.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"needs the package chromo.*pip install 'simbench\[generators\]'"):
-        of_collisions(4, None, 0)
+        of_collisions(ZnGeant3(), 4, None, 0)
 
 
 DRAW = """
@@ -364,14 +391,14 @@ def test_new_particles_come_from_the_program_that_drew_the_others(
     (tmp_path / "primaries.py").write_text(DRAW)
     monkeypatch.setattr("simbench.simulation.particles.find_spec", lambda name: "there")
     monkeypatch.setattr("simbench.simulation.particles.PRIMARIES", tmp_path / "primaries.py")
-    found = of_collisions(6, 2, 5)
+    found = of_collisions(ZnGeant3(), 6, 2, 5)
     assert (found.conditions[:, 0] - found.conditions[0, 0]).tolist() == [0, 0, 9, 9, 18, 18]
     assert found.condition_id.tolist() == [0, 0, 1, 1, 2, 2]
     assert found.pdg.tolist() == [22] * 6
-    assert of_collisions(6, 2, 6).conditions[0, 0] != found.conditions[0, 0]
+    assert of_collisions(ZnGeant3(), 6, 2, 6).conditions[0, 0] != found.conditions[0, 0]
     assert capfd.readouterr().out == ""  # stdout is for --json
     with pytest.raises(GeneratorError, match=r"primaries.py failed to draw 7 particles.*no such particle"):
-        of_collisions(7, None, 0)
+        of_collisions(ZnGeant3(), 7, None, 0)
 
 
 # --- a record that is no record ---------------------------------------------------------------------------------------

@@ -11,16 +11,17 @@ import torch
 
 from simbench.core.errors import DataError, GeneratorError, UsageError
 from simbench.core.events import checksum
+from simbench.metrics.channels import channel_sums
 from simbench.tasks import get_task, mnist
-from simbench.tasks.zn import ZnGeant3, data_file, species_strata
+from simbench.tasks.zn import Geant3Task, ZnGeant3, ZpGeant3, data_file, species_strata
 
 needs_mnist = pytest.mark.skipif(
     mnist.find(None) is None, reason="MNIST not found: set SIMBENCH_DATA to the folder that holds mnist/*.gz"
 )
 
 
-def test_zn_splits_share_no_condition_and_repeat_as_stated() -> None:
-    task = get_task("zn-geant3")
+@pytest.mark.parametrize("task", [ZnGeant3(), ZpGeant3()], ids=lambda task: task.name)
+def test_splits_share_no_condition_and_repeat_as_stated(task: Geant3Task) -> None:
     splits = {name: task.load(name) for name in ("train", "validation", "test", "floor")}  # type: ignore[arg-type]
     ids = {name: set(events.condition_id.tolist()) for name, events in splits.items()}
     assert not ids["train"] & ids["test"]
@@ -34,8 +35,27 @@ def test_zn_splits_share_no_condition_and_repeat_as_stated() -> None:
         ).all()
     )
     assert len(splits["test"]) == task.test_events == 8 * len(ids["test"])
-    assert set(splits["test"].strata["species"]) == {"photon", "neutron", "proton", "other"}
-    assert min(np.unique(splits["test"].strata["energy"], return_counts=True)[1]) == 800
+    named = {"zn-geant3": {"photon", "neutron", "proton", "other"}, "zp-geant3": {"proton", "other"}}
+    assert set(splits["test"].strata["species"]) == named[task.name]
+    assert min(np.unique(splits["test"].strata["energy"], return_counts=True)[1]) == task.test_events // 5
+
+
+def test_the_proton_calorimeter_is_hit_where_the_particle_flies() -> None:
+    """The centre of the light of protons: rows along x, columns along y; the axis at the edge of rows 19 and 20."""
+    train = ZpGeant3().load("train")
+    names = ZpGeant3.condition_names
+    protons = torch.from_numpy(train.strata["species"] == "proton")
+    condition, light = train.conditions[protons].double(), train.samples[protons].double()
+    along = condition[:, names.index("Pz")].abs()
+    for name, axis, edge in (("x", 2, 19.0), ("y", 1, 15.0)):
+        profile = light.sum(axis)
+        centre = profile @ torch.arange(profile.shape[1], dtype=torch.float64) / profile.sum(1).clamp(min=1)
+        impact = edge - 0.5 + condition[:, names.index(f"P{name}")] / along * 112.5 / 0.004
+        bright = (profile.sum(1) > 300) & (impact > 6) & (impact < profile.shape[1] - 7)
+        assert int(bright.sum()) > 300
+        difference = (centre - impact)[bright]
+        assert abs(float(difference.median())) < 0.5  # cells: the block is cut off sooner on one side of the axis
+        assert float(difference.abs().quantile(0.68)) < 2
 
 
 def test_zn_monte_carlo_cost_is_recorded() -> None:
@@ -43,6 +63,18 @@ def test_zn_monte_carlo_cost_is_recorded() -> None:
     assert record.engine.startswith("GEANT 3.21")
     assert record.seconds_per_event == pytest.approx(0.809, abs=0.001)
     assert record.threads == 1
+
+
+def test_zp_monte_carlo_cost_is_recorded_and_the_data_are_pinned() -> None:
+    task = ZpGeant3()
+    test = task.load("test")
+    assert test.mc_seconds is not None
+    assert task.monte_carlo.seconds_per_event == pytest.approx(float(test.mc_seconds.mean()))
+    assert checksum(test, task.load("floor")) == task.scored_sha256
+    assert checksum(task.load("train")) == task.train_sha256
+    assert data_file(task.file).stat().st_size < 2_000_000
+    assert task.shape == tuple(test.samples.shape[1:]) == (56, 30)
+    torch.testing.assert_close(test.derived("channels"), channel_sums(test.samples, "zp_2x2"))
 
 
 def test_rare_species_are_pooled() -> None:
