@@ -17,7 +17,6 @@ from simbench.cli.output import (
     print_json,
     print_text,
     read_options,
-    read_timing,
     refuse_options,
     stdout_kept_for_data,
     working,
@@ -290,6 +289,7 @@ def bench(
     from simbench.core.files import check_new, write_new
     from simbench.core.text import engine_name, times
     from simbench.evaluation.bench import bench, pytest_benchmark_json, speeds_json
+    from simbench.evaluation.devices import read_timing
     from simbench.evaluation.evaluate import Options
     from simbench.generators.resolve import resolve
 

@@ -1,35 +1,26 @@
-"""Several runs in one call: each leaves its result as soon as it is done; one table and one page a task at the end."""
+"""Several jobs in one call, of `simbench run` or `simbench sweep`: what is said of them in the end, for both alike."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from simbench.cli.leave import check_complete, report_of, samples_beside
-from simbench.cli.output import INTERNAL_ERROR, print_json, print_text, print_traceback, working
-from simbench.core.errors import SimbenchError
+from simbench.cli.leave import report_of
+from simbench.cli.output import print_json, print_text, working
 
 if TYPE_CHECKING:
     from simbench.evaluation.evaluate import Options
-    from simbench.evaluation.jobs import Job
+    from simbench.evaluation.jobs import Ended, Job, Leave
     from simbench.results.schema import Result
+    from simbench.sweep.plan import Step
 
-
-@dataclass(frozen=True)
-class Request:
-    """What all jobs have in common: `options`, and what they leave. `samples` MB are kept of each at most."""
-
-    options: Options
-    out: Path
-    samples: int
-    report: bool
-    smoke: bool
-    data_dir: Path | None
-    json: bool
+MOST_ON_A_PAGE = 20
+"""Results on the page of a task: the first so many, of more the figures could not be told apart."""
 
 
 @dataclass(frozen=True)
@@ -41,99 +32,104 @@ class Done:
     result: Result
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A job that went wrong, and what the command would have exited with for it alone."""
-
-    job: Job
-    error: str
-    exit_code: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values, for `--json`."""
-        of = {"generator": self.job.generator, "task": self.job.task, "parameters": dict(self.job.params)}
-        return of | {"error": self.error, "exit_code": self.exit_code}
+def as_dict(job: Job, ended: Ended) -> dict[str, Any]:
+    """A job that went wrong, as plain values, for `--json`."""
+    of = {"generator": job.generator, "task": job.task, "parameters": dict(job.params)}
+    return of | {"error": ended.error, "exit_code": ended.exit_code}
 
 
-def run_jobs(jobs: Sequence[Job], request: Request) -> None:
+def run_jobs(jobs: Sequence[Job], options: Options, leave: Leave, *, report: bool, json: bool) -> None:
     """Do the jobs one after the other. One that fails is said at once and at the end, and the others go on.
 
     Raises:
         typer.Exit: some failed: with their exit code, the largest where they differ.
     """
-    done: list[Done] = []
-    failed: list[Failure] = []
-    for place, job in enumerate(jobs, 1):
-        with working(request.json) as progress:
-            progress.note(f"Run {place} of {len(jobs)}: {job}")
-        try:
-            done.append(_run(job, request, {each.result.id for each in done}))
-            check_complete(done[-1].result, done[-1].path)
-        except Exception as error:  # whatever it is, it is this job's
-            failed.append(_failure(job, error))
-            with working(request.json) as progress:
-                progress.note(failed[-1].error)
+    from simbench.evaluation.jobs import attempt
+    from simbench.sweep.plan import Step
+    from simbench.sweep.run import Here, work_through
+
+    of = {str(place): job for place, job in enumerate(jobs, 1)}
+    left: set[str] = set()
+
+    def one(step: Step) -> Ended:
+        with working(json) as progress:
+            progress.note(f"Run {step.key} of {len(jobs)}: {step}")
+            ended = attempt(of[step.key], options, leave, progress, spare=left)
+            if ended.error:
+                progress.note(ended.error)
+        if ended.path is not None:
+            left.add(ended.path.stem)
+        return ended
+
+    ended = work_through([Step(key, job) for key, job in of.items()], Here(one))
+    conclude([(job, ended[key]) for key, job in of.items()], leave, report=report, json=json)
+
+
+def conclude(
+    ended: Sequence[tuple[Job, Ended]], leave: Leave, *, report: bool, json: bool, brief: bool = False
+) -> None:
+    """The table and the pages of all results, and what has none; with `brief`, the JSON is one line, and names files.
+
+    Raises:
+        typer.Exit: some failed: with their exit code, the largest where they differ.
+    """
+    from simbench.results.schema import read_result
+
+    done = [Done(job, end.path, read_result(end.path)) for job, end in ended if end.path is not None]
+    failed = [(job, end) for job, end in ended if end.error]
     reports: list[Path] = []
     try:
-        if request.report:
-            reports = _reports(done, request)
+        if report:
+            reports = _reports(done, leave, json)
     finally:
-        _show(len(jobs), done, failed, reports, request.json)
+        if json:
+            _print_data(done, failed, reports, brief)
+        else:
+            _show(len(ended), done, failed, reports)
     if failed:
-        raise typer.Exit(max(failure.exit_code for failure in failed))
+        raise typer.Exit(max(end.exit_code for _, end in failed))
 
 
-def _run(job: Job, request: Request, spare: set[str]) -> Done:
-    """One job. What it holds in memory ends with it."""
-    from simbench.evaluation.jobs import perform
-    from simbench.results.schema import write_result
-
-    with working(request.json) as progress:
-        evaluated, task = perform(job, request.options, progress, smoke=request.smoke, data_dir=request.data_dir)
-        path = write_result(evaluated.result, request.out)
-        progress.note(f"Written to {path}")
-    samples_beside(evaluated, task, path, request.samples, spare)
-    return Done(job, path, evaluated.result)
-
-
-def _failure(job: Job, error: Exception) -> Failure:
-    from simbench.core.text import printable
-
-    if isinstance(error, SimbenchError):
-        return Failure(job, f"{type(error).__name__}: {printable(str(error), 2000)}", error.exit_code)
-    print_traceback(error)
-    return Failure(job, f"InternalError: {type(error).__name__}: {printable(str(error), 2000)}", INTERNAL_ERROR)
-
-
-def _reports(done: Sequence[Done], request: Request) -> list[Path]:
+def _reports(done: Sequence[Done], leave: Leave, json: bool) -> list[Path]:
     """A page for each task, above the folders of its generators."""
     from simbench.core.text import printable
     from simbench.tasks import get_task
 
     pages = []
     for name in dict.fromkeys(each.job.task for each in done):
-        members = [each for each in done if each.job.task == name]
+        all_of_it = [each for each in done if each.job.task == name]
+        members = all_of_it[:MOST_ON_A_PAGE]
         paths, results = [each.path for each in members], [each.result for each in members]
         files = [each.job.samples for each in members if each.job.samples is not None]
         page = paths[0].parent.parent / f"comparison-{results[0].id}.html"
-        with working(request.json) as progress:
-            written = report_of(results, paths, get_task(name, request.data_dir), page, "all", files)
+        with working(json) as progress:
+            if len(members) < len(all_of_it):
+                progress.note(f"The page shows the first {len(members)} of {len(all_of_it)} results; the table all.")
+            written = report_of(results, paths, get_task(name, leave.data_dir), page, "all", files)
             progress.note(f"The report on {printable(name, 100)} is {written}.")
         pages.append(written)
     return pages
 
 
-def _show(asked: int, done: Sequence[Done], failed: Sequence[Failure], reports: Sequence[Path], json: bool) -> None:
-    if json:
-        results = [each.result.model_dump(mode="json", by_alias=True) for each in done]
-        failures = [failure.as_dict() for failure in failed]
-        print_json({"results": results, "failed": failures, "reports": [str(page) for page in reports]})
+def _print_data(
+    done: Sequence[Done], failed: Sequence[tuple[Job, Ended]], reports: Sequence[Path], brief: bool
+) -> None:
+    failures = [as_dict(job, end) for job, end in failed]
+    pages = [str(page) for page in reports]
+    if brief:
+        found = {"results": [str(each.path) for each in done], "failed": failures, "reports": pages}
+        print(dumps(found, ensure_ascii=False), flush=True)
         return
+    results = [each.result.model_dump(mode="json", by_alias=True) for each in done]
+    print_json({"results": results, "failed": failures, "reports": pages})
+
+
+def _show(asked: int, done: Sequence[Done], failed: Sequence[tuple[Job, Ended]], reports: Sequence[Path]) -> None:
     show_comparison([each.result for each in done])
     for page in reports:
         print_text(f"The report is {page}")
-    for failure in failed:
-        print_text(f"Failed: {failure.job}: {failure.error}", "red")
+    for job, end in failed:
+        print_text(f"Failed: {job}: {end.error}", "red")
     print_text(f"{len(done)} of {asked} runs have a result.", "bold")
 
 

@@ -1,37 +1,16 @@
-"""What runs leave: the result, the samples beside it, and pages of one result or of several."""
+"""The pages that runs leave: of one result, or of several."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from simbench.core.errors import NothingMeasuredError, UsageError
 
 if TYPE_CHECKING:
     from simbench.evaluation.evaluate import Evaluated
     from simbench.report.opened import Models
     from simbench.results.schema import Result
     from simbench.tasks.base import Task
-
-
-def samples_beside(evaluated: Evaluated, task: Task, path: Path, limit: int, spare: Collection[str] = ()) -> None:
-    """Keep the samples of a generator, up to `limit` MB, or say why not: the result is there already, and it is what
-    was asked for."""
-    from simbench.core.progress import Progress
-    from simbench.samples.files import TooLargeError
-    from simbench.samples.kept import keep_samples
-
-    if not limit or evaluated.session is None:  # the samples of files are at hand
-        return
-    with Progress() as progress:
-        try:
-            written = keep_samples(evaluated.result, evaluated.pair, task, path, limit * 1e6, spare)
-            progress.note(f"The samples of repetition 0 are {written}; `simbench clean` removes them.")
-        except TooLargeError:
-            progress.note(f"The samples are not kept: they take more than {limit} MB (--samples-limit).")
-        except UsageError as error:
-            progress.note(f"The samples are not kept: {error}")
 
 
 def report_beside(evaluated: Evaluated, task: Task, path: Path) -> None:
@@ -72,16 +51,3 @@ def report_of(
             entries.append(open_entry(result, pair, task, models))
             advance(1)
         return write_report(entries, task, output, figures=figures)
-
-
-def check_complete(result: Result, path: Path) -> None:
-    """Raises NothingMeasuredError where a primary metric has no value; the result is at `path`."""
-    from simbench.core.text import printable
-
-    if result.status != "complete":
-        failed = [f"{m.key}: {m.error}" for m in result.measurements if m.value is None and m.status != "skipped"]
-        raise NothingMeasuredError(
-            "a primary metric of the task has no value",
-            got=printable("; ".join(failed), 500),
-            fix=f"The reasons are in {path}.",
-        )

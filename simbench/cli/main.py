@@ -13,16 +13,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from simbench.cli import boards, deploy, files, gates, judge, look, measure, simulate, train
-from simbench.cli.output import INTERNAL_ERROR, print_traceback
-from simbench.core.errors import SimbenchError
+from simbench.cli import boards, deploy, files, gates, judge, look, measure, simulate, sweep, train
+from simbench.core.errors import INTERNAL_ERROR, SimbenchError, print_traceback
 from simbench.core.text import printable
 from simbench.core.version import __version__
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
 SECTIONS = {
-    "Measure": ("run", "score", "compare", "train", "simulate", "report"),
+    "Measure": ("run", "sweep", "score", "compare", "train", "simulate", "report"),
     "Guard in CI": ("gate", "gate-speed", "bench"),
     "Write a generator": ("init", "check", "conditions"),
     "Hand it over": ("deploy",),
@@ -106,7 +105,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 pass, 1 regression, 2 usage, 3 invalid generator, 4 data or provenance mismatch, "
     "5 nothing was measured, 70 an error of simbench itself, 130 interrupted. SIMBENCH_DEBUG=1 shows tracebacks.",
 )
-for module in (measure, train, deploy, simulate, judge, files, look, gates, boards):
+for module in (measure, sweep, train, deploy, simulate, judge, files, look, gates, boards):
     module.register(app)
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simbench.cli import options
-from simbench.cli.grid import Request, run_jobs
-from simbench.cli.leave import check_complete, report_beside, report_of, samples_beside
-from simbench.cli.output import answer, command_line, print_json, read_timing, refuse_options, working
+from simbench.cli.grid import run_jobs
+from simbench.cli.leave import report_beside, report_of
+from simbench.cli.output import answer, command_line, print_json, refuse_options, working
 from simbench.core.errors import UsageError
 from simbench.tasks import DEFAULT
 
@@ -93,6 +93,7 @@ def run(
     precision: options.Precision = "fp32",
     compile: options.Compile = False,
     monte_carlo: options.MonteCarlo = None,
+    timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Measure speeds, too.")] = True,
     smoke: Annotated[bool, typer.Option("--smoke", help="A few hundred events: a first try, not a result.")] = False,
     fast: options.Fast = False,
     definitions: DefinitionsOption = "simbench",
@@ -130,8 +131,9 @@ def run(
         )
     from simbench.core.files import check_writable
     from simbench.core.parameters import parse_grid
+    from simbench.evaluation.devices import read_timing
     from simbench.evaluation.evaluate import Options
-    from simbench.evaluation.jobs import SAMPLES, grid, perform
+    from simbench.evaluation.jobs import SAMPLES, Leave, grid, perform
 
     if all(spec.startswith(SAMPLES) for spec in generator):
         refuse_options(
@@ -156,11 +158,12 @@ def run(
         definitions=definitions,
         metrics=metrics,
         command=command_line(),
+        timed=timing,
     )
     check_writable(out)
     kept = samples_limit if samples else 0
     if len(jobs) > 1:
-        run_jobs(jobs, Request(asked, out, kept, report, smoke, data_dir, json))
+        run_jobs(jobs, asked, Leave(out, kept, smoke, data_dir), report=report, json=json)
         return
     with working(json) as progress:
         evaluated, chosen = perform(jobs[0], asked, progress, smoke=smoke, data_dir=data_dir)
@@ -228,12 +231,15 @@ def _finish(evaluated: Evaluated, task: Task, out: Path, report: bool, json: boo
 
     Raises NothingMeasuredError where a primary metric has no value.
     """
+    from simbench.core.progress import Progress
+    from simbench.evaluation.jobs import check_complete, samples_beside
     from simbench.results.schema import write_result
 
     result = evaluated.result
     path = write_result(result, out)
     try:
-        samples_beside(evaluated, task, path, samples_limit)
+        with Progress() as progress:
+            samples_beside(evaluated, task, path, samples_limit, progress)
         if report:
             report_beside(evaluated, task, path)
     finally:

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
-from simbench.core.errors import UsageError
+from simbench.core.errors import UsageError, print_traceback
 
 if TYPE_CHECKING:
     from simbench.core.progress import Progress
     from simbench.generators.contract import Check
-    from simbench.generators.session import Mode
     from simbench.tasks.base import Task
-
-INTERNAL_ERROR = 70
-"""Exit code of what is a defect of simbench."""
 
 CHECK_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -31,49 +25,12 @@ def command_line() -> str:
     return shlex.join(["simbench", *sys.argv[1:]])
 
 
-class TimingOptions(TypedDict):
-    """What `simbench.evaluation.evaluate.Options` takes of the options of timing."""
-
-    batches: tuple[int, ...]
-    devices: tuple[str, ...]
-    modes: tuple[Mode, ...]
-
-
 def read_options(param: list[str] | None, task: str, data_dir: Path | None) -> tuple[dict[str, str], Task]:
     """The parameters and the task that the options name. Raises UsageError or DataError."""
     from simbench.core.parameters import parse_params
     from simbench.tasks import get_task
 
     return parse_params(param or []), get_task(task, data_dir)
-
-
-def read_timing(devices: str, batches: str | None, precision: str, compiled: bool) -> TimingOptions:
-    """What is timed, and how: lists with commas. The first device and precision are those of the scored events.
-
-    Raises:
-        UsageError: a device or precision that is not there, or no batch size.
-    """
-    from simbench.core.devices import choose_device
-    from simbench.core.plugins import unknown_name
-    from simbench.generators.session import PRECISIONS, Mode
-
-    def listed(text: str) -> list[str]:
-        return list(dict.fromkeys(word.strip() for word in text.split(",")))
-
-    known: dict[str, Mode] = {name: Mode(name) for name in PRECISIONS}
-    for word in listed(precision):
-        if word not in known:
-            raise unknown_name("precision", word, known)
-    sizes = listed(batches) if batches is not None else []
-    if not all(size.isdecimal() and 0 < int(size) < 10**9 for size in sizes):
-        raise UsageError("--batches are not numbers of events", got=repr(batches), expected="for example 1,100,1000")
-    plain = [known[word] for word in listed(precision)]
-    modes = [*plain, *(Mode(mode.precision, compiled=True) for mode in plain if compiled)]
-    return {
-        "batches": tuple(int(size) for size in sizes),
-        "devices": tuple(dict.fromkeys(choose_device(name) for name in listed(devices))),
-        "modes": tuple(modes),
-    }
 
 
 def refuse_options(why: str, **values: Any) -> None:
@@ -97,12 +54,6 @@ def working(json: bool) -> Iterator[Progress]:
 
     with stdout_kept_for_data(json), Progress() as progress:
         yield progress
-
-
-def print_traceback(error: BaseException) -> None:
-    """The traceback of an error on stderr, with the user's own behind it, where SIMBENCH_DEBUG=1 asks for it."""
-    if os.environ.get("SIMBENCH_DEBUG") == "1":
-        traceback.print_exception(error)
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from typing import ClassVar
+
+INTERNAL_ERROR = 70
+"""Exit code of what is a defect of simbench."""
 
 
 class SimbenchError(Exception):
@@ -44,3 +49,9 @@ class NothingMeasuredError(SimbenchError):
     """A run whose primary metrics have no value."""
 
     exit_code = 5
+
+
+def print_traceback(error: BaseException) -> None:
+    """The traceback of an error on stderr, with the user's own behind it, where SIMBENCH_DEBUG=1 asks for it."""
+    if os.environ.get("SIMBENCH_DEBUG") == "1":
+        traceback.print_exception(error)

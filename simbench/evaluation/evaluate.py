@@ -79,9 +79,10 @@ class Options:
     """What is asked for beside generator and task: the options of `simbench run`.
 
     `events` None: the whole test split. `batches` empty: the whole ladder. The events that are scored are made on the
-    first device in the first mode; all are timed. `monte_carlo`: a file of `simbench simulate`; None: the
-    cost that came with the task's events. `block_size`: events of a scoring block; None: the task's. `label`: what
-    tables call the generator; None: its own name. `score_files` uses `fast` to `command`, and `label`, alone.
+    first device in the first mode; all are timed, unless `timed` is False. `monte_carlo`: a file of `simbench
+    simulate`; None: the cost that came with the task's events. `block_size`: events of a scoring block; None: the
+    task's. `label`: what tables call the generator; None: its own name. `score_files` uses `fast` to `command`, and
+    `label`, alone.
     """
 
     root_seed: int = 0
@@ -97,6 +98,7 @@ class Options:
     monte_carlo: Path | None = None
     block_size: int | None = None
     label: str | None = None
+    timed: bool = True
 
     def __post_init__(self) -> None:
         blocks = [] if self.block_size is None else [self.block_size]
@@ -172,17 +174,19 @@ def evaluate(resolved: Resolved, task: Task, options: Options, progress: Progres
             except GeneratorError as error:
                 warnings.append(f"no calibrated scores: {error}")
             advance(1)
-    with progress.step("timing") as advance:
-        timed = time_on_devices(
-            [Opening(resolved, session, record)],
-            reference.conditions,
-            options.devices,
-            options.modes,
-            options.ladder(task),
-            witness=lambda: Witness(pairs[0].generated.samples, reference.samples, task.unit),
-            block=(task.block_size, scored.seconds / 4),
-            on_batch=advance,
-        )[0]
+    timed = Ladder()
+    if options.timed:
+        with progress.step("timing") as advance:
+            timed = time_on_devices(
+                [Opening(resolved, session, record)],
+                reference.conditions,
+                options.devices,
+                options.modes,
+                options.ladder(task),
+                witness=lambda: Witness(pairs[0].generated.samples, reference.samples, task.unit),
+                block=(task.block_size, scored.seconds / 4),
+                on_batch=advance,
+            )[0]
     first = pairs[0].generated.samples
     if any(not torch.equal(first, pair.generated.samples) for pair in pairs[1:]):
         record = record.model_copy(update={"stochastic": True})

@@ -6,15 +6,18 @@ A job is plain text, so that another process can do it as it is: `perform` needs
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from simbench.core.errors import UsageError
+from simbench.core.errors import INTERNAL_ERROR, NothingMeasuredError, SimbenchError, UsageError, print_traceback
 from simbench.core.progress import Progress
 from simbench.core.text import printable
 from simbench.evaluation.evaluate import Evaluated, Options, evaluate, score_files
 from simbench.generators.resolve import resolve
+from simbench.results.schema import Result, read_result, result_path, write_result
+from simbench.samples.files import TooLargeError
+from simbench.samples.kept import keep_samples
 from simbench.tasks import get_task
 from simbench.tasks.base import Task
 
@@ -24,12 +27,16 @@ SAMPLES = "samples:"
 
 @dataclass(frozen=True)
 class Job:
-    """One run: what `--generator`, `--task`, `--param` and `--name` of `simbench run` take, of each one value."""
+    """One run: what `--generator`, `--task`, `--param`, `--name`, `--seed` of `simbench run` take, of each one value.
+
+    `seed` None: that of the options for all jobs.
+    """
 
     generator: str
     task: str
     params: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
+    seed: int | None = None
 
     @property
     def samples(self) -> Path | None:
@@ -37,7 +44,8 @@ class Job:
         return Path(self.generator.removeprefix(SAMPLES)) if self.generator.startswith(SAMPLES) else None
 
     def __str__(self) -> str:
-        params = ", ".join(f"{key}={value}" for key, value in self.params.items())
+        seed = {} if self.seed is None else {"seed": self.seed}
+        params = ", ".join(f"{key}={value}" for key, value in {**self.params, **seed}.items())
         name = self.generator if self.label is None else f"{self.label}: {self.generator}"
         return printable(f"{name}{f' ({params})' if params else ''} on {self.task}", 300)
 
@@ -73,14 +81,15 @@ def perform(
     """Do one job: measure the generator, or score its file of samples. Nothing is written.
 
     Args:
-        options: for all jobs alike; the label is the job's.
+        options: for all jobs alike; the label is the job's, and the seed, if it has one.
         smoke: as many events as the task has for a first try, where `options` names no number.
 
     Raises:
         UsageError, DataError, GeneratorError: as `resolve`, `evaluate` and `score_files`.
     """
     task = get_task(job.task, data_dir)
-    options = replace(options, label=job.label)
+    seed = options.root_seed if job.seed is None else job.seed
+    options = replace(options, label=job.label, root_seed=seed)
     if job.samples is not None:
         if job.params:
             what = "samples that are made already take no --param"
@@ -89,3 +98,105 @@ def perform(
     if smoke and options.events is None:
         options = replace(options, events=task.smoke_events)
     return evaluate(resolve(job.generator, job.params), task, options, progress), task
+
+
+@dataclass(frozen=True)
+class Leave:
+    """What all jobs leave alike: a result below `out`, and at most `samples` MB of samples beside it.
+
+    `smoke` and `data_dir` are those of `perform`.
+    """
+
+    out: Path
+    samples: int = 64
+    smoke: bool = False
+    data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a job: the file that it left, and the reason where something went wrong. Plain text, as the job.
+
+    Both are there where the result is written, but a primary metric has no value. `exit_code` is what the command would
+    have exited with for this job alone.
+    """
+
+    path: Path | None
+    error: str = ""
+    exit_code: int = 0
+
+    @classmethod
+    def by(cls, error: Exception, path: Path | None = None) -> Ended:
+        """The end that an exception of the job makes."""
+        if isinstance(error, SimbenchError):
+            return cls(path, f"{type(error).__name__}: {printable(str(error), 2000)}", error.exit_code)
+        print_traceback(error)
+        return cls(path, f"InternalError: {type(error).__name__}: {printable(str(error), 2000)}", INTERNAL_ERROR)
+
+
+def attempt(
+    job: Job, options: Options, leave: Leave, progress: Progress, *, spare: Collection[str] | None = (), id: str = ""
+) -> Ended:
+    """Do one job and write what it leaves. Whatever goes wrong is the job's, and ends nothing else.
+
+    Args:
+        spare: see `keep_samples`.
+        id: of the result, in place of one of its own: a job whose result is there is not done again.
+    """
+    path = None
+    try:
+        path = result_with(id, leave.out) if id else None
+        if path is not None:
+            check_complete(read_result(path), path)
+            return Ended(path)
+        evaluated, task = perform(job, options, progress, smoke=leave.smoke, data_dir=leave.data_dir)
+        result = evaluated.result.model_copy(update={"id": id}) if id else evaluated.result
+        path = _written(result, leave.out, once=bool(id))
+        progress.note(f"Written to {path}")
+        samples_beside(replace(evaluated, result=result), task, path, leave.samples, progress, spare)
+        check_complete(result, path)
+    except Exception as error:  # whatever it is, it is this job's
+        return Ended.by(error, path)
+    return Ended(path)
+
+
+def result_with(id: str, out: Path) -> Path | None:
+    """The file of the result of this id below a folder of results; None: there is none."""
+    return next(out.glob(f"*/*/{id}.json"), None)
+
+
+def _written(result: Result, out: Path, *, once: bool) -> Path:
+    """Write a result; with `once`, another process may have done the same job meanwhile: its result stays."""
+    try:
+        return write_result(result, out)
+    except UsageError:
+        if once and result_path(result, out).is_file():
+            return result_path(result, out)
+        raise
+
+
+def samples_beside(
+    evaluated: Evaluated, task: Task, path: Path, limit: int, progress: Progress, spare: Collection[str] | None = ()
+) -> None:
+    """Keep the samples of a generator, up to `limit` MB, or say why not: the result is there already, and it is what
+    was asked for."""
+    if not limit or evaluated.session is None:  # the samples of files are at hand
+        return
+    try:
+        written = keep_samples(evaluated.result, evaluated.pair, task, path, limit * 1e6, spare)
+        progress.note(f"The samples of repetition 0 are {written}; `simbench clean` removes them.")
+    except TooLargeError:
+        progress.note(f"The samples are not kept: they take more than {limit} MB (--samples-limit).")
+    except UsageError as error:
+        progress.note(f"The samples are not kept: {error}")
+
+
+def check_complete(result: Result, path: Path) -> None:
+    """Raises NothingMeasuredError where a primary metric has no value; the result is at `path`."""
+    if result.status != "complete":
+        failed = [f"{m.key}: {m.error}" for m in result.measurements if m.value is None and m.status != "skipped"]
+        raise NothingMeasuredError(
+            "a primary metric of the task has no value",
+            got=printable("; ".join(failed), 500),
+            fix=f"The reasons are in {path}.",
+        )

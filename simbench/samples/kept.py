@@ -35,11 +35,12 @@ class Kept:
 
 
 def keep_samples(
-    result: Result, pair: Comparison, task: Task, path: Path, limit: float, spare: Collection[str] = ()
+    result: Result, pair: Comparison, task: Task, path: Path, limit: float, spare: Collection[str] | None = ()
 ) -> Path:
     """Write the generated events of `pair` beside the result file `path`: `<id>.h5`. Returns the new file.
 
-    Then what earlier runs kept in the folder is removed, without that of the results whose ids are in `spare`.
+    Then what earlier runs kept in the folder is removed, without that of the results whose ids are in `spare`; None: of
+    all.
 
     Raises:
         TooLargeError: they take more than `limit` bytes. Nothing is written or removed.
@@ -48,9 +49,10 @@ def keep_samples(
     target, rows = path.with_suffix(SUFFIX), pair.reference.split_rows
     name, seed = result.label, result.spec.root_seed
     write_samples(target, task, pair.generated.samples, rows, name, seed, result=result.id, limit=limit)
-    for old in kept_samples(path.parent, deep=False):
-        if old.result.id not in (result.id, *spare):
-            old.remove()
+    if spare is not None:
+        for old in kept_samples(path.parent, deep=False):
+            if old.result.id not in (result.id, *spare):
+                old.remove()
     return target
 
 

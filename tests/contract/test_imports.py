@@ -18,7 +18,7 @@ FORBIDDEN = {"simbench": {"simbench_baselines", "simbench_models"}, "baselines/s
 PACKAGES = ("baselines/simbench_baselines", "reference_models/simbench_models")
 
 FOLDERS = (
-    *("cli", "gates", "selftest", "boards", "report", "simulation", "evaluation", "training", "generators"),
+    *("cli", "gates", "selftest", "boards", "report", "sweep", "simulation", "evaluation", "training", "generators"),
     *("samples", "tasks", "results", "metrics", "features", "core"),
 )
 """The folders of simbench: each may import those that come after it."""
@@ -26,7 +26,7 @@ FOLDERS = (
 FLOORS = 8
 """The longest chain of folders that import one another, the shipped models' included, may not be longer."""
 
-HEAVY = ("torch", "numpy", "pydantic", "h5py", "scipy", "pandas", "matplotlib", "lightning", "rich")
+HEAVY = ("torch", "numpy", "pydantic", "h5py", "scipy", "pandas", "matplotlib", "lightning", "rich", "dask")
 
 
 def sources(folder: str) -> list[Path]:
@@ -67,6 +67,11 @@ def test_nothing_imports_against_the_direction(folder: str) -> None:
     assert len(files) > 5
     wrong = {str(path): names for path in files if (names := imported(path) & FORBIDDEN[folder])}
     assert not wrong
+
+
+def test_one_module_alone_knows_dask() -> None:
+    dask = {"dask", "distributed", "dask_jobqueue"}
+    assert [path.name for path in sources("simbench") if imported(path) & dask] == ["cluster.py"]
 
 
 def test_every_folder_has_a_place_in_the_order() -> None:
