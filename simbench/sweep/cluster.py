@@ -81,7 +81,7 @@ class _Settle(WorkerPlugin):
         self.place = place
 
     def setup(self, worker: Any) -> None:
-        log = os.open(self.place.logs / f"worker-{worker.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        log = os.open(self.place.logs / f"worker-{worker.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for stream in (1, 2):
             os.dup2(log, stream)
         os.close(log)
