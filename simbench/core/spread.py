@@ -56,7 +56,7 @@ def spread(workers: int = 1, scheduler: str | None = None) -> Iterator[Spread]:
 
 @contextmanager
 def _cluster(address: str) -> Iterator[Spread]:
-    """The one place that knows of Dask."""
+    """Of pieces of one job; whole jobs, which time and are tried again: `sweep/cluster.py`."""
     try:
         distributed: Any = import_module("distributed")
     except ImportError as error:
