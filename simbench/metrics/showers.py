@@ -289,7 +289,9 @@ def _family(family: str, of: str, label: str) -> Metric:
 
     mean = "" if family == "total" else ", mean over layers"
     separation.__doc__ = f"Separation power of the histograms of {of}{mean}; 0: equal, 1: apart."
-    return metric(f"separation_{family}/1", label=f"separation, {label}", of=separation_of_showers)(separation)
+    meaning = f"How much of the histograms of {of} is not shared by generated and real showers."
+    register = metric(f"separation_{family}/1", label=f"separation, {label}", meaning=meaning, of=separation_of_showers)
+    return register(separation)
 
 
 TOTAL_ENERGY = _family("total", "the energy of the shower over that of the particle, E_tot / E_inc", "E_tot / E_inc")
@@ -303,7 +305,12 @@ WIDTHS_R = _family("width_r", "the width of the shower in the radius", "width in
 SPARSITIES = _family("sparsity", "the share of empty voxels", "sparsity")
 
 
-@metric("separation_voxels/1", label="separation, voxel energies", of=separation_of_showers)
+@metric(
+    "separation_voxels/1",
+    label="separation, voxel energies",
+    meaning="How much of the histogram of voxel energies is not shared by generated and real showers.",
+    of=separation_of_showers,
+)
 @stratified
 def separation_voxels(pair: Comparison) -> Estimate:
     """Separation power of the histogram of voxel energies, all voxels of all events together; 0: equal, 1: apart.
@@ -334,7 +341,12 @@ FROM = 4096.0
 WIDE_TOTAL, NARROW_TOTAL = Range(20, (0.4, 1.4)), Range(20, (0.9, 1.1))
 
 
-@metric("separation_total_by_energy/1", label="separation, E_tot / E_inc by energy", of=separation_of_showers)
+@metric(
+    "separation_total_by_energy/1",
+    label="separation, E_tot / E_inc by energy",
+    meaning="How much of the histograms of E_tot / E_inc at each incident energy is not shared by both sides.",
+    of=separation_of_showers,
+)
 def separation_total_by_energy(pair: Comparison) -> Estimate:
     """Separation power of the histograms of E_tot / E_inc at each incident energy, mean over energies.
 

@@ -36,7 +36,7 @@ from simbench.samples.files import (
 )
 from simbench.tasks.base import Task
 
-RANGE = 100_000
+RANGE = 25_000
 """Rows of a shard that one worker reads; as many as there are test rows, where those are more."""
 MOST_EVENTS, MAX_FILE, MAX_SLAB = 10**9, 2**43, 2**30
 """Events of a shard, bytes of its file, and bytes of the rows that are stored together in it."""

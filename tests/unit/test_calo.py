@@ -409,14 +409,14 @@ def run(*arguments: str) -> Any:
 def test_the_tasks_are_offered_by_name_and_told_without_their_files() -> None:
     import tomllib
 
-    from simbench.cli import look
+    from simbench.cli.tasks import describe_task
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     offered = project["entry-points"]["simbench.tasks"]
     for name, kind in TASKS.items():
         assert offered[name] == f"simbench.tasks.calo:{kind.__name__}"
         assert kind.name == kind.dataset.task == name
-        told = look._describe_task(kind())
+        told = describe_task(kind())
         assert told["test_events"] is None
         assert told["shape"] == (kind.voxels,)
 
