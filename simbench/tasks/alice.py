@@ -86,16 +86,6 @@ class AliceTask(Task):
         """See Task."""
         return "floor" in self._rows
 
-    @functools.cached_property
-    def scored_sha256(self) -> str:
-        """See Task."""
-        return super().scored_sha256
-
-    @functools.cached_property
-    def train_sha256(self) -> str:
-        """See Task."""
-        return super().train_sha256
-
     def measured(self) -> tuple[str, ...]:
         """See Task: without those that need more events of a particle than some test condition has."""
         fewest = int(np.unique(self._condition_id[self._rows["test"]], return_counts=True)[1].min())

@@ -154,7 +154,7 @@ class Task(ABC):
         """What generators are scored against: `test`, and `floor` where there is one."""
         return ("test", "floor") if self.has_floor else ("test",)
 
-    @property
+    @functools.cached_property
     def scored_sha256(self) -> str:
         """Checksum of the events of `scored_splits`. A task whose files are pinned writes it down."""
         return checksum(*map(self.load_split, self.scored_splits))
@@ -165,7 +165,7 @@ class Task(ABC):
         none."""
         return self.lenet.sha256 if self.lenet else None
 
-    @property
+    @functools.cached_property
     def train_sha256(self) -> str:
         """Checksum of the events of `train`."""
         return checksum(self.load_split("train"))

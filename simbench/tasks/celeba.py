@@ -78,11 +78,6 @@ class CelebA64(Task):
         return SHA256_PREFIX
 
     @functools.cached_property
-    def scored_sha256(self) -> str:
-        """See Task."""
-        return super().scored_sha256
-
-    @functools.cached_property
     def train_sha256(self) -> str:
         """See Task: of the image files as they are, for they are too many to be decoded for this."""
         read, digest = _reader(self.folder), hashlib.sha256()

@@ -349,16 +349,6 @@ class DescribedTask(Task):
         """See Task."""
         return "floor" in self._parts
 
-    @functools.cached_property
-    def scored_sha256(self) -> str:
-        """See Task."""
-        return super().scored_sha256
-
-    @functools.cached_property
-    def train_sha256(self) -> str:
-        """See Task."""
-        return super().train_sha256
-
     def left_out(self) -> dict[str, str]:
         """Those of `metrics` that the test events do not allow, with the reason."""
         limits = (int(self.counts.min()), int(self.counts.max()))
