@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 from scipy.stats import rankdata
@@ -22,14 +21,17 @@ from simbench.report.style import (
     DIFFERENCES,
     FAINT,
     INK,
-    REAL,
+    RATIO_RANGE,
+    REAL_BAND,
     Series,
     as_array,
     bare,
     calm,
     draw_ratio,
+    draw_real,
+    histogram_grid,
     largest_reference,
-    legend_above,
+    legend_of_ratios,
     make_figure,
     photons,
     plain,
@@ -41,7 +43,6 @@ from simbench.tasks.base import Task
 
 Array = NDArray[np.float64]
 BINS = 32
-RATIO_RANGE = (0.0, 2.0)
 LINE = 0.15
 """Inches that a line of small print takes in a panel."""
 
@@ -106,12 +107,7 @@ def channel_histograms(series: Sequence[Series], task: Task, other: Events | Non
         return values.sum(1) if column is None else values[:, column]
 
     with styled():
-        rows, legend_rows = -(-len(columns) // 3), -(-(len(series) + 2) // 4)
-        height = 3.5 * rows + 0.6 + 0.25 * legend_rows
-        figure = Figure(figsize=(11, height))
-        top = 1 - (0.45 + 0.25 * legend_rows) / height
-        margins = {"left": 0.065, "right": 0.985, "bottom": 0.5 / height, "top": top}
-        outer = figure.add_gridspec(rows, 3, hspace=0.14, wspace=0.2, **margins)
+        figure, outer, height = histogram_grid(len(columns), series, 3.5, 0.14)
         handles: list[Any] = []
         outside, panels = False, []
         for place, (name, column) in enumerate(columns):
@@ -122,12 +118,7 @@ def channel_histograms(series: Sequence[Series], task: Task, other: Events | Non
             real = column_of(reference, column)
             edges = np.linspace(0, np.sqrt(max(float(np.quantile(real, 0.998)) * 1.05, 1.0)), BINS + 1) ** 2
             centres, counts = ((np.sqrt(edges[1:]) + np.sqrt(edges[:-1])) / 2) ** 2, _histogram(real, edges)
-            shape = main.stairs(counts, edges, fill=True, color=REAL, alpha=0.35)
-            main.stairs(counts, edges, color=REAL, lw=1.2)
-            error = np.sqrt(counts)
-            share = np.divide(error, counts, out=np.zeros_like(error), where=counts > 0)
-            below.stairs(1 + share, edges, baseline=1 - share, fill=True, color=REAL, alpha=0.35)
-            drawn, highest = [shape], float(counts.max())
+            drawn, highest = [draw_real(main, below, counts, np.sqrt(counts), edges)], float(counts.max())
             texts = (
                 []
                 if again is None
@@ -168,11 +159,7 @@ def channel_histograms(series: Sequence[Series], task: Task, other: Events | Non
             if place >= len(columns) - 3:
                 below.set_xlabel(f"{task.unit} (square-root axis)")
         sample_label(panels[0], panels[min(2, len(panels) - 1)], task, events)
-        names = ["real (band: its statistical error)", *(plain(one.label) for one in series)]
-        if outside:
-            handles = [*handles, Line2D([], [], ls="", marker="^", ms=4.5, color=INK)]
-            names.append(f"ratio above {RATIO_RANGE[1]:g}")
-        legend_above(figure, handles, names)
+        legend_of_ratios(figure, handles, REAL_BAND, series, f"ratio above {RATIO_RANGE[1]:g}" if outside else "")
     return figure
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
@@ -20,13 +19,16 @@ from simbench.report.channels import LINE, agreement
 from simbench.report.style import (
     COUNTS,
     INK,
-    REAL,
+    RATIO_RANGE,
+    REAL_BAND,
     Series,
     as_array,
     calm,
     draw_ratio,
+    draw_real,
+    histogram_grid,
     largest_reference,
-    legend_above,
+    legend_of_ratios,
     make_figure,
     photons,
     plain,
@@ -37,7 +39,7 @@ from simbench.report.style import (
 from simbench.tasks.base import Task
 
 Array = NDArray[np.float64]
-RATIO_RANGE = (0.0, 2.0)
+OUTSIDE = "ratio outside the panel"
 MOST_LAYERS = 5
 """Layers in which the mean shower is drawn: those with most energy."""
 BINS = 32
@@ -68,10 +70,7 @@ def layer_profile(series: Sequence[Series], task: Task) -> Figure:
         figure = make_figure(10, 5)
         grid: Any = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.15], "hspace": 0})
         main, below = grid
-        handles = [main.stairs(real, edges, fill=True, color=REAL, alpha=0.35)]
-        main.stairs(real, edges, color=REAL, lw=1.2)
-        share = np.divide(real_error, real, out=np.zeros_like(real), where=real > 0)
-        below.stairs(1 + share, edges, baseline=1 - share, fill=True, color=REAL, alpha=0.35)
+        handles = [draw_real(main, below, real, real_error, edges)]
         outside = False
         for one in series:
             made, error = _mean(_layer_energies(one.pair.generated))
@@ -89,21 +88,13 @@ def layer_profile(series: Sequence[Series], task: Task) -> Figure:
         below.set_xticks(range(0, len(numbers), step), [str(number) for number in numbers[::step]])
         below.minorticks_off()
         sample_label(main, main, task, events)
-        _legend(figure, handles, series, outside)
+        legend_of_ratios(figure, handles, REAL_BAND, series, OUTSIDE if outside else "")
     return figure
 
 
 def _mean(values: Array) -> tuple[Array, Array]:
     """Mean and standard error of each column."""
     return values.mean(0), values.std(0) / np.sqrt(max(len(values) - 1, 1))
-
-
-def _legend(figure: Figure, handles: list[Any], series: Sequence[Series], outside: bool) -> None:
-    names = ["real (band: its statistical error)", *(plain(one.label) for one in series)]
-    if outside:
-        handles = [*handles, Line2D([], [], ls="", marker="^", ms=4.5, color=INK)]
-        names.append("ratio outside the panel")
-    legend_above(figure, handles, names)
 
 
 @dataclass(frozen=True)
@@ -177,12 +168,7 @@ def feature_histograms(series: Sequence[Series], task: Task) -> tuple[Figure, st
     panels, number = _panels(series)
     events = largest_reference(series).reference
     with styled():
-        rows, legend_rows = -(-len(panels) // 3), -(-(len(series) + 2) // 4)
-        height = 3.7 * rows + 0.6 + 0.25 * legend_rows
-        figure = Figure(figsize=(11, height))
-        top = 1 - (0.45 + 0.25 * legend_rows) / height
-        margins = {"left": 0.065, "right": 0.985, "bottom": 0.5 / height, "top": top}
-        outer = figure.add_gridspec(rows, 3, hspace=0.3, wspace=0.2, **margins)
+        figure, outer, height = histogram_grid(len(panels), series, 3.7, 0.3)
         handles: list[Any] = []
         outside, mains = False, []
         for place, panel in enumerate(panels):
@@ -192,11 +178,7 @@ def feature_histograms(series: Sequence[Series], task: Task) -> tuple[Figure, st
             mains.append(main)
             middle = np.sqrt(panel.edges[1:] * panel.edges[:-1]) if panel.logarithmic else None
             centres = (panel.edges[1:] + panel.edges[:-1]) / 2 if middle is None else middle
-            drawn: list[Any] = [main.stairs(panel.real, panel.edges, fill=True, color=REAL, alpha=0.35)]
-            main.stairs(panel.real, panel.edges, color=REAL, lw=1.2)
-            error = np.sqrt(panel.real)
-            share = np.divide(error, panel.real, out=np.zeros_like(error), where=panel.real > 0)
-            below.stairs(1 + share, panel.edges, baseline=1 - share, fill=True, color=REAL, alpha=0.35)
+            drawn = [draw_real(main, below, panel.real, np.sqrt(panel.real), panel.edges)]
             highest, texts = float(panel.real.max()), []
             for one, counts in zip(series, panel.made, strict=True):
                 scale, good = len(events) / len(one.pair), panel.real > 0
@@ -228,7 +210,7 @@ def feature_histograms(series: Sequence[Series], task: Task) -> tuple[Figure, st
                 main.set_ylabel("events / bin")
                 below.set_ylabel("gen. / real", loc="center", fontsize=9)
         sample_label(mains[0], mains[min(2, len(mains) - 1)], task, events)
-        _legend(figure, handles, series, outside)
+        legend_of_ratios(figure, handles, REAL_BAND, series, OUTSIDE if outside else "")
     return figure, f"What is of one layer is of layer {number}."
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
@@ -15,13 +14,12 @@ from simbench.core.events import Events
 from simbench.core.text import count
 from simbench.report.channels import Array, channel_photons
 from simbench.report.style import (
-    INK,
     REAL,
     Series,
     as_array,
     draw_ratio,
     largest_reference,
-    legend_above,
+    legend_of_ratios,
     photons,
     plain,
     ratio_panel,
@@ -161,11 +159,8 @@ def energy_response(series: Sequence[Series], task: Task) -> Figure:
                 below.set_ylabel("mean,\ngen. / real", loc="center", fontsize=9)
                 widths.set_ylabel("width,\ngen. / real", loc="center", fontsize=9)
         sample_label(mains[0], mains[columns - 1], task, events)
-        names = ["real (mean, 16–84 % band)", *(plain(one.label) for one in series)]
-        if outside:
-            handles = [*handles, Line2D([], [], ls="", marker="^", ms=4.5, color=INK)]
-            names.append("ratio outside the panel")
-        legend_above(figure, handles, names)
+        said = "ratio outside the panel" if outside else ""
+        legend_of_ratios(figure, handles, "real (mean, 16–84 % band)", series, said)
     return figure
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
@@ -266,6 +267,12 @@ def sample_label(first: Axes, last: Axes, task: Task, events: Events) -> None:
         exp_label(exp="", text="", rlabel=sample, ax=last, **look)
 
 
+RATIO_RANGE = (0.0, 2.0)
+"""The ratios that a panel below a histogram shows."""
+REAL_BAND = "real (band: its statistical error)"
+"""Of `draw_real`, in the legend."""
+
+
 def ratio_panel(axes: Axes, limits: tuple[float, float], ticks: Sequence[float]) -> None:
     """A panel of ratios to real events: a line at 1, and room beyond `limits` for what lies outside of them."""
     room = 0.07 * (limits[1] - limits[0])
@@ -288,6 +295,38 @@ def draw_ratio(
         where = x[beyond]
         axes.plot(where, np.full(len(where), at), marker, ms=4.5, color=one.colour, **how)
     return bool(np.any((ratio > high) | (ratio < low)))
+
+
+def draw_real(main: Axes, below: Axes, real: Any, error: Any, edges: Any) -> Any:
+    """Real events as a filled histogram, and below it, about 1, their relative error as a band.
+
+    (B,) counts or means with their errors (B,), in bins of `edges` (B + 1,). Returns what the legend shows.
+    """
+    handle = main.stairs(real, edges, fill=True, color=REAL, alpha=0.35)
+    main.stairs(real, edges, color=REAL, lw=1.2)
+    share = np.divide(error, real, out=np.zeros_like(error), where=real > 0)
+    below.stairs(1 + share, edges, baseline=1 - share, fill=True, color=REAL, alpha=0.35)
+    return handle
+
+
+def histogram_grid(panels: int, series: Sequence[Series], each: float, hspace: float) -> tuple[Figure, Any, float]:
+    """A figure for histograms in rows of three, each `each` inches high, with room for the legend: it, its grid, and
+    its height in inches."""
+    rows, legend_rows = -(-panels // 3), -(-(len(series) + 2) // 4)
+    height = each * rows + 0.6 + 0.25 * legend_rows
+    figure = Figure(figsize=(11, height))
+    top = 1 - (0.45 + 0.25 * legend_rows) / height
+    margins = {"left": 0.065, "right": 0.985, "bottom": 0.5 / height, "top": top}
+    return figure, figure.add_gridspec(rows, 3, hspace=hspace, wspace=0.2, **margins), height
+
+
+def legend_of_ratios(figure: Figure, handles: Sequence[Any], real: str, series: Sequence[Series], outside: str) -> None:
+    """The legend of real events and each generator, and of the triangles, where `outside` says what they are."""
+    names = [real, *(plain(one.label) for one in series)]
+    if outside:
+        handles = [*handles, Line2D([], [], ls="", marker="^", ms=4.5, color=INK)]
+        names.append(outside)
+    legend_above(figure, handles, names)
 
 
 def photons(value: float, _position: int | None = None) -> str:
