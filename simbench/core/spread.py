@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 from simbench.core.errors import DataError, UsageError
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+RECONNECTING = 30
+"""Seconds in which a Dask scheduler has to answer, at first and after it was lost."""
 
 
 class Spread(Protocol):
@@ -54,24 +56,33 @@ def spread(workers: int = 1, scheduler: str | None = None) -> Iterator[Spread]:
         yield map
 
 
+def connect(cluster: Any) -> Any:
+    """A client of a Dask scheduler: of one at an address, or of a cluster that this process started.
+
+    Raises UsageError where none answers within `RECONNECTING` seconds, or Dask is not installed.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError("this needs Dask", got=str(error), fix="pip install 'simbench[dask]'") from error
+    try:
+        return Client(cluster, timeout=RECONNECTING)
+    except (OSError, ValueError, TimeoutError) as error:
+        what, got = f"there is no Dask scheduler at {cluster}", " ".join(str(error).split())[:200]
+        fix = "Start one by `dask scheduler`, and pass the address that it prints."
+        raise UsageError(what, got=got, expected="an address like tcp://HOST:8786", fix=fix) from error
+
+
 @contextmanager
 def _cluster(address: str) -> Iterator[Spread]:
     """Of pieces of one job; whole jobs, which time and are tried again: `sweep/cluster.py`."""
-    try:
-        distributed: Any = import_module("distributed")
-    except ImportError as error:
-        what, fix = "--scheduler needs Dask", "pip install distributed"
-        raise UsageError(what, got="no package `distributed`", fix=fix) from error
-    try:
-        client = distributed.Client(address, timeout=10)
-    except (OSError, ValueError, TimeoutError) as error:
-        what, got = f"there is no Dask scheduler at {address}", " ".join(str(error).split())[:200]
-        fix = "Start one by `dask scheduler`, and pass the address that it prints."
-        raise UsageError(what, got=got, expected="an address like tcp://HOST:8786", fix=fix) from error
-    with client:
+    with connect(address) as client:
+        from distributed import KilledWorker
+        from distributed.comm.core import CommClosedError
+
         try:
             yield lambda function, things: (f.result() for f in client.map(function, things, pure=False))
-        except (distributed.KilledWorker, distributed.comm.core.CommClosedError, CancelledError) as error:
+        except (KilledWorker, CommClosedError, CancelledError) as error:
             got, fix = " ".join(str(error).split())[:300], "Read the workers' logs; take a smaller --chunk."
             raise DataError("the Dask cluster lost its work", got=got, fix=fix) from error
 

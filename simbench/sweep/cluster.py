@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from simbench.core.errors import SimbenchError, UsageError
 from simbench.core.plugins import did_you_mean
 from simbench.core.progress import Progress
+from simbench.core.spread import RECONNECTING, connect
 from simbench.core.threads import torch_threads
 from simbench.core.version import __version__
 from simbench.evaluation.jobs import Ended, Job
@@ -46,9 +47,6 @@ SECONDS = 1.0
 
 SILENCE = 60.0
 """Seconds without a worker after which the user is told."""
-
-RECONNECTING = 30
-"""Seconds in which a scheduler has to answer, at first and after it was lost."""
 
 BATCH_SYSTEMS = {"slurm": "SLURMCluster", "htcondor": "HTCondorCluster", "pbs": "PBSCluster"}
 """The classes of dask-jobqueue."""
@@ -209,13 +207,13 @@ def dask_pool(table: ClusterTable, asked: Asked, logs: Path, note: Callable[[str
                 {
                     # a job that is tried again by Dask itself may stand behind another, and be blamed for its crash
                     "distributed.scheduler.allowed-failures": 0,
-                    "distributed.comm.timeouts.connect": "30s",
+                    "distributed.comm.timeouts.connect": f"{RECONNECTING}s",
                     "distributed.logging.distributed": "critical",
                 }
             )
         )
         if table.scheduler is not None:
-            client = stack.enter_context(_client(table.scheduler))
+            client = stack.enter_context(connect(table.scheduler))
             yield DaskPool(client, asked, table.cores or _cores_of(client), note)
             return
         place = None
@@ -226,7 +224,7 @@ def dask_pool(table: ClusterTable, asked: Asked, logs: Path, note: Callable[[str
         else:
             cluster, cores = batch_cluster(table), table.cores or 1
             cluster.scale(jobs=table.workers)
-        client = stack.enter_context(_client(stack.enter_context(cluster)))
+        client = stack.enter_context(connect(stack.enter_context(cluster)))
         if place is not None:
             client.register_plugin(_Settle(place))
         yield DaskPool(client, asked, cores, note)
@@ -289,14 +287,6 @@ def batch_cluster(table: ClusterTable) -> Any:
         return kind(cores=cores, memory=table.memory, processes=1, worker_extra_args=extra, **options)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the options of {table.kind} are wrong", got=str(error)[:300]) from error
-
-
-def _client(cluster: Any) -> Client:
-    try:
-        return Client(cluster, timeout=RECONNECTING)
-    except (OSError, TimeoutError, ValueError) as error:
-        what, fix = f"there is no scheduler at {cluster}", "`dask scheduler` starts one and says its address."
-        raise UsageError(what, got=str(error)[:200], expected="such as tcp://127.0.0.1:8786", fix=fix) from error
 
 
 def _cores_of(client: Client) -> int:

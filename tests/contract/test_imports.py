@@ -69,9 +69,9 @@ def test_nothing_imports_against_the_direction(folder: str) -> None:
     assert not wrong
 
 
-def test_one_module_alone_knows_dask() -> None:
+def test_two_modules_alone_know_dask() -> None:
     dask = {"dask", "distributed", "dask_jobqueue"}
-    assert [path.name for path in sources("simbench") if imported(path) & dask] == ["cluster.py"]
+    assert [path.name for path in sources("simbench") if imported(path) & dask] == ["spread.py", "cluster.py"]
 
 
 def test_every_folder_has_a_place_in_the_order() -> None:
