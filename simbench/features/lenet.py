@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 from simbench.core.events import Events
 
@@ -41,6 +42,17 @@ class Variant:
     peak_rate: float
 
 
+class MaxPool2(nn.Module):
+    """Max pooling 2 x 2 of maps with even sides: (N, C, H, W) -> (N, C, H / 2, W / 2)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The values of `max_pool2d`, which also writes down where each came from and takes 15 times as long."""
+        if torch.is_grad_enabled():  # of equal values it lets the first learn, and pinned weights are its work
+            return max_pool2d(maps, 2)
+        rows = torch.maximum(maps[..., 0::2, :], maps[..., 1::2, :])
+        return torch.maximum(rows[..., 0::2], rows[..., 1::2])
+
+
 class LeNet5(nn.Module):
     """LeNet-5 after LeCun et al., Proc. IEEE 86 (1998), section II.B.
 
@@ -62,7 +74,7 @@ class LeNet5(nn.Module):
         self.variant = variant
         side = (variant.shape[-1] // 2 - 4) // 2
         self.convolutions = nn.Sequential(
-            nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)
+            nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), MaxPool2(), nn.Conv2d(6, 16, 5), nn.ReLU(), MaxPool2()
         )
         self.dense = nn.Sequential(
             nn.Linear(16 * side * side, 120),

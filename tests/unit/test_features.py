@@ -11,7 +11,7 @@ from torch import Tensor
 from simbench.core.errors import DataError
 from simbench.core.events import Events
 from simbench.features.extractors import LeNetFeatures, LeNetLabels, network, read_weights, weights_file
-from simbench.features.lenet import LeNet5
+from simbench.features.lenet import LeNet5, MaxPool2
 from simbench.tasks import get_task
 from simbench.tasks.base import Split
 from simbench.tasks.mnist import Mnist, find
@@ -87,6 +87,15 @@ def test_result_depends_on_neither_chunk_nor_order_nor_threads(name: str, monkey
                 torch.testing.assert_close(lenet(name)(samples[order]), features[order], rtol=0, atol=1e-6)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_pooling_with_and_without_a_gradient_is_that_of_torch() -> None:
+    maps = torch.randn(3, 2, 18, 10, generator=torch.Generator().manual_seed(1))
+    maps[0, 0, 4:6, 4:6], maps[1, 1, 3, 3] = 0.5, float("nan")
+    pooled = torch.nn.functional.max_pool2d(maps, 2)
+    assert torch.equal(MaxPool2()(maps).nan_to_num(-9), pooled.nan_to_num(-9))
+    with torch.inference_mode():
+        assert torch.equal(MaxPool2()(maps).nan_to_num(-9), pooled.nan_to_num(-9))
 
 
 @pytest.mark.parametrize("name", TASKS)
