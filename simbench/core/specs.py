@@ -20,8 +20,6 @@ from simbench.core.files import file_sha256
 from simbench.core.plugins import did_you_mean, entry_points, unknown_name
 from simbench.core.user_code import user_code
 
-FORMS = "an entry-point name, pkg.module:attr, path/file.py:attr"
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -33,6 +31,7 @@ class Kind:
         error: what an exception of the user's code becomes.
         method: one that its classes have, by which a hint finds the class in a file.
         wanted: what to name, in a sentence.
+        prefixes: what else stands before a colon, `onnx`.
     """
 
     noun: str
@@ -40,6 +39,12 @@ class Kind:
     error: type[SimbenchError]
     method: str
     wanted: str
+    prefixes: tuple[str, ...] = ()
+
+    @property
+    def forms(self) -> str:
+        """How one is named that has no name of its own, for error messages."""
+        return ", ".join(["pkg.module:attr", "path/file.py:attr", *(f"{prefix}:FILE" for prefix in self.prefixes)])
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def find_target(spec: str, kind: Kind, others: Iterable[str] = ()) -> Target:
     if not colon:
         return _registered(spec, kind, others)
     if not head or not all(part.isidentifier() for part in attribute.split(".")):
-        raise UsageError(f"not a {kind.noun}", got=repr(spec), expected=FORMS)
+        raise UsageError(f"not a {kind.noun}", got=repr(spec), expected=f"a name, {kind.forms}")
     is_file = head.endswith(".py") or "/" in head or "\\" in head
     module = _file_module(Path(head), kind) if is_file else _named_module(head, spec, kind)
     package = sys.modules.get(module.__name__.partition(".")[0])
@@ -101,7 +106,7 @@ def _registered(spec: str, kind: Kind, others: Iterable[str]) -> Target:
         what = f"the {kind.noun} lacks the name of the class or function"
         raise UsageError(what, got=repr(spec), fix=f"Try {as_file}:{_class_in(as_file, kind)}.")
     error = unknown_name(kind.noun, spec, [*known, *others])
-    expected = f"{error.expected}; or pkg.module:attr, path/file.py:attr"
+    expected = f"{error.expected}; or {kind.forms}"
     raise UsageError(error.what, got=error.got, expected=expected, fix=error.fix)
 
 
@@ -141,7 +146,7 @@ def _file_module(path: Path, kind: Kind) -> types.ModuleType:
 
 def _named_module(name: str, spec: str, kind: Kind) -> types.ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise UsageError(f"not a {kind.noun}", got=repr(spec), expected=FORMS)
+        raise UsageError(f"not a {kind.noun}", got=repr(spec), expected=f"a name, {kind.forms}")
     with importable(), user_code(f"the package of {name} cannot be imported", kind.error):
         try:
             found = importlib.util.find_spec(name)
@@ -150,9 +155,9 @@ def _named_module(name: str, spec: str, kind: Kind) -> types.ModuleType:
                 raise
             found = None
     if found is None:
-        suggestion = did_you_mean(name, [entry.stem for entry in Path.cwd().glob("*.py")])
+        suggestion = did_you_mean(name, [*kind.prefixes, *(entry.stem for entry in Path.cwd().glob("*.py"))])
         fix = suggestion or "Install the package, or run simbench in the folder that holds it."
-        raise UsageError(f"there is no module {name!r}", got=repr(spec), expected=FORMS, fix=fix)
+        raise UsageError(f"there is no module {name!r}", got=repr(spec), expected=f"a name, {kind.forms}", fix=fix)
     return _import(name, f"{name} cannot be imported", kind)
 
 

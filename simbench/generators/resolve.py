@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from simbench.core.errors import DataError, GeneratorError, UsageError
 from simbench.core.files import file_sha256
 from simbench.core.parameters import MAX_TEXT, Plain, arguments_of, plain_parameters, signature_of
-from simbench.core.specs import FORMS, Kind, Target, described, find_target, importable, source_sha256
+from simbench.core.specs import Kind, Target, described, find_target, importable, source_sha256
 from simbench.core.text import printable
 from simbench.core.user_code import user_code
 from simbench.generators.protocol import Generator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 GROUP = "simbench.generators"
 EFFECTIVE = "effective_parameters"
-GENERATOR = Kind("generator", GROUP, GeneratorError, "sample", "Name the class or function that generates.")
 ADAPTERS = "onnx:FILE, pt2:FILE, cmd:PROGRAM"
 
 
@@ -212,6 +211,10 @@ PREFIXES: dict[str, Callable[[str], Target]] = {
 }
 """How `prefix:rest` is resolved, before modules and files are tried."""
 
+GENERATOR = Kind(
+    "generator", GROUP, GeneratorError, "sample", "Name the class or function that generates.", tuple(PREFIXES)
+)
+
 
 def find(spec: str) -> Target:
     """What `spec` names, imported and not constructed. Raises as `resolve` does."""
@@ -220,13 +223,8 @@ def find(spec: str) -> Target:
         return PREFIXES[prefix](spec)
     attribute = rest.rpartition(":")[2]
     if prefix.isidentifier() and attribute and not all(part.isidentifier() for part in attribute.split(".")):
-        raise _unknown_prefix(prefix)
+        raise UsageError("unknown prefix of a generator", got=f"{prefix}:", expected=f"a name, {GENERATOR.forms}")
     return find_target(spec, GENERATOR)
-
-
-def _unknown_prefix(prefix: str) -> UsageError:
-    known = ", ".join(f"{name}:" for name in PREFIXES)
-    return UsageError("unknown prefix of a generator", got=f"{prefix}:", expected=f"one of {known}; or {FORMS}")
 
 
 def _construct(spec: str, target: Target, params: Mapping[str, str]) -> tuple[Any, dict[str, Plain], dict[str, Plain]]:
