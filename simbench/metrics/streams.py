@@ -120,9 +120,12 @@ def _summary(stream: Stream, chunk: Comparison, row: Tensor, whole: Whole) -> An
 def summarise(
     streams: Mapping[str, Stream], chunk: Comparison, row: Tensor, whole: Whole
 ) -> dict[tuple[str, str], Any]:
-    """The summary of a chunk by name of the stream and by stratum (of all events: the empty name)."""
+    """The summary of a chunk by name of the stream and by stratum (of all events: the empty name).
+
+    What is gathered by row has none of its strata: their rows are among all.
+    """
     found = {(key, ""): _summary(stream, chunk, row, whole) for key, stream in streams.items()}
-    stratified = {key: stream for key, stream in streams.items() if stream.stratified}
+    stratified = {k: stream for k, stream in streams.items() if stream.stratified and not isinstance(stream, RowStream)}
     for name, stratum in whole.strata.items() if stratified else ():
         inside = stratum.inside[row]
         if bool(inside.any()):
@@ -144,15 +147,16 @@ def estimated(key: str, stream: Stream, totals: Mapping[tuple[str, str], Any], w
     failed = next((part for (of, _), part in totals.items() if of == key and isinstance(part, Failure)), None)
     if failed:
         raise UsageError(failed.reason)
-    strata = {}
+    total, strata = totals[key, ""], {}
     for name, stratum in whole.strata.items() if stream.stratified else ():
-        if (key, name) not in totals:
+        part = total.take(stratum.inside) if isinstance(stream, RowStream) else totals.get((key, name))
+        if part is None:
             continue
         try:
-            strata[name] = replace(stream.estimate(totals[key, name], stratum.whole), replicates=None)
+            strata[name] = replace(stream.estimate(part, stratum.whole), replicates=None)
         except UsageError:  # too few events
             continue
-    return replace(stream.estimate(totals[key, ""], whole), strata=strata)
+    return replace(stream.estimate(total, whole), strata=strata)
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,10 @@ class Rows:
         shift = other.mean - self.mean
         scatter = self.scatter + other.scatter + shift.square() * self.count[:, None] * share
         return Rows(count, self.mean + shift * share, scatter)
+
+    def take(self, index: Tensor) -> Rows:
+        """Of some of the rows."""
+        return Rows(self.count[index], self.mean[index], self.scatter[index])
 
     @property
     def events(self) -> int:
