@@ -19,6 +19,7 @@ from simbench.report.channels import LINE, agreement
 from simbench.report.style import (
     COUNTS,
     INK,
+    OUTSIDE,
     RATIO_RANGE,
     REAL_BAND,
     Series,
@@ -39,7 +40,6 @@ from simbench.report.style import (
 from simbench.tasks.base import Task
 
 Array = NDArray[np.float64]
-OUTSIDE = "ratio outside the panel"
 MOST_LAYERS = 5
 """Layers in which the mean shower is drawn: those with most energy."""
 BINS = 32

@@ -14,6 +14,7 @@ from simbench.core.events import Events
 from simbench.core.text import count
 from simbench.report.channels import Array, channel_photons
 from simbench.report.style import (
+    OUTSIDE,
     REAL,
     Series,
     as_array,
@@ -159,8 +160,7 @@ def energy_response(series: Sequence[Series], task: Task) -> Figure:
                 below.set_ylabel("mean,\ngen. / real", loc="center", fontsize=9)
                 widths.set_ylabel("width,\ngen. / real", loc="center", fontsize=9)
         sample_label(mains[0], mains[columns - 1], task, events)
-        said = "ratio outside the panel" if outside else ""
-        legend_of_ratios(figure, handles, "real (mean, 16–84 % band)", series, said)
+        legend_of_ratios(figure, handles, "real (mean, 16–84 % band)", series, OUTSIDE if outside else "")
     return figure
 
 

@@ -271,6 +271,8 @@ RATIO_RANGE = (0.0, 2.0)
 """The ratios that a panel below a histogram shows."""
 REAL_BAND = "real (band: its statistical error)"
 """Of `draw_real`, in the legend."""
+OUTSIDE = "ratio outside the panel"
+"""Of the triangles of `draw_ratio`, in the legend."""
 
 
 def ratio_panel(axes: Axes, limits: tuple[float, float], ticks: Sequence[float]) -> None:
