@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from simbench.core.allocator import keep_freed_memory
 from simbench.core.errors import GeneratorError, SimbenchError
 from simbench.core.events import Events
 from simbench.core.seeds import derive_seed
@@ -58,7 +59,8 @@ def as_tensor(samples: Any) -> Any:
 class Session:
     """Calls a generator, checks the shape and range of its events, and derives the seeds of a run.
 
-    To make one calls the generator's optional `setup(task, device)`.
+    To make one calls the generator's optional `setup(task, device)`; from then on the process keeps freed memory
+    (`keep_freed_memory`).
 
     Attributes:
         generator: the object with `sample`.
@@ -81,6 +83,7 @@ class Session:
     _compiled: dict[torch.nn.Module, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        keep_freed_memory()
         setup = getattr(self.generator, "setup", None)
         if not callable(setup):
             return
