@@ -12,9 +12,23 @@ from typing import TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
+from simbench.core.errors import UsageError
+
 T = TypeVar("T")
 MOST_WORKERS = 4
 """Jobs at a time, at most: each holds its own arrays."""
+
+
+def check_processes(option: str, count: int) -> None:
+    """Raises UsageError for more processes than this machine has cores: they bring no speed, and fill its memory."""
+    cores = os.cpu_count() or 1
+    if count > cores:
+        raise UsageError(
+            f"{option} is more than this machine has cores",
+            got=str(count),
+            expected=f"at most {cores}",
+            fix=f"Lower {option}.",
+        )
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from simbench.core.progress import Progress
 from simbench.core.seeds import derive_seed
 from simbench.core.spread import spread
 from simbench.core.text import count
+from simbench.core.threads import check_processes
 from simbench.metrics.base import Comparison, Estimate, Metric
 from simbench.metrics.registry import get_metric
 from simbench.metrics.streams import Stream, Whole, add_up, estimated, spread_like, subsample, summarise
@@ -47,6 +48,7 @@ class Reading:
         for option, value in (("--chunk", self.chunk), ("--workers", self.workers)):
             if value < 1:
                 raise UsageError(f"{option} must be positive", got=str(value))
+        check_processes("--workers", self.workers)
         if self.scheduler is not None and self.workers > 1:
             raise UsageError("--workers and --scheduler exclude each other", fix="Start the workers of the scheduler.")
 

@@ -24,6 +24,7 @@ from simbench.core.files import check_new, read_bytes, replace_text, replaced_fi
 from simbench.core.progress import Progress
 from simbench.core.seeds import derive_seed
 from simbench.core.text import printable
+from simbench.core.threads import check_processes
 from simbench.core.version import __version__
 from simbench.evaluation.provenance import cpu_model
 from simbench.samples.monte_carlo import MonteCarloEvents, MonteCarloFileRecord, read_request, write_monte_carlo
@@ -80,7 +81,7 @@ def simulate(
         command: for the record.
 
     Raises:
-        UsageError: `out` holds something else, or cannot be written.
+        UsageError: `out` holds something else, or cannot be written; there are fewer cores than `workers`.
         GeneratorError: the engine failed; the blocks that are done are kept.
         SimulationStopped: Ctrl-C; the same call goes on from there.
     """
@@ -90,6 +91,7 @@ def simulate(
         progress.note(f"{out} is complete: nothing is simulated.")
         return
     check_new(out)
+    check_processes("--workers", workers or 1)
     parts = Parts(out.with_name(f"{out.name}.parts"))
     particles = parts.begin(out, text, draw)
     count = min(workers or os.cpu_count() or 1, engine.most_workers or request.events)

@@ -19,6 +19,7 @@ from torch._C._distributed_c10d import TCPStore
 from simbench.core.devices import choose_device
 from simbench.core.errors import SimbenchError, UsageError
 from simbench.core.text import printable
+from simbench.core.threads import check_processes
 from simbench.training.processes import Group, in_group, sharing
 
 PATIENCE = datetime.timedelta(hours=2)
@@ -51,7 +52,7 @@ def together(devices: int | None, device: str, command: Sequence[str]) -> Iterat
         device: `auto`, `cpu` or `cuda`; with a single process also `cuda:1`.
 
     Raises:
-        UsageError: there are fewer GPUs, or another number of processes was started.
+        UsageError: there are fewer GPUs, or fewer cores, or another number of processes was started.
         ProcessEndedError: another process has ended within the block.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
@@ -65,7 +66,8 @@ def together(devices: int | None, device: str, command: Sequence[str]) -> Iterat
         with _joined(joined, device, store) as own_device:
             yield own_device
     elif devices is not None and devices > 1:
-        _device_of(Group(devices, 0, devices), device)
+        if _device_of(Group(devices, 0, devices), device) == "cpu":
+            check_processes("--devices", devices)
         store = _store(0, devices)
         with _Others(devices, command, store) as others:
             others.wait_for_all()

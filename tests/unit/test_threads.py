@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from simbench.cli.main import app
 from simbench.core.cache import Once
 from simbench.core.threads import in_parallel
 from simbench.metrics.resampling import resampling, values_only
@@ -66,3 +70,23 @@ def test_a_value_is_computed_once_by_many_threads_and_again_after_a_failure() ->
         once.get("bad", lambda: 1 // 0)
     assert once.get("bad", lambda: 3) == 3
     assert once.values() == {"given": 7, "key": 5, "bad": 3}
+
+
+@pytest.mark.parametrize(
+    ("option", "command"),
+    [
+        ("--devices", "train vae --device cpu --out OUT"),
+        ("--workers", "score shard.h5 --chunk 100 -o OUT"),
+        ("--workers", "simulate -e gflash --events 8 -o OUT.h5"),
+    ],
+)
+def test_more_processes_than_cores_are_refused_before_one_starts(option: str, command: str, tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    done = CliRunner().invoke(app, [*command.replace("OUT", str(out)).split(), option, "3000"])
+    assert done.exit_code == 2, done.output
+    cores = os.cpu_count()
+    wanted = (
+        f"UsageError: {option} is more than this machine has cores: got 3000, expected at most {cores}. Lower {option}."
+    )
+    assert " ".join(done.stderr.split()) == wanted
+    assert not list(tmp_path.iterdir())
