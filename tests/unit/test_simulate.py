@@ -142,11 +142,11 @@ def test_the_proton_calorimeter_is_another_argument_of_the_program(folder: Path)
 
 def test_the_events_do_not_depend_on_the_workers_but_on_the_seed(folder: Path) -> None:
     transport = fake(folder)
-    for name, workers, seed in (("one", 1, 0), ("three", 3, 0), ("other", 3, 1)):
+    for name, workers, seed in (("one", 1, 0), ("two", 2, 0), ("other", 2, 1)):
         words = ("--transport", transport, "-n", 40, "--workers", workers, "--seed", seed)
         assert simbench_does("-e", "geant3", *words, "-o", f"{name}.h5").exit_code == 0
-    one, three, other = (contents(folder / f"{name}.h5")["photons"] for name in ("one", "three", "other"))
-    np.testing.assert_array_equal(one, three)
+    one, two, other = (contents(folder / f"{name}.h5")["photons"] for name in ("one", "two", "other"))
+    np.testing.assert_array_equal(one, two)
     assert (one != other).any()
     assert len({events.tobytes() for events in one - one.min()}) == 40  # blocks have seeds of their own
 
